@@ -1,0 +1,26 @@
+//! Conformance: every backend is run through one table, one set of files and one set of identities.
+//!
+//! A backend joins with one line in its `tests/conformance.rs`:
+//!
+//! ```no_run
+//! # use bn_scalar::Scalar;
+//! bn_conformance::assert_conforms::<Scalar>();
+//! ```
+//!
+//! [`oracle`] is the naive truth, [`table`] the shapes × [`data`], [`files`] the cases in `cases/`, [`measure`] the
+//! error measure of `cases/README.md`, [`tolerances`] every limit with its reason, [`identities`] what must hold
+//! whatever the oracle says.
+
+pub mod case;
+pub mod data;
+pub mod files;
+pub mod identities;
+pub mod measure;
+pub mod oracle;
+pub mod run;
+pub mod table;
+pub mod tolerances;
+
+mod suite;
+
+pub use suite::assert_conforms;

@@ -1,0 +1,202 @@
+//! The conformance table: shapes × data, each with the oracle's answer.
+
+use crate::case::{Case, Results, Tensor};
+use crate::data::{self, Dy, X};
+use crate::oracle::{Big, Expected, Feature, step};
+use bn_core::config::{Config, RunningVar};
+use bn_core::wide::Dd;
+use bn_core::{Element, Layout, Mode, Real};
+
+/// A shape of the table: dimensions as the layout has them.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// Where the features are.
+    pub layout: Layout,
+    /// The dimensions.
+    pub dims: &'static [usize],
+}
+
+const fn first(dims: &'static [usize]) -> Entry {
+    Entry { layout: Layout::ChannelsFirst, dims }
+}
+
+const fn last(dims: &'static [usize]) -> Entry {
+    Entry { layout: Layout::ChannelsLast, dims }
+}
+
+/// Shapes around the lane counts (32, 8), the phases and blocks of the plan, and nothing at all.
+pub const SHAPES: &[Entry] = &[
+    first(&[0, 3]),
+    first(&[3, 0]),
+    first(&[2, 1]),
+    first(&[2, 3]),
+    first(&[4, 5]),
+    first(&[3, 31]),
+    first(&[7, 32]),
+    first(&[8, 33]),
+    first(&[31, 7]),
+    first(&[67, 13]),
+    first(&[33, 1]),
+    first(&[257, 2]),
+    first(&[1031, 1]),
+    first(&[37, 129]),
+    first(&[5, 257]),
+    first(&[3, 1031]),
+    first(&[4, 3, 0]),
+    first(&[1, 2, 2]),
+    first(&[5, 3, 1]),
+    first(&[1, 1, 31]),
+    first(&[3, 2, 7]),
+    first(&[2, 3, 31]),
+    first(&[2, 3, 32]),
+    first(&[2, 3, 33]),
+    first(&[3, 5, 64]),
+    first(&[1, 4, 97]),
+    first(&[4, 37, 3, 3]),
+    first(&[2, 67, 7, 7]),
+    first(&[3, 2, 2, 3, 5]),
+    first(&[1, 3, 1021]),
+    last(&[4, 5, 3]),
+    last(&[3, 4, 5, 7]),
+    last(&[2, 3, 4, 2, 5]),
+    last(&[1, 11, 13, 65]),
+];
+
+/// Shapes whose sums are long, run with few data sets: many rows of one feature, a batch cut into segments.
+pub const LONG: &[Entry] = &[first(&[400_000, 1]), first(&[3, 2, 50_021]), last(&[70_001, 3])];
+
+/// The data sets for the long shapes: those that wear out a sum.
+pub const LONG_DATA: &[(X, Dy)] = &[
+    (X::Shifted, Dy::Tenths),
+    (X::Ramp, Dy::Ones),
+    (X::OutlierFirst, Dy::Normal),
+    (X::LargestMean, Dy::Ones),
+    (X::Pixels, Dy::Tenths),
+];
+
+/// A case of the table, its answer from the oracle. `variant` turns the settings: mode, affine part, tracking,
+/// eps, momentum and which variance is tracked.
+#[must_use]
+pub fn case<T: Element>(entry: Entry, (x, dy): (X, Dy), variant: usize) -> Case<T> {
+    let Entry { layout, dims } = entry;
+    let dims_name: Vec<String> = dims.iter().map(ToString::to_string).collect();
+    let name = format!("{}_{layout:?}_{x:?}_{dy:?}_{}_v{variant}", dims_name.join("x"), T::NAME);
+    let seed = name.bytes().fold(7u64, |h, b| h.wrapping_mul(0x0100_0000_01b3) ^ u64::from(b));
+    let mut rng = data::rng(seed);
+    let config = Config {
+        eps: [1e-5, 1e-3, 1e-30, 1e-5][variant % 4],
+        momentum: [Some(0.1), None, Some(0.9), Some(1.0)][variant % 4],
+        running_var: if variant % 3 == 2 { RunningVar::Biased } else { RunningVar::Unbiased },
+        layout,
+        ..Config::default()
+    };
+    let mut case = Case::<T> {
+        name,
+        dims: dims.to_vec(),
+        mode: if variant % 5 == 4 { Mode::Eval } else { Mode::Train },
+        config,
+        num_batches_tracked: 3,
+        x: Vec::new(),
+        dy: None,
+        affine: None,
+        running: None,
+        expect: Results::default(),
+        rounded: None,
+    };
+    let features = case.features();
+    let parameter = |rng: &mut _, spread: f64, centre: f64| {
+        (0..features).map(|_| T::Compute::from_f64(spread * data::normal(rng) + centre)).collect::<Vec<_>>()
+    };
+    if variant % 7 != 6 {
+        case.affine = Some([parameter(&mut rng, 0.5, 1.0), parameter(&mut rng, 1.0, 0.0)]);
+    }
+    if variant % 6 != 5 {
+        let var = (0..features).map(|_| T::Compute::from_f64(data::normal(&mut rng).powi(2) + 0.1)).collect();
+        case.running = Some([parameter(&mut rng, 1.0, 0.0), var]);
+    }
+    let count = dims.iter().product::<usize>() / features.max(1);
+    let by_feature: Vec<Vec<T>> = (0..features).map(|f| data::input(x, f, count, &mut rng)).collect();
+    let gradients: Vec<Vec<T>> = by_feature.iter().map(|x| data::gradient(dy, x, &mut rng)).collect();
+    let flat = |split: &[Vec<T>]| -> Vec<T> {
+        // by_position works on f64, which holds every type exactly.
+        let wide: Vec<Vec<f64>> = split.iter().map(|v| crate::run::widened(v)).collect();
+        case.by_position(&wide).into_iter().map(|v| T::from_compute(T::Compute::from_f64(v))).collect()
+    };
+    let (x_flat, dy_flat) = (flat(&by_feature), flat(&gradients));
+    (case.x, case.dy) = (x_flat, Some(dy_flat));
+    case.expect = expected(&case);
+    case
+}
+
+/// The oracle's answer to a case.
+#[must_use]
+pub fn expected<T: Element>(case: &Case<T>) -> Results {
+    let x = case.by_feature(&case.x);
+    let dy = case.dy.as_ref().map(|dy| case.by_feature(dy)).unwrap_or_default();
+    let momentum = match case.config.momentum {
+        Some(m) => (m, 1.0),
+        None => (1.0, (case.num_batches_tracked + 1) as f64),
+    };
+    let features: Vec<Expected> = x
+        .into_iter()
+        .zip(dy)
+        .enumerate()
+        .map(|(f, (x, dy))| {
+            let feature = Feature {
+                x,
+                dy,
+                affine: case.params(f),
+                running: case.running.as_ref().map(|[m, v]| (m[f].to_f64(), v[f].to_f64())),
+                from_batch: case.from_batch(),
+                eps: case.config.eps,
+                momentum,
+                biased: case.config.running_var == RunningVar::Biased,
+            };
+            answer(&feature)
+        })
+        .collect();
+
+    let mut results = Results::default();
+    let each = |value: &dyn Fn(&Expected) -> f64| features.iter().map(value).collect::<Vec<f64>>();
+    let tensor = |value: &dyn Fn(&Expected) -> Vec<f64>| {
+        case.by_position(&features.iter().map(value).collect::<Vec<_>>())
+    };
+    results.insert(Tensor::Y, tensor(&|e| e.y.clone()));
+    results.insert(Tensor::Dx, tensor(&|e| e.dx.clone()));
+    if case.affine.is_some() {
+        results.insert(Tensor::Dweight, each(&|e| e.dparams.0));
+        results.insert(Tensor::Dbias, each(&|e| e.dparams.1));
+    }
+    let empty = case.x.is_empty();
+    if case.from_batch() && !empty {
+        results.insert(Tensor::Mean, each(&|e| e.stats.0));
+        results.insert(Tensor::Var, each(&|e| e.stats.1));
+    }
+    if let Some([mean, var]) = &case.running {
+        let committed = case.mode == Mode::Train && !empty;
+        let pick = |get: &dyn Fn((f64, f64)) -> f64, before: &[T::Compute]| match committed {
+            true => each(&|e| e.running.map_or(f64::NAN, get)),
+            false => before.iter().map(|v| v.to_f64()).collect(),
+        };
+        results.insert(Tensor::RunningMean, pick(&|r| r.0, mean));
+        results.insert(Tensor::RunningVar, pick(&|r| r.1, var));
+    }
+    results
+}
+
+/// The step of one feature in the number it needs: f64 for NaN and infinities, big floats where squares leave
+/// f64's exponents, else double-double.
+fn answer(feature: &Feature) -> Expected {
+    let finite = feature.x.iter().chain(&feature.dy).all(|v| v.is_finite());
+    let far = |v: &f64| *v != 0.0 && !(1e-70..1e70).contains(&v.abs());
+    if !finite {
+        let mut plain = step::<f64>(feature);
+        if feature.dy.iter().all(|v| v.is_finite()) {
+            // The sum of the gradients does not know of x.
+            let only_dy = Feature { x: vec![0.0; feature.x.len()], ..feature.clone() };
+            plain.dparams.1 = answer(&only_dy).dparams.1;
+        }
+        return plain;
+    }
+    if feature.x.iter().chain(&feature.dy).any(far) { step::<Big>(feature) } else { step::<Dd>(feature) }
+}

@@ -1,0 +1,121 @@
+//! Coefficient maths: O(C) work between the kernels, the same for every backend.
+//!
+//! Everything is computed in the wide type (f64 for f32 data, double-double for f64 data) and rounded once.
+//! The mean is a pair, k + δ: k a value of the data's own type, δ the rest in f64.
+
+use crate::element::Real;
+use crate::wide::Wide;
+
+/// Statistics of one feature, of a batch or running ones.
+#[derive(Clone, Copy, Debug)]
+pub struct Stats<T: Real> {
+    /// The mean μ, rounded to the type.
+    pub k: T,
+    /// μ − k.
+    pub delta: f64,
+    /// The biased variance σ².
+    pub var: T::Wide,
+    /// 1/√(σ² + eps).
+    pub invstd: T::Wide,
+}
+
+impl<T: Real> Stats<T> {
+    /// From Σ(x−k) and Σ(x−k)² over n values: δ₁ = Σ(x−k)/n, σ² = (Σ(x−k)² − Σ(x−k)·δ₁)/n.
+    ///
+    /// The flag says that the sums must be taken again around the mean, because too much cancels in σ²
+    /// (see [`Real::RECENTRE`]).
+    pub fn from_sums(n: usize, k: T, first: T::Wide, second: T::Wide, eps: f64) -> (Self, bool) {
+        let n = T::Wide::from_f64(n as f64);
+        let offset = first / n;
+        let removed = first * offset;
+        let m2 = second - removed;
+        let recentre = removed.to_f64() > T::RECENTRE * m2.to_f64();
+        // Rounding can leave a constant feature below zero. A NaN stays.
+        let var = if m2.to_f64() < 0.0 { T::Wide::default() } else { m2 / n };
+        let mean = T::round(k.widen() + offset);
+        let delta = ((k.widen() - mean.widen()) + offset).to_f64();
+        (Self { k: mean, delta, var, invstd: invstd::<T>(var, eps) }, recentre)
+    }
+
+    /// From running statistics, which are values of the type and so leave δ = 0.
+    pub fn from_running(mean: T, var: T, eps: f64) -> Self {
+        Self { k: mean, delta: 0.0, var: var.widen(), invstd: invstd::<T>(var.widen(), eps) }
+    }
+
+    /// a = γ·invstd and b = β − a·δ of the map y = (x−k)·a + b.
+    pub fn affine(&self, weight: T, bias: T) -> (T, T) {
+        let a = weight.widen() * self.invstd;
+        (T::round(a), T::round(bias.widen() - a * T::Wide::from_f64(self.delta)))
+    }
+
+    /// The parameters' gradients, from Σdy and Σdy·(x−k).
+    pub fn param_grads(&self, first: T::Wide, second: T::Wide) -> ParamGrads<T> {
+        let dweight = (second - T::Wide::from_f64(self.delta) * first) * self.invstd;
+        ParamGrads { dweight, dbias: first }
+    }
+
+    /// Whether the map y = (x−k)·a + b stays within the type: no coefficient close to its limits, and no
+    /// spread that could make x − k overflow. False for NaN.
+    pub fn fits(&self, a: T, b: T) -> bool {
+        within::<T>(a) && self.fits_spread() && below::<T>(b.to_f64())
+    }
+
+    fn fits_spread(&self) -> bool {
+        below::<T>(self.k.to_f64()) && below::<T>(self.var.to_f64().sqrt())
+    }
+
+    /// Likewise for the gradients: the sums must not have over- or underflowed, and the terms of
+    /// dx = (a·dy + c·(x−k)) + d must not overflow before they cancel.
+    pub fn fits_grad(&self, g: &GradCoef<T>, second: T::Wide, sums: &ParamGrads<T>) -> bool {
+        let summed = sums.dweight.to_f64().is_finite() && sums.dbias.to_f64().is_finite();
+        let term = g.c.to_f64().abs() * self.var.to_f64().sqrt();
+        let sums_fit = summed && T::sum_fits(second.to_f64()) && T::sum_fits(self.var.to_f64());
+        let terms_fit = below::<T>(g.d.to_f64()) && below::<T>(term);
+        within::<T>(g.a) && within::<T>(g.c) && self.fits_spread() && sums_fit && terms_fit
+    }
+}
+
+/// dγ = invstd·(Σdy·(x−k) − δ·Σdy) and dβ = Σdy, before they are rounded.
+#[derive(Clone, Copy, Debug)]
+pub struct ParamGrads<T: Real> {
+    /// dγ.
+    pub dweight: T::Wide,
+    /// dβ.
+    pub dbias: T::Wide,
+}
+
+/// The coefficients of dx = (a·dy + c·(x−k)) + d.
+#[derive(Clone, Copy, Debug)]
+pub struct GradCoef<T> {
+    /// a = γ·invstd.
+    pub a: T,
+    /// c = −a·invstd·dγ/n.
+    pub c: T,
+    /// d = −a·dβ/n − c·δ.
+    pub d: T,
+}
+
+impl<T: Real> GradCoef<T> {
+    /// From dx = (γ·invstd/n)·(n·dy − dβ − x̂·dγ) with x̂ = ((x−k) − δ)·invstd, sorted by dy, x−k and 1.
+    pub fn new(stats: &Stats<T>, weight: T, grads: &ParamGrads<T>, n: usize) -> Self {
+        let n = T::Wide::from_f64(n as f64);
+        let a = weight.widen() * stats.invstd;
+        let c = -(a * stats.invstd * grads.dweight / n);
+        let d = -(a * grads.dbias / n) - c * T::Wide::from_f64(stats.delta);
+        Self { a: T::round(a), c: T::round(c), d: T::round(d) }
+    }
+}
+
+fn invstd<T: Real>(var: T::Wide, eps: f64) -> T::Wide {
+    T::Wide::from_f64(1.0) / (var + T::Wide::from_f64(eps)).sqrt()
+}
+
+/// Zero, or neither too large nor too small to be multiplied in the type.
+fn within<T: Real>(v: T) -> bool {
+    let v = v.to_f64().abs();
+    v == 0.0 || (T::RANGE.recip()..=T::RANGE).contains(&v)
+}
+
+fn below<T: Real>(v: f64) -> bool {
+    v.abs() <= T::RANGE
+}

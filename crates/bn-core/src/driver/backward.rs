@@ -1,0 +1,169 @@
+//! The backward of a block: dγ and dβ, then dx = (a·dy + c·(x−k)) + d while the block is in cache.
+
+use super::{Job, Params, parts, parts_mut, reduce::reduce, run, walked, walked_mut};
+use crate::coef::GradCoef;
+use crate::element::{Element, Real};
+use crate::exec::Backend;
+use crate::kernels::{Affine, GradAffine, Kernels};
+use crate::plan::Plan;
+use crate::rescue;
+use crate::saved::StatsRef;
+use crate::shape::Shape;
+use crate::strips::{Strips, StripsMut};
+use crate::workspace::{Scratch, Workspace};
+
+/// What a backward works on.
+pub(crate) struct Backward<'a, T: Element> {
+    pub(crate) x: Strips<'a, T>,
+    pub(crate) dy: Strips<'a, T>,
+    pub(crate) dx: StripsMut<'a, T>,
+    /// Empty where the layer has no affine part, as is `dbias`.
+    pub(crate) dweight: &'a mut [T::Compute],
+    pub(crate) dbias: &'a mut [T::Compute],
+    pub(crate) params: Params<'a, T::Compute>,
+    pub(crate) stats: StatsRef<'a, T::Compute>,
+    /// Whether the statistics are the batch's, so that dx goes through them.
+    pub(crate) from_batch: bool,
+    pub(crate) eps: f64,
+}
+
+/// Runs a backward over a tensor of `shape`.
+pub(crate) fn backward<T: Element, B: Backend>(
+    backend: &B,
+    shape: Shape,
+    job: Backward<'_, T>,
+    workspace: &mut Workspace<T>,
+) {
+    let plan = Plan::new::<T::Compute>(shape);
+    let block = Block {
+        kernels: T::Compute::kernels(backend),
+        plan: &plan,
+        job: Backward {
+            x: walked(&plan, shape, job.x),
+            dy: walked(&plan, shape, job.dy),
+            dx: walked_mut(&plan, shape, job.dx),
+            ..job
+        },
+    };
+    run(backend.exec(), block, workspace.prepare(&plan, backend.exec()), plan.block);
+}
+
+/// A range of features, with the plan and the kernels for them.
+struct Block<'p, 'a, T: Element> {
+    kernels: &'p dyn Kernels<T::Compute>,
+    plan: &'p Plan,
+    // Its own lifetime: ndarray's views are invariant in theirs.
+    job: Backward<'a, T>,
+}
+
+/// Splits a slice that is empty where the layer has no affine part.
+fn split_optional<R>(slice: &mut [R], at: usize) -> (&mut [R], &mut [R]) {
+    slice.split_at_mut(at.min(slice.len()))
+}
+
+impl<T: Element> Job<T::Compute> for Block<'_, '_, T> {
+    fn features(&self) -> usize {
+        self.job.stats.k.len()
+    }
+
+    fn split_at(self, feature: usize) -> (Self, Self) {
+        let Self { kernels, plan, job } = self;
+        let Backward { x, dy, dx, dweight, dbias, params, stats, from_batch, eps } = job;
+        let col = feature * plan.shape.inner();
+        let (dx, dx1) = dx.split_columns(col);
+        let (dweight, dweight1) = split_optional(dweight, feature);
+        let (dbias, dbias1) = split_optional(dbias, feature);
+        let (params, params1) = params.split_at(feature);
+        let (stats, stats1) = stats.split_at(feature);
+        let (x, x1) = (x.columns(0..col), x.columns(col..x.len()));
+        let (dy, dy1) = (dy.columns(0..col), dy.columns(col..dy.len()));
+        let head = Backward { x, dy, dx, dweight, dbias, params, stats, from_batch, eps };
+        let tail = Backward {
+            x: x1,
+            dy: dy1,
+            dx: dx1,
+            dweight: dweight1,
+            dbias: dbias1,
+            params: params1,
+            stats: stats1,
+            from_batch,
+            eps,
+        };
+        (Self { kernels, plan, job: head }, Self { kernels, plan, job: tail })
+    }
+
+    fn run(mut self, scratch: &mut Scratch<T::Compute>) {
+        let (features, plan) = (self.features(), self.plan);
+        self.take_gradients(scratch);
+        scratch.repeat_coefs(features, plan.phases);
+        let [k, a, c, d] = scratch.coefs(features * plan.phases);
+        let Backward { x, dy, ref mut dx, from_batch, .. } = self.job;
+        let inputs = parts(plan, x).into_iter().zip(parts(plan, dy));
+        for (((tile, x), (_, dy)), dx) in inputs.zip(parts_mut(plan, dx.reborrow())) {
+            if x.rows() == 0 {
+                continue;
+            }
+            let n = tile.features;
+            if from_batch {
+                let affine = GradAffine { k: &k[..n], a: &a[..n], c: &c[..n], d: &d[..n] };
+                T::grad_input(self.kernels, tile, x, dy, affine, dx);
+            } else {
+                // dx = a·dy: the other coefficients are zero, and x does not enter, be it NaN.
+                T::normalize(self.kernels, tile, dy, Affine { k: &d[..n], a: &a[..n], b: &d[..n] }, dx);
+            }
+        }
+        for f in (0..features).filter(|&f| scratch.unfit[f]) {
+            self.rescue(f);
+        }
+    }
+}
+
+impl<T: Element> Block<'_, '_, T> {
+    /// Sums the block, writes dγ and dβ, and prepares the coefficients of dx.
+    fn take_gradients(&mut self, scratch: &mut Scratch<T::Compute>) {
+        let (plan, job) = (self.plan, &mut self.job);
+        let n = plan.shape.count();
+        let block = scratch.features(job.stats.k.len());
+        for phase in 0..plan.phases {
+            let start = phase * job.stats.k.len();
+            block.pilot[start..start + job.stats.k.len()].copy_from_slice(job.stats.k);
+        }
+        let pilot: &[_] = block.pilot;
+        reduce::<T::Compute>(plan, block.lanes, block.sums, |rows, mut acc| {
+            let inputs = parts(plan, job.x.rows_range(rows.clone()))
+                .into_iter()
+                .zip(parts(plan, job.dy.rows_range(rows)));
+            for ((tile, x), (_, dy)) in inputs {
+                T::grad_sums(self.kernels, tile, x, dy, &pilot[..tile.features], acc.from_lane(0));
+            }
+        });
+        for f in 0..job.stats.k.len() {
+            let stats = job.stats.get(f);
+            let (weight, _) = job.params.get(f);
+            let (first, second) = scratch.sums[f];
+            let grads = stats.param_grads(first, second);
+            let mut coef = GradCoef::new(&stats, weight, &grads, n);
+            if !job.from_batch {
+                (coef.c, coef.d) = Default::default();
+            }
+            if let (Some(dweight), Some(dbias)) = (job.dweight.get_mut(f), job.dbias.get_mut(f)) {
+                (*dweight, *dbias) = (T::Compute::round(grads.dweight), T::Compute::round(grads.dbias));
+            }
+            scratch.set_coefs(f, [stats.k, coef.a, coef.c, coef.d]);
+            scratch.unfit[f] = !stats.fits_grad(&coef, second, &grads);
+        }
+    }
+
+    fn rescue(&mut self, f: usize) {
+        let job = &mut self.job;
+        let cols = self.plan.columns(f..f + 1);
+        let given = (!job.from_batch).then(|| job.stats.get(f));
+        let (x, dy, dx) = (job.x.columns(cols.clone()), job.dy.columns(cols.clone()), job.dx.columns(cols));
+        let rescued = rescue::backward(x, dy, given.as_ref(), job.eps, job.params.get(f).0, dx);
+        if let (Some(grads), Some(dweight), Some(dbias)) =
+            (rescued, job.dweight.get_mut(f), job.dbias.get_mut(f))
+        {
+            (*dweight, *dbias) = grads;
+        }
+    }
+}

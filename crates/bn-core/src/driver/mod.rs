@@ -1,0 +1,124 @@
+//! The driver: blocks of features, each reduced and then mapped while it is in cache, as jobs for an executor.
+//!
+//! A tensor's way through it: [`forward`] or [`backward`] makes one job of the whole tensor. [`run`] halves
+//! it along its features and hands the halves to the executor, until each job has a scratch of its own; such
+//! a job goes through its blocks one after the other. A block is summed segment by segment ([`reduce`]), the
+//! sums become coefficients ([`crate::coef`]), and the coefficients map the block.
+
+mod backward;
+mod forward;
+mod reduce;
+
+pub(crate) use backward::{Backward, backward};
+pub(crate) use forward::{Forward, forward};
+
+use crate::element::Real;
+use crate::exec::Executor;
+use crate::kernels::Tile;
+use crate::plan::Plan;
+use crate::shape::Shape;
+use crate::strips::{Strips, StripsMut};
+use crate::workspace::Scratch;
+
+/// Jobs made ready per closure that can run at once, so that an uneven machine can balance them.
+const JOBS_PER_WORKER: usize = 4;
+
+/// How many scratches a workspace needs for an executor.
+pub(crate) fn scratches(exec: &impl Executor, plan: &Plan) -> usize {
+    let blocks = plan.shape.features().div_ceil(plan.block).max(1);
+    if exec.width() > 1 { (exec.width() * JOBS_PER_WORKER).min(blocks) } else { 1 }
+}
+
+/// Work on a range of features that can be cut into work on two.
+trait Job<R: Real>: Sized + Send {
+    fn features(&self) -> usize;
+    fn split_at(self, feature: usize) -> (Self, Self);
+    /// Does a single block.
+    fn run(self, scratch: &mut Scratch<R>);
+}
+
+/// Runs `job` in blocks of `block` features: in parallel as far as there are scratches, then one by one.
+fn run<R: Real, J: Job<R>>(exec: &impl Executor, job: J, scratches: &mut [Scratch<R>], block: usize) {
+    let blocks = job.features().div_ceil(block);
+    if scratches.len() > 1 && blocks > 1 {
+        let (head, tail) = job.split_at(blocks / 2 * block);
+        let (left, right) = scratches.split_at_mut(scratches.len() / 2);
+        exec.join(|| run(exec, head, left, block), || run(exec, tail, right, block));
+        return;
+    }
+    let mut rest = job;
+    while rest.features() > block {
+        let (head, tail) = rest.split_at(block);
+        head.run(&mut scratches[0]);
+        rest = tail;
+    }
+    rest.run(&mut scratches[0]);
+}
+
+/// γ and β per feature; empty slices stand for 1 and 0.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Params<'a, R> {
+    pub(crate) weight: &'a [R],
+    pub(crate) bias: &'a [R],
+}
+
+impl<R: Real> Params<'_, R> {
+    fn get(&self, f: usize) -> (R, R) {
+        let weight = self.weight.get(f).copied().unwrap_or(R::from_f64(1.0));
+        (weight, self.bias.get(f).copied().unwrap_or_default())
+    }
+
+    fn split_at(self, f: usize) -> (Self, Self) {
+        let (weight, weight1) = self.weight.split_at(f.min(self.weight.len()));
+        let (bias, bias1) = self.bias.split_at(f.min(self.bias.len()));
+        (Self { weight, bias }, Self { weight: weight1, bias: bias1 })
+    }
+}
+
+/// `strips` of the tensor `shape` as the plan walks them; they must be contiguous where it walks another shape.
+fn walked<'a, T: Copy>(plan: &Plan, shape: Shape, strips: Strips<'a, T>) -> Strips<'a, T> {
+    if plan.shape == shape {
+        return strips;
+    }
+    strips.as_slice().and_then(|s| plan.shape.strips(s)).unwrap_or_else(|| unreachable!("{NEEDS_CONTIGUOUS}"))
+}
+
+/// As [`walked`], to write.
+fn walked_mut<'a, T>(plan: &Plan, shape: Shape, strips: StripsMut<'a, T>) -> StripsMut<'a, T> {
+    if plan.shape == shape {
+        return strips;
+    }
+    strips
+        .into_slice()
+        .and_then(|s| plan.shape.strips_mut(s))
+        .unwrap_or_else(|| unreachable!("{NEEDS_CONTIGUOUS}"))
+}
+
+const NEEDS_CONTIGUOUS: &str = "strided strips reach the driver only where Plan::takes_strides";
+
+/// `strips` as the kernels get them, a part with whole phases and a rest.
+fn parts<'a, T: Copy>(plan: &Plan, strips: Strips<'a, T>) -> [(Tile, Strips<'a, T>); 2] {
+    let [(body, rows, len), (rest, rest_rows, rest_len)] = plan.tiles(strips.rows(), strips.len());
+    if plan.phases == 1 {
+        return [(body, strips), (rest, strips.rows_range(0..0))];
+    }
+    let (head, tail) =
+        strips.as_slice().unwrap_or_else(|| unreachable!("{NEEDS_CONTIGUOUS}")).split_at(rows * len);
+    let part =
+        |s, rows, len| Strips::from_slice(s, rows, len).unwrap_or_else(|| unreachable!("cut to length"));
+    [(body, part(head, rows, len)), (rest, part(tail, rest_rows, rest_len))]
+}
+
+/// As [`parts`], to write.
+fn parts_mut<'a, T>(plan: &Plan, strips: StripsMut<'a, T>) -> [StripsMut<'a, T>; 2] {
+    let [(_, rows, len), (_, rest_rows, rest_len)] = plan.tiles(strips.rows(), strips.len());
+    if plan.phases == 1 {
+        let (head, tail) = strips.split_rows(rows);
+        return [head, tail];
+    }
+    let whole = strips.into_slice().unwrap_or_else(|| unreachable!("{NEEDS_CONTIGUOUS}"));
+    let (head, tail) = whole.split_at_mut(rows * len);
+    let part =
+        |s, rows, len| StripsMut::from_slice(s, rows, len).unwrap_or_else(|| unreachable!("cut to length"));
+    [part(head, rows, len), part(tail, rest_rows, rest_len)]
+}

@@ -1,0 +1,43 @@
+//! Who runs the work: kernels and an executor make a backend.
+
+use crate::kernels::Kernels;
+
+/// Runs two closures, perhaps at once. Nothing else: the driver decides what the closures do.
+pub trait Executor: Sync {
+    /// Both results. No lock or thread-local borrow may be held across it: stolen work can re-enter the layer.
+    fn join<A: Send, B: Send>(&self, a: impl FnOnce() -> A + Send, b: impl FnOnce() -> B + Send) -> (A, B);
+
+    /// How many closures can run at once; the driver prepares a scratch for a few jobs each. It changes the
+    /// schedule, never a result.
+    fn width(&self) -> usize;
+}
+
+/// One after the other, on the caller's thread.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Serial;
+
+impl Executor for Serial {
+    fn join<A: Send, B: Send>(&self, a: impl FnOnce() -> A + Send, b: impl FnOnce() -> B + Send) -> (A, B) {
+        (a(), b())
+    }
+
+    fn width(&self) -> usize {
+        1
+    }
+}
+
+/// Kernels and the executor to run them with.
+pub trait Backend: Sync {
+    /// How jobs are run.
+    type Exec: Executor;
+
+    /// The name of the combination in reports, such as `scalar` or `rayon+dispatch`.
+    const NAME: &'static str;
+
+    /// The executor.
+    fn exec(&self) -> &Self::Exec;
+    /// Kernels for f32 data.
+    fn f32(&self) -> &dyn Kernels<f32>;
+    /// Kernels for f64 data.
+    fn f64(&self) -> &dyn Kernels<f64>;
+}

@@ -1,0 +1,123 @@
+//! The four kernels: everything that touches every element, and nothing else.
+//!
+//! A kernel sees one tile: strips of the same features (see [`Strips`]). It either adds to accumulators or
+//! maps elements to elements. Which bits come out is fixed:
+//!
+//! 1. An element's place in the tile says which virtual lane it is added to ([`Walk`]), and the elements of
+//!    a lane are added in order. The lanes are folded elsewhere, once, in bn-core's own tree.
+//! 2. f32 is widened to f64 before anything else: d = x − k, d², dy·d and the additions are f64 operations,
+//!    each rounded on its own. A fused multiply-add is allowed where the product is exact and only there:
+//!    x² of the first sweep (`pilot` is `None`), since a product of two f32 fits an f64.
+//! 3. f64 sums carry a remainder: `(hi, e) = two_sum(hi, v); lo += e` with [`crate::eft`]. See
+//!    [`Kernels::moments`] and [`Kernels::grad_sums`] for the terms.
+//! 4. Maps run in the data's type, every operation rounded on its own, in the order written.
+
+use crate::strips::{Strips, StripsMut};
+
+/// How the features lie in a strip, which decides the virtual lane of each element.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Walk {
+    /// A strip is `features` runs of `inner` values: value i of a run goes to lane i mod `T::LANES` of its
+    /// feature, starting anew with every strip. `rows.rs`.
+    Rows {
+        /// The length of a feature's run.
+        inner: usize,
+    },
+    /// A strip is one value per feature: each feature has a single lane, down the strips. `lanes.rs`.
+    Lanes,
+}
+
+/// What the strips of one kernel call hold.
+#[derive(Clone, Copy, Debug)]
+pub struct Tile {
+    /// The number of features, or of virtual ones where the driver deals rows to several accumulators.
+    pub features: usize,
+    /// How they lie in a strip.
+    pub walk: Walk,
+}
+
+/// A sum per virtual lane: `hi`, and for f64 data `lo`, what `hi` has lost to rounding (empty for f32).
+#[derive(Debug)]
+pub struct Plane<'a> {
+    /// The running sums.
+    pub hi: &'a mut [f64],
+    /// The running sums of their rounding errors.
+    pub lo: &'a mut [f64],
+}
+
+/// The two sums that a reduction makes, over the lanes of a tile's features: feature f owns the lanes
+/// `f·LANES..(f+1)·LANES` in [`Walk::Rows`], lane f in [`Walk::Lanes`].
+#[derive(Debug)]
+pub struct Acc<'a> {
+    /// Σ(x−k) or Σdy.
+    pub first: Plane<'a>,
+    /// Σ(x−k)² or Σdy·(x−k).
+    pub second: Plane<'a>,
+}
+
+impl Plane<'_> {
+    /// The same lanes for a shorter time, from lane `start` on.
+    pub fn from_lane(&mut self, start: usize) -> Plane<'_> {
+        let lo = start.min(self.lo.len());
+        Plane { hi: &mut self.hi[start..], lo: &mut self.lo[lo..] }
+    }
+}
+
+impl Acc<'_> {
+    /// The same lanes for a shorter time, from lane `start` on.
+    pub fn from_lane(&mut self, start: usize) -> Acc<'_> {
+        Acc { first: self.first.from_lane(start), second: self.second.from_lane(start) }
+    }
+}
+
+/// Per feature, y = (x − k)·a + b.
+#[derive(Clone, Copy, Debug)]
+pub struct Affine<'a, T> {
+    /// The mean, rounded to the type.
+    pub k: &'a [T],
+    /// γ·invstd.
+    pub a: &'a [T],
+    /// β, and what the rounding of the mean left.
+    pub b: &'a [T],
+}
+
+/// Per feature, dx = (a·dy + c·(x − k)) + d.
+#[derive(Clone, Copy, Debug)]
+pub struct GradAffine<'a, T> {
+    /// The mean, rounded to the type.
+    pub k: &'a [T],
+    /// γ·invstd.
+    pub a: &'a [T],
+    /// −γ·invstd²·dγ/n.
+    pub c: &'a [T],
+    /// −γ·invstd·dβ/n, and what the rounding of the mean left.
+    pub d: &'a [T],
+}
+
+/// The kernels for one element type.
+pub trait Kernels<T>: Sync {
+    /// Adds Σ(x−k) and Σ(x−k)² to `acc`; k is 0 where `pilot` is `None`, else the feature's pilot.
+    ///
+    /// f64: with (d, e) = two_diff(x, k) the first sum takes d and its remainder e as well; the second takes
+    /// the rounded d² and the remainder 2·d·e. With k = 0 there is no e.
+    fn moments(&self, tile: Tile, x: Strips<'_, T>, pilot: Option<&[T]>, acc: Acc<'_>);
+
+    /// Writes y = (x−k)·a + b.
+    fn normalize(&self, tile: Tile, x: Strips<'_, T>, affine: Affine<'_, T>, y: StripsMut<'_, T>);
+
+    /// Adds Σdy and Σdy·(x−k) to `acc`.
+    ///
+    /// f64: with (d, e) = two_diff(x, k) and (p, q) = two_prod(dy, d) the second sum takes p, and its
+    /// remainder q + dy·e as well. Rounding errors of equal values would add up where the sum cancels.
+    fn grad_sums(&self, tile: Tile, x: Strips<'_, T>, dy: Strips<'_, T>, pilot: &[T], acc: Acc<'_>);
+
+    /// Writes dx = (a·dy + c·(x−k)) + d.
+    fn grad_input(
+        &self,
+        tile: Tile,
+        x: Strips<'_, T>,
+        dy: Strips<'_, T>,
+        affine: GradAffine<'_, T>,
+        dx: StripsMut<'_, T>,
+    );
+}

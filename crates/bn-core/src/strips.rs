@@ -1,0 +1,169 @@
+//! A tensor as the kernels see it: strips of contiguous elements, a fixed stride apart.
+//!
+//! (outer, features, inner) becomes `outer` strips of features·inner elements. A block of features is a
+//! range of columns, a segment of the batch a range of rows; both stay within safe code because
+//! `ndarray`'s views know how to split in either direction.
+
+use crate::shape::Shape;
+use ndarray::{ArrayView2, ArrayViewMut2, Axis, s};
+use std::ops::Range;
+
+/// Strips to read.
+#[derive(Clone, Copy, Debug)]
+pub struct Strips<'a, T>(ArrayView2<'a, T>);
+
+/// Strips to write.
+#[derive(Debug)]
+pub struct StripsMut<'a, T>(ArrayViewMut2<'a, T>);
+
+impl<'a, T> Strips<'a, T> {
+    /// A view of `rows` strips whose elements lie side by side; `None` where they do not.
+    #[must_use]
+    pub fn from_view(view: ArrayView2<'a, T>) -> Option<Self> {
+        (view.ncols() <= 1 || view.strides()[1] == 1).then_some(Self(view))
+    }
+
+    /// `rows` strips of `len` elements, one after the other in `buf`; `None` where `buf` is not that long.
+    #[must_use]
+    pub fn from_slice(buf: &'a [T], rows: usize, len: usize) -> Option<Self> {
+        ArrayView2::from_shape((rows, len), buf.get(..rows.checked_mul(len)?)?).ok().map(Self)
+    }
+
+    /// How many strips.
+    #[inline]
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.0.nrows()
+    }
+
+    /// The length of a strip.
+    #[inline]
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.ncols()
+    }
+
+    /// Whether there is no element.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Strip `i`.
+    #[inline]
+    #[must_use]
+    pub fn strip(&self, i: usize) -> &'a [T] {
+        let row = self.0.index_axis_move(Axis(0), i);
+        row.to_slice().unwrap_or_else(|| unreachable!("strips are contiguous: checked when made"))
+    }
+
+    /// All strips in order.
+    pub fn iter(self) -> impl Iterator<Item = &'a [T]> {
+        (0..self.rows()).map(move |i| self.strip(i))
+    }
+
+    /// The elements as one slice, where the strips follow each other without a gap.
+    #[must_use]
+    pub fn as_slice(&self) -> Option<&'a [T]> {
+        self.0.to_slice()
+    }
+
+    /// The strips `rows`.
+    #[must_use]
+    pub fn rows_range(&self, rows: Range<usize>) -> Self {
+        Self(self.0.slice_move(s![rows, ..]))
+    }
+
+    /// The columns `cols` of every strip.
+    #[must_use]
+    pub fn columns(&self, cols: Range<usize>) -> Self {
+        Self(self.0.slice_move(s![.., cols]))
+    }
+}
+
+impl<'a, T> StripsMut<'a, T> {
+    /// As [`Strips::from_view`].
+    #[must_use]
+    pub fn from_view(view: ArrayViewMut2<'a, T>) -> Option<Self> {
+        (view.ncols() <= 1 || view.strides()[1] == 1).then_some(Self(view))
+    }
+
+    /// As [`Strips::from_slice`].
+    #[must_use]
+    pub fn from_slice(buf: &'a mut [T], rows: usize, len: usize) -> Option<Self> {
+        ArrayViewMut2::from_shape((rows, len), buf.get_mut(..rows.checked_mul(len)?)?).ok().map(Self)
+    }
+
+    /// How many strips.
+    #[inline]
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.0.nrows()
+    }
+
+    /// The length of a strip.
+    #[inline]
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.ncols()
+    }
+
+    /// Whether there is no element.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Strip `i`.
+    #[inline]
+    pub fn strip_mut(&mut self, i: usize) -> &mut [T] {
+        let row = self.0.index_axis_mut(Axis(0), i);
+        row.into_slice().unwrap_or_else(|| unreachable!("strips are contiguous: checked when made"))
+    }
+
+    /// The same strips for a shorter time.
+    pub fn reborrow(&mut self) -> StripsMut<'_, T> {
+        StripsMut(self.0.view_mut())
+    }
+
+    /// As [`Strips::as_slice`].
+    #[must_use]
+    pub fn into_slice(self) -> Option<&'a mut [T]> {
+        self.0.into_slice()
+    }
+
+    /// As [`Strips::columns`].
+    pub fn columns(&mut self, cols: Range<usize>) -> StripsMut<'_, T> {
+        StripsMut(self.0.slice_mut(s![.., cols]))
+    }
+
+    /// The strips before `row` and those from it on.
+    #[must_use]
+    pub fn split_rows(self, row: usize) -> (Self, Self) {
+        let (head, tail) = self.0.split_at(Axis(0), row);
+        (Self(head), Self(tail))
+    }
+
+    /// The columns before `col` and those from it on, to be written at the same time.
+    #[must_use]
+    pub fn split_columns(self, col: usize) -> (Self, Self) {
+        let (head, tail) = self.0.split_at(Axis(1), col);
+        (Self(head), Self(tail))
+    }
+}
+
+impl Shape {
+    /// `buf` as this shape's strips; `None` where its length is another.
+    pub(crate) fn strips<'a, T>(&self, buf: &'a [T]) -> Option<Strips<'a, T>> {
+        (buf.len() == self.len())
+            .then(|| Strips::from_slice(buf, self.outer(), self.features() * self.inner()))
+            .flatten()
+    }
+
+    /// As [`Shape::strips`], to write.
+    pub(crate) fn strips_mut<'a, T>(&self, buf: &'a mut [T]) -> Option<StripsMut<'a, T>> {
+        (buf.len() == self.len())
+            .then(|| StripsMut::from_slice(buf, self.outer(), self.features() * self.inner()))
+            .flatten()
+    }
+}
