@@ -3,6 +3,7 @@
 use crate::case::{Case, Results, Tensor};
 use bn_core::config::{Config, RunningVar};
 use bn_core::{Element, Layout, Mode};
+use half::{bf16, f16};
 use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, TensorView};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -11,8 +12,6 @@ use std::path::{Path, PathBuf};
 pub const NOT_YET: &[(&str, &str)] = &[
     ("nc_train_double_backward", "expect.dd.*: the double backward"),
     ("nchw_train_add_relu", "activation add_relu"),
-    ("nchw_train_bf16", "elements of type bf16"),
-    ("nchw_train_f16", "elements of type f16"),
     ("nchw_train_relu", "activation relu"),
 ];
 
@@ -59,6 +58,8 @@ pub enum FileError {
 pub enum AnyCase {
     F32(Case<f32>),
     F64(Case<f64>),
+    F16(Case<f16>),
+    Bf16(Case<bf16>),
 }
 
 /// Reads a case.
@@ -76,7 +77,9 @@ pub fn load(path: &Path) -> Result<AnyCase, FileError> {
     match file.tensor("x")?.dtype() {
         Dtype::F32 => file.case().map(AnyCase::F32),
         Dtype::F64 => file.case().map(AnyCase::F64),
-        other => Err(file.unsupported(format!("elements of type {other:?}"))),
+        Dtype::F16 => file.case().map(AnyCase::F16),
+        Dtype::BF16 => file.case().map(AnyCase::Bf16),
+        other => Err(file.wrong(format!("expected F16, BF16, F32 or F64 in tensor \"x\", got {other:?}"))),
     }
 }
 
@@ -107,6 +110,8 @@ macro_rules! stored {
 
 stored!(f32, F32);
 stored!(f64, F64);
+stored!(f16, F16);
+stored!(bf16, BF16);
 
 impl File<'_> {
     fn wrong(&self, what: String) -> FileError {

@@ -8,6 +8,7 @@ use crate::measure::Row;
 use crate::run::{conform, run};
 use crate::table::{self, Entry, LONG, LONG_DATA, SHAPES};
 use bn_core::{Backend, Element, Error};
+use half::{bf16, f16};
 use std::fmt::Write;
 use std::sync::Mutex;
 
@@ -72,6 +73,8 @@ pub fn assert_conforms<B: Backend + Clone + Default>() {
     std::thread::scope(|scope| {
         scope.spawn(|| run_table::<f32, B>(&tally));
         scope.spawn(|| run_table::<f64, B>(&tally));
+        scope.spawn(|| run_table::<f16, B>(&tally));
+        scope.spawn(|| run_table::<bf16, B>(&tally));
     });
     let mut tally = tally.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     run_files::<B>(&mut tally);
@@ -129,10 +132,12 @@ fn run_files<B: Backend + Clone + Default>(tally: &mut Tally) {
         }
     }
     for path in &paths {
-        let shown = path.display().to_string();
+        let shown = path.file_name().unwrap_or_default().to_string_lossy();
         let rows = match files::load(path) {
             Ok(AnyCase::F32(case)) => conform::<f32, B>(&case).map(|rows| tally.add(&case, &rows)),
             Ok(AnyCase::F64(case)) => conform::<f64, B>(&case).map(|rows| tally.add(&case, &rows)),
+            Ok(AnyCase::F16(case)) => conform::<f16, B>(&case).map(|rows| tally.add(&case, &rows)),
+            Ok(AnyCase::Bf16(case)) => conform::<bf16, B>(&case).map(|rows| tally.add(&case, &rows)),
             Err(error) => {
                 match (files::not_yet(path), &error) {
                     (Some(why), files::FileError::Unsupported { .. }) => {

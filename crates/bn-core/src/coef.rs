@@ -56,22 +56,22 @@ impl<T: Real> Stats<T> {
 
     /// Whether the map y = (x−k)·a + b stays within the type: no coefficient close to its limits, and no
     /// spread that could make x − k overflow. False for NaN.
-    pub fn fits(&self, a: T, b: T) -> bool {
-        within::<T>(a) && self.fits_spread() && below::<T>(b.to_f64())
+    pub fn fits(&self, range: Range, a: T, b: T) -> bool {
+        range.holds(a.to_f64()) && self.fits_spread(range) && range.above(b.to_f64())
     }
 
-    fn fits_spread(&self) -> bool {
-        below::<T>(self.k.to_f64()) && below::<T>(self.var.to_f64().sqrt())
+    fn fits_spread(&self, range: Range) -> bool {
+        range.above(self.k.to_f64()) && range.above(self.var.to_f64().sqrt())
     }
 
     /// Likewise for the gradients: the sums must not have over- or underflowed, and the terms of
     /// dx = (a·dy + c·(x−k)) + d must not overflow before they cancel.
-    pub fn fits_grad(&self, g: &GradCoef<T>, second: T::Wide, sums: &ParamGrads<T>) -> bool {
-        let summed = sums.dweight.to_f64().is_finite() && sums.dbias.to_f64().is_finite();
+    pub fn fits_grad(&self, range: Range, g: &GradCoef<T>, first: T::Wide, second: T::Wide) -> bool {
         let term = g.c.to_f64().abs() * self.var.to_f64().sqrt();
-        let sums_fit = summed && T::sum_fits(second.to_f64()) && T::sum_fits(self.var.to_f64());
-        let terms_fit = below::<T>(g.d.to_f64()) && below::<T>(term);
-        within::<T>(g.a) && within::<T>(g.c) && self.fits_spread() && sums_fit && terms_fit
+        let sums = range.above(first.to_f64()) && range.above(second.to_f64());
+        let products = T::sum_fits(second.to_f64()) && T::sum_fits(self.var.to_f64());
+        let coefs = range.holds(g.a.to_f64()) && range.holds(g.c.to_f64()) && range.above(g.d.to_f64());
+        sums && products && coefs && range.above(term) && self.fits_spread(range)
     }
 }
 
@@ -110,12 +110,23 @@ fn invstd<T: Real>(var: T::Wide, eps: f64) -> T::Wide {
     T::Wide::from_f64(1.0) / (var + T::Wide::from_f64(eps)).sqrt()
 }
 
-/// Zero, or neither too large nor too small to be multiplied in the type.
-fn within<T: Real>(v: T) -> bool {
-    let v = v.to_f64().abs();
-    v == 0.0 || (T::RANGE.recip()..=T::RANGE).contains(&v)
+/// The magnitudes that coefficients may have for the kernels' arithmetic.
+#[derive(Clone, Copy, Debug)]
+pub struct Range {
+    /// What is smaller, but not 0, could lose digits in a product.
+    pub low: f64,
+    /// What is larger could overflow before it cancels.
+    pub high: f64,
 }
 
-fn below<T: Real>(v: f64) -> bool {
-    v.abs() <= T::RANGE
+impl Range {
+    /// Zero, or neither too large nor too small to be multiplied. False for NaN.
+    fn holds(self, v: f64) -> bool {
+        v == 0.0 || (self.low..=self.high).contains(&v.abs())
+    }
+
+    /// Not too large.
+    fn above(self, v: f64) -> bool {
+        v.abs() <= self.high
+    }
 }

@@ -1,5 +1,6 @@
 //! The types a tensor may have, and the types it is computed in.
 
+use crate::coef::Range;
 use crate::exec::Backend;
 use crate::kernels::{Acc, Affine, GradAffine, Kernels, Tile};
 use crate::strips::{Strips, StripsMut};
@@ -14,6 +15,9 @@ use std::ops::{Add, Mul, Sub};
 pub trait Element: Copy + Debug + Default + PartialEq + Send + Sync + 'static {
     /// The type of arithmetic, parameters and running statistics: f32 for half types, else the type itself.
     type Compute: Real;
+    /// Features with coefficients beyond it leave the kernels' arithmetic (see [`crate#range`]): far enough from
+    /// the type's limits that a rounding error of a term that cancels cannot reach them.
+    const RANGE: Range;
     /// The name users and reports know the type by.
     const NAME: &'static str;
 
@@ -70,8 +74,6 @@ pub trait Real:
     /// Σx² − (Σx)²/n cancels by that factor. The products of f32 data are exact in f64 and the sums err by
     /// less than 2⁻⁴⁰, so 2¹² leaves them far below 2⁻²⁴; the products of f64 data are rounded to 2⁻⁵³.
     const RECENTRE: f64;
-    /// Coefficients beyond this, or below its inverse, leave the kernels' arithmetic (see [`crate#range`]).
-    const RANGE: f64;
     /// Σdy·(x−k) and σ² below this (but for 0) may have lost digits to underflow: the exact product of two f64
     /// needs room below it, that of two f32 has all of f64's exponents to itself.
     const SUM_MIN: f64;
@@ -103,6 +105,7 @@ macro_rules! real {
     ($t:ident, wide: $wide:ty, lanes: $lanes:literal, recentre: $recentre:expr, range: $range:literal, sum_min: $min:literal) => {
         impl Element for $t {
             type Compute = Self;
+            const RANGE: Range = Range { low: 1.0 / $range, high: $range };
             const NAME: &'static str = stringify!($t);
 
             #[inline(always)]
@@ -161,7 +164,6 @@ macro_rules! real {
             type Wide = $wide;
             const LANES: usize = $lanes;
             const RECENTRE: f64 = $recentre;
-            const RANGE: f64 = $range;
             const SUM_MIN: f64 = $min;
 
             #[inline(always)]

@@ -12,13 +12,14 @@
 //! | [`kernels`], [`exec`] | the traits that a backend implements |
 //! | [`coef`] | coefficient maths between the kernels, in the wide type |
 //! | [`wide`], [`eft`] | f64 for f32 data, double-double for f64 data |
+//! | `half` | f16 and bf16 tensors, converted piece by piece |
 //! | `rescue` | features that leave the kernels' range |
 //! | [`saved`], [`running`] | what the backward and the evaluation need |
 //!
 //! # Range
 //!
-//! Kernels compute maps in the data's own type. Where a coefficient of a feature lies beyond 10^±30 (f32) or
-//! 10^±280 (f64), that feature is recomputed in scaled double-double by `rescue`, so that values near the
+//! Kernels compute maps in the data's own type. Where a coefficient of a feature lies beyond 10^±30 (f32, bf16),
+//! 10^±280 (f64), or above 10^10 in an f16 tensor, that feature is recomputed in scaled double-double by `rescue`, so that values near the
 //! type's largest and settings far from the usual keep their digits. It is slow and hardly ever needed.
 
 pub mod coef;
@@ -28,6 +29,8 @@ pub mod eft;
 pub mod element;
 pub mod error;
 pub mod exec;
+#[cfg(feature = "half")]
+mod half;
 pub mod kernels;
 pub mod layer;
 pub mod plan;

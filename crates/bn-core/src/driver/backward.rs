@@ -150,7 +150,7 @@ impl<T: Element> Block<'_, '_, T> {
                 (*dweight, *dbias) = (T::Compute::round(grads.dweight), T::Compute::round(grads.dbias));
             }
             scratch.set_coefs(f, [stats.k, coef.a, coef.c, coef.d]);
-            scratch.unfit[f] = !stats.fits_grad(&coef, second, &grads);
+            scratch.unfit[f] = !stats.fits_grad(T::RANGE, &coef, first, second);
         }
     }
 

@@ -75,7 +75,7 @@ impl<T: Element> Job<T::Compute> for Block<'_, '_, T> {
             let (weight, bias) = job.params.get(f);
             let (a, b) = stats.affine(weight, bias);
             scratch.set_coefs(f, [stats.k, a, b, T::Compute::default()]);
-            scratch.unfit[f] = !stats.fits(a, b);
+            scratch.unfit[f] = !stats.fits(T::RANGE, a, b);
         }
         scratch.repeat_coefs(features, plan.phases);
         let [k, a, b, _] = scratch.coefs(features * plan.phases);
