@@ -20,7 +20,7 @@ impl<'a, T> Strips<'a, T> {
     /// A view of `rows` strips whose elements lie side by side; `None` where they do not.
     #[must_use]
     pub fn from_view(view: ArrayView2<'a, T>) -> Option<Self> {
-        (view.ncols() <= 1 || view.strides()[1] == 1).then_some(Self(view))
+        (view.is_empty() || view.ncols() <= 1 || view.strides()[1] == 1).then_some(Self(view))
     }
 
     /// `rows` strips of `len` elements, one after the other in `buf`; `None` where `buf` is not that long.
@@ -85,7 +85,7 @@ impl<'a, T> StripsMut<'a, T> {
     /// As [`Strips::from_view`].
     #[must_use]
     pub fn from_view(view: ArrayViewMut2<'a, T>) -> Option<Self> {
-        (view.ncols() <= 1 || view.strides()[1] == 1).then_some(Self(view))
+        (view.is_empty() || view.ncols() <= 1 || view.strides()[1] == 1).then_some(Self(view))
     }
 
     /// As [`Strips::from_slice`].

@@ -1,0 +1,74 @@
+//! The slice API allocates nothing per step once its workspace exists. A test of its own, so that no other
+//! test's allocations are counted.
+
+use batchnorm::{BatchNorm, Element, Grads, Real, Saved, Scalar, Shape, Workspace};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+struct Counting;
+
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every call goes to the system's allocator unchanged; counting touches no memory of it.
+#[expect(unsafe_code, reason = "a counting allocator cannot be written without")]
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Relaxed);
+        // SAFETY: the caller's promise for `layout` is handed on.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        // SAFETY: `ptr` came from `System` with this `layout`, as the caller promises.
+        unsafe { System.dealloc(ptr, layout) }
+    }
+    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Relaxed);
+        // SAFETY: as for `dealloc`, and the caller promises that `new_size` is valid.
+        unsafe { System.realloc(ptr, layout, new_size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Allocations of the first and of the later steps over `shapes` with one workspace.
+fn steps<T: Element>(shapes: &[Shape]) -> (usize, usize) {
+    let mut layers: Vec<_> = shapes
+        .iter()
+        .map(|s| {
+            let x: Vec<T> =
+                (0..s.len()).map(|i| T::from_compute(T::Compute::from_f64((i % 13) as f64))).collect();
+            let parameters = vec![T::Compute::default(); s.features()];
+            let outputs = (x.clone(), x.clone(), parameters.clone(), parameters);
+            (*s, BatchNorm::<T, Scalar>::new(s.features()).unwrap(), Saved::default(), x, outputs)
+        })
+        .collect();
+    let mut workspace = Workspace::default();
+    let mut step = || {
+        let before = ALLOCATIONS.load(Relaxed);
+        for (shape, bn, saved, x, (y, dx, dweight, dbias)) in &mut layers {
+            bn.forward_into(*shape, x, y, saved, &mut workspace).unwrap();
+            bn.backward_into(saved, x, y, Grads { dx, dweight, dbias }, &mut workspace).unwrap();
+            bn.forward_eval_into(*shape, x, y, saved, &mut workspace).unwrap();
+        }
+        ALLOCATIONS.load(Relaxed) - before
+    };
+    (step(), (0..3).map(|_| step()).sum())
+}
+
+#[test]
+fn steps_after_the_first_allocate_nothing() {
+    let shapes = [
+        Shape::nc(2, 3),
+        Shape::nc(128, 50),
+        Shape::nc(40_000, 1),
+        Shape::nc(7, 3000),
+        Shape::nchw(4, 70, 7, 7),
+        Shape::nhwc(2, 9, 9, 33),
+    ]
+    .map(Result::unwrap);
+    for (first, later) in [steps::<f32>(&shapes), steps::<f64>(&shapes)] {
+        assert!(first > 0, "the counter counts");
+        assert_eq!(later, 0, "allocations in three steps");
+    }
+}

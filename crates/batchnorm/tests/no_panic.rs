@@ -1,0 +1,98 @@
+//! No input panics: whatever the dimensions, views, values and settings, there is a result or an error.
+
+use batchnorm::{BatchNorm, Config, Error, Grads, Layout, RunningVar, Saved, Shape, Workspace};
+use ndarray::{ArrayD, IxDyn, Slice};
+use proptest::prelude::*;
+
+fn config() -> impl Strategy<Value = Config> {
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
+    (any::<f64>(), proptest::option::of(any::<f64>()), flags).prop_map(|(eps, momentum, flags)| Config {
+        // Half of the time a usable eps, so that the layer is made and run.
+        eps: if eps.to_bits() % 2 == 0 { 1e-5 } else { eps },
+        momentum: momentum.map(|m| if m.is_finite() { m } else { 0.1 }),
+        affine: flags.0,
+        track_running_stats: flags.1,
+        running_var: if flags.2 { RunningVar::Biased } else { RunningVar::Unbiased },
+        layout: if flags.3 { Layout::ChannelsLast } else { Layout::ChannelsFirst },
+    })
+}
+
+/// Any values: zeros, subnormals, huge ones, NaN and infinities among them.
+fn values() -> impl Strategy<Value = Vec<f32>> {
+    proptest::collection::vec(prop_oneof![any::<f32>(), -2.0f32..2.0, Just(f32::MAX), Just(0.0)], 1..40)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn arrays(
+        dims in proptest::collection::vec(0usize..6, 0..5),
+        values in values(),
+        features in 0usize..7,
+        matching in any::<bool>(),
+        (axis, step, reversed) in (0usize..4, -3isize..4, any::<bool>()),
+        config in config(),
+    ) {
+        let axis_of_features = match config.layout {
+            Layout::ChannelsFirst => 1,
+            Layout::ChannelsLast => dims.len().saturating_sub(1),
+        };
+        let count: usize = dims.iter().product();
+        let data: Vec<f32> = (0..count).map(|i| values[i % values.len()]).collect();
+        let array = ArrayD::from_shape_vec(IxDyn(&dims), data).unwrap();
+        let mut x = array.view();
+        if let (true, true) = (axis < dims.len(), step != 0) {
+            x.slice_axis_inplace(ndarray::Axis(axis), Slice::new(0, None, step));
+        }
+        if reversed {
+            x = x.reversed_axes();
+        }
+        let features = if matching { x.shape().get(axis_of_features).copied().unwrap_or(features) } else { features };
+        let Ok(mut bn) = BatchNorm::<f32>::with_config(features, config) else { return Ok(()) };
+        if let Ok((y, saved)) = bn.forward(x.view()) {
+            prop_assert_eq!(y.shape(), x.shape());
+            let g = bn.backward(&saved, x.view(), y.view()).unwrap();
+            prop_assert_eq!(g.dx.shape(), x.shape());
+        }
+        if let Ok((y, saved)) = bn.forward_eval_saved(x.view()) {
+            bn.backward_eval(&saved, x.view(), y.view()).unwrap();
+        }
+    }
+
+    #[test]
+    fn slices(
+        dims in (0usize..9, 0usize..9, 0usize..9),
+        lengths in proptest::collection::vec(-2isize..3, 6),
+        values in values(),
+        exact in any::<bool>(),
+        config in config(),
+    ) {
+        let shape = Shape::new(dims.0, dims.1, dims.2).unwrap();
+        let Ok(mut bn) = BatchNorm::<f64>::with_config(dims.1, config) else { return Ok(()) };
+        let len = |i: usize, len: usize| if exact { len } else { len.saturating_add_signed(lengths[i]) };
+        let buf = |n: usize| (0..n).map(|i| f64::from(values[i % values.len()])).collect::<Vec<_>>();
+        let (x, dy) = (buf(len(0, shape.len())), buf(len(1, shape.len())));
+        let (mut y, mut dx) = (buf(len(2, shape.len())), buf(len(3, shape.len())));
+        let params = if config.affine { dims.1 } else { 0 };
+        let (mut dweight, mut dbias) = (buf(len(4, params)), buf(len(5, params)));
+        let (mut saved, mut workspace) = (Saved::default(), Workspace::default());
+        let forward = bn.forward_into(shape, &x, &mut y, &mut saved, &mut workspace);
+        let grads = Grads { dx: &mut dx, dweight: &mut dweight, dbias: &mut dbias };
+        let backward = bn.backward_into(&saved, &x, &dy, grads, &mut workspace);
+        if exact {
+            let single = shape.count() == 1 && shape.features() > 0;
+            prop_assert_eq!(forward.is_ok(), !single);
+            prop_assert!(backward.is_ok() || single);
+        }
+    }
+
+    #[test]
+    fn shapes(dims in proptest::collection::vec(any::<usize>(), 0..6)) {
+        for layout in [Layout::ChannelsFirst, Layout::ChannelsLast] {
+            if let Err(error) = Shape::from_dims(&dims, layout) {
+                prop_assert!(matches!(error, Error::Rank { .. } | Error::TooLarge { .. }), "{error}");
+            }
+        }
+    }
+}
