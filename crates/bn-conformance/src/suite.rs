@@ -113,7 +113,7 @@ fn run_entry<T: Element, B: Backend + Clone + Default>(
     match result {
         Err(Error::OneValue { .. }) if single => tally.cases += 1,
         Ok(_) if single => {
-            tally.error(&case.name, "expected an error for one value per feature, got a result")
+            tally.error(&case.name, "expected an error for one value per feature, got a result");
         }
         Ok(results) => tally.add(&case, &crate::measure::check(&case, &results)),
         Err(error) => tally.error(&case.name, error),
@@ -141,7 +141,7 @@ fn run_files<B: Backend + Clone + Default>(tally: &mut Tally) {
             Err(error) => {
                 match (files::not_yet(path), &error) {
                     (Some(why), files::FileError::Unsupported { .. }) => {
-                        tally.skipped.push(format!("{shown}: {why}"))
+                        tally.skipped.push(format!("{shown}: {why}"));
                     }
                     _ => tally.error(&shown, error),
                 }
@@ -150,7 +150,7 @@ fn run_files<B: Backend + Clone + Default>(tally: &mut Tally) {
         };
         match rows {
             Ok(()) if files::not_yet(path).is_some() => {
-                tally.error(&shown, "is on the list of what is not done yet, but runs")
+                tally.error(&shown, "is on the list of what is not done yet, but runs");
             }
             Ok(()) => {}
             Err(error) => tally.error(&shown, error),

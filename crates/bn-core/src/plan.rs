@@ -114,7 +114,7 @@ impl Plan {
             |features: usize, rows: usize| (Tile { features, walk }, rows, features * self.shape.inner());
         [
             tile(features * self.phases, rows / self.phases),
-            tile(features * (rows % self.phases), usize::from(rows % self.phases > 0)),
+            tile(features * (rows % self.phases), usize::from(!rows.is_multiple_of(self.phases))),
         ]
     }
 }
