@@ -81,7 +81,7 @@ pub fn assert_conforms<B: Backend + Clone + Default>() {
     for failure in identities::all::<B>() {
         tally.failures.push(failure);
     }
-    let report = tally.report(B::NAME);
+    let report = tally.report(&B::default().name());
     println!("{report}");
     assert!(tally.failures.is_empty(), "{report}");
 }

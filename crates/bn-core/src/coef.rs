@@ -61,17 +61,21 @@ impl<T: Real> Stats<T> {
     }
 
     fn fits_spread(&self, range: Range) -> bool {
-        range.above(self.k.to_f64()) && range.above(self.var.to_f64().sqrt())
+        range.above(self.k.to_f64()) && self.var.to_f64() <= (range.high * range.high).min(f64::MAX)
     }
 
     /// Likewise for the gradients: the sums must not have over- or underflowed, and the terms of
     /// dx = (a·dy + c·(x−k)) + d must not overflow before they cancel.
     pub fn fits_grad(&self, range: Range, g: &GradCoef<T>, first: T::Wide, second: T::Wide) -> bool {
-        let term = g.c.to_f64().abs() * self.var.to_f64().sqrt();
+        // (c·σ)², which spares a root.
+        let term = g.c.to_f64().powi(2) * self.var.to_f64();
         let sums = range.above(first.to_f64()) && range.above(second.to_f64());
         let products = T::sum_fits(second.to_f64()) && T::sum_fits(self.var.to_f64());
         let coefs = range.holds(g.a.to_f64()) && range.holds(g.c.to_f64()) && range.above(g.d.to_f64());
-        sums && products && coefs && range.above(term) && self.fits_spread(range)
+        sums && products
+            && coefs
+            && term <= (range.high * range.high).min(f64::MAX)
+            && self.fits_spread(range)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::coef::Range;
 use crate::exec::Backend;
-use crate::kernels::{Acc, Affine, GradAffine, Kernels, Tile};
+use crate::kernels::{Acc, Affine, GradAffine, Hints, Kernels, Tile};
 use crate::strips::{Strips, StripsMut};
 use crate::wide::{Dd, Wide};
 use std::fmt::Debug;
@@ -36,6 +36,7 @@ pub trait Element: Copy + Debug + Default + PartialEq + Send + Sync + 'static {
         x: Strips<'_, Self>,
         affine: Affine<'_, Self::Compute>,
         y: StripsMut<'_, Self>,
+        hints: Hints<'_, Self>,
     );
     /// [`Kernels::grad_sums`] of a tile of this type.
     fn grad_sums(
@@ -54,6 +55,7 @@ pub trait Element: Copy + Debug + Default + PartialEq + Send + Sync + 'static {
         dy: Strips<'_, Self>,
         affine: GradAffine<'_, Self::Compute>,
         dx: StripsMut<'_, Self>,
+        hints: Hints<'_, Self>,
     );
     /// The value in the type it is computed in, exactly.
     fn to_compute(self) -> Self::Compute;
@@ -125,8 +127,9 @@ macro_rules! real {
                 x: Strips<'_, Self>,
                 affine: Affine<'_, Self>,
                 y: StripsMut<'_, Self>,
+                hints: Hints<'_, Self>,
             ) {
-                kernels.normalize(tile, x, affine, y);
+                kernels.normalize(tile, x, affine, y, hints);
             }
             #[inline(always)]
             fn grad_sums(
@@ -147,8 +150,9 @@ macro_rules! real {
                 dy: Strips<'_, Self>,
                 affine: GradAffine<'_, Self>,
                 dx: StripsMut<'_, Self>,
+                hints: Hints<'_, Self>,
             ) {
-                kernels.grad_input(tile, x, dy, affine, dx);
+                kernels.grad_input(tile, x, dy, affine, dx, hints);
             }
             #[inline(always)]
             fn to_compute(self) -> Self {

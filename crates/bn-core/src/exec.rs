@@ -1,6 +1,7 @@
 //! Who runs the work: kernels and an executor make a backend.
 
 use crate::kernels::Kernels;
+use std::borrow::Cow;
 
 /// Runs two closures, perhaps at once. Nothing else: the driver decides what the closures do.
 pub trait Executor: Sync {
@@ -32,8 +33,7 @@ pub trait Backend: Sync {
     type Exec: Executor;
 
     /// The name of the combination in reports, such as `scalar` or `rayon+dispatch`.
-    const NAME: &'static str;
-
+    fn name(&self) -> Cow<'static, str>;
     /// The executor.
     fn exec(&self) -> &Self::Exec;
     /// Kernels for f32 data.

@@ -4,7 +4,7 @@
 //! the sums have the bits of the widened tensor's, and y and dx are those of f32, rounded once more.
 
 use crate::element::{Element, Real};
-use crate::kernels::{Acc, Affine, GradAffine, Kernels, Tile, Walk};
+use crate::kernels::{Acc, Affine, GradAffine, Hints, Kernels, Tile, Walk};
 use crate::strips::{Strips, StripsMut};
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
@@ -121,12 +121,13 @@ macro_rules! half_type {
                 x: Strips<'_, Self>,
                 Affine { k, a, b }: Affine<'_, f32>,
                 mut y: StripsMut<'_, Self>,
+                _: Hints<'_, Self>,
             ) {
                 let mut buf = [0.0; PIECE];
                 for_pieces(tile, x.rows(), |p| {
                     let of = |coef| <[f32]>::get(coef, p.features.clone()).unwrap_or_default();
                     let (x, affine) = (widened(x, &p, &mut buf), Affine { k: of(k), a: of(a), b: of(b) });
-                    narrowed(&mut y, &p, |y| kernels.normalize(p.tile, x, affine, y));
+                    narrowed(&mut y, &p, |y| kernels.normalize(p.tile, x, affine, y, Hints::default()));
                 });
             }
 
@@ -152,13 +153,16 @@ macro_rules! half_type {
                 dy: Strips<'_, Self>,
                 GradAffine { k, a, c, d }: GradAffine<'_, f32>,
                 mut dx: StripsMut<'_, Self>,
+                _: Hints<'_, Self>,
             ) {
                 let (mut x_buf, mut dy_buf) = ([0.0; PIECE], [0.0; PIECE]);
                 for_pieces(tile, x.rows(), |p| {
                     let of = |coef| <[f32]>::get(coef, p.features.clone()).unwrap_or_default();
                     let (x, dy) = (widened(x, &p, &mut x_buf), widened(dy, &p, &mut dy_buf));
                     let affine = GradAffine { k: of(k), a: of(a), c: of(c), d: of(d) };
-                    narrowed(&mut dx, &p, |dx| kernels.grad_input(p.tile, x, dy, affine, dx));
+                    narrowed(&mut dx, &p, |dx| {
+                        kernels.grad_input(p.tile, x, dy, affine, dx, Hints::default())
+                    });
                 });
             }
 

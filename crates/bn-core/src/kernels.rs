@@ -94,20 +94,42 @@ pub struct GradAffine<'a, T> {
     pub d: &'a [T],
 }
 
+/// How a map may go about its memory. It changes no bit: a kernel that ignores it is right.
+#[derive(Clone, Copy, Debug)]
+pub struct Hints<'a, T> {
+    /// Write past the caches: the output is too large to be found there again.
+    pub stream: bool,
+    /// What is read after this tile, to be fetched into L2 meanwhile: strips of the same number.
+    pub next: [Option<Strips<'a, T>>; 2],
+}
+
+impl<T> Default for Hints<'_, T> {
+    fn default() -> Self {
+        Self { stream: false, next: [const { None }; 2] }
+    }
+}
+
 /// The kernels for one element type.
 pub trait Kernels<T>: Sync {
     /// Adds Σ(x−k) and Σ(x−k)² to `acc`; k is 0 where `pilot` is `None`, else the feature's pilot.
     ///
-    /// f64: with (d, e) = two_diff(x, k) the first sum takes d and its remainder e as well; the second takes
+    /// f64: with (d, e) = `two_sum(x, -k)` the first sum takes d and its remainder e as well; the second takes
     /// the rounded d² and the remainder 2·d·e. With k = 0 there is no e.
     fn moments(&self, tile: Tile, x: Strips<'_, T>, pilot: Option<&[T]>, acc: Acc<'_>);
 
     /// Writes y = (x−k)·a + b.
-    fn normalize(&self, tile: Tile, x: Strips<'_, T>, affine: Affine<'_, T>, y: StripsMut<'_, T>);
+    fn normalize(
+        &self,
+        tile: Tile,
+        x: Strips<'_, T>,
+        affine: Affine<'_, T>,
+        y: StripsMut<'_, T>,
+        hints: Hints<'_, T>,
+    );
 
     /// Adds Σdy and Σdy·(x−k) to `acc`.
     ///
-    /// f64: with (d, e) = two_diff(x, k) and (p, q) = two_prod(dy, d) the second sum takes p, and its
+    /// f64: with (d, e) = `two_sum(x, -k)` and (p, q) = `two_prod(dy, d)` the second sum takes p, and its
     /// remainder q + dy·e as well. Rounding errors of equal values would add up where the sum cancels.
     fn grad_sums(&self, tile: Tile, x: Strips<'_, T>, dy: Strips<'_, T>, pilot: &[T], acc: Acc<'_>);
 
@@ -119,5 +141,14 @@ pub trait Kernels<T>: Sync {
         dy: Strips<'_, T>,
         affine: GradAffine<'_, T>,
         dx: StripsMut<'_, T>,
+        hints: Hints<'_, T>,
     );
+
+    /// Called once at the end of a job: what was written past the caches is seen by other threads from here on.
+    fn finish(&self) {}
+
+    /// Outputs of more bytes than this are better written past the caches.
+    fn stream_above(&self) -> usize {
+        usize::MAX
+    }
 }

@@ -66,21 +66,9 @@ impl Plan {
 
     /// The virtual lanes that `features` features take.
     pub fn lanes<T: Real>(&self, features: usize) -> usize {
-        features * self.lanes_per_feature::<T>()
-    }
-
-    fn lanes_per_feature<T: Real>(&self) -> usize {
         match self.walk() {
-            Walk::Rows { .. } => T::LANES,
-            Walk::Lanes => self.phases,
-        }
-    }
-
-    /// The index of lane `i` of feature `f` out of `features`.
-    pub fn lane<T: Real>(&self, features: usize, f: usize, i: usize) -> usize {
-        match self.walk() {
-            Walk::Rows { .. } => f * T::LANES + i,
-            Walk::Lanes => i * features + f,
+            Walk::Rows { .. } => features * T::LANES,
+            Walk::Lanes => features * self.phases,
         }
     }
 
@@ -116,16 +104,6 @@ impl Plan {
             tile(features * self.phases, rows / self.phases),
             tile(features * (rows % self.phases), usize::from(!rows.is_multiple_of(self.phases))),
         ]
-    }
-}
-
-/// Σ of `n` values in a balanced tree: halves first, so that n values err like log n, and always alike.
-pub fn tree<W: crate::wide::Wide>(from: usize, n: usize, value: &impl Fn(usize) -> W) -> W {
-    match n {
-        0 => W::default(),
-        1 => value(from),
-        2 => value(from) + value(from + 1),
-        _ => tree(from, n / 2, value) + tree(from + n / 2, n - n / 2, value),
     }
 }
 
@@ -174,11 +152,5 @@ mod tests {
                 assert!(block * per_feature <= MAX_LANES, "{plan:?}");
             }
         }
-    }
-
-    #[test]
-    fn trees_add_everything() {
-        assert_eq!(tree(3, 5, &|i| i as f64), 25.0);
-        assert_eq!(tree(0, 0, &|_| 1.0f64), 0.0);
     }
 }

@@ -1,6 +1,6 @@
 //! Memory that a step needs beside its tensors, kept from step to step.
 
-use crate::driver::scratches;
+use crate::driver::{Sums, scratches};
 use crate::element::{Element, Real};
 use crate::exec::Executor;
 use crate::plan::Plan;
@@ -37,32 +37,32 @@ impl<T: Element> Workspace<T> {
 /// What one job needs, for a block of features.
 #[derive(Clone, Debug)]
 pub(crate) struct Scratch<R: Real> {
-    lanes: Vec<f64>,
-    pub(crate) sums: Vec<(R::Wide, R::Wide)>,
-    pilot: Vec<R>,
-    coefs: [Vec<R>; 4],
+    pub(crate) lanes: Vec<f64>,
+    /// The sums of each segment, where they are taken at the same time.
+    pub(crate) partials: Vec<Sums<R>>,
+    pub(crate) state: State<R>,
+}
+
+/// What a block has between its sums and its map; taken out of the scratch while the lanes are in use.
+#[derive(Clone, Debug)]
+pub(crate) struct State<R: Real> {
+    pub(crate) sums: Vec<Sums<R>>,
+    pub(crate) pilot: Vec<R>,
+    pub(crate) coefs: [Vec<R>; 4],
     /// Features that leave the kernels' arithmetic; while statistics are taken, those to sum again.
     pub(crate) unfit: Vec<bool>,
 }
 
 impl<R: Real> Default for Scratch<R> {
     fn default() -> Self {
-        Self {
-            lanes: Vec::new(),
-            sums: Vec::new(),
-            pilot: Vec::new(),
-            coefs: Default::default(),
-            unfit: Vec::new(),
-        }
+        Self { lanes: Vec::new(), partials: Vec::new(), state: State::default() }
     }
 }
 
-/// The parts of a scratch that statistics are taken with, for a number of features.
-pub(crate) struct Sums<'a, R: Real> {
-    pub(crate) lanes: &'a mut [f64],
-    pub(crate) sums: &'a mut [(R::Wide, R::Wide)],
-    pub(crate) pilot: &'a mut [R],
-    pub(crate) unfit: &'a mut [bool],
+impl<R: Real> Default for State<R> {
+    fn default() -> Self {
+        Self { sums: Vec::new(), pilot: Vec::new(), coefs: Default::default(), unfit: Vec::new() }
+    }
 }
 
 fn at_least<V: Clone + Default>(v: &mut Vec<V>, len: usize) {
@@ -75,39 +75,35 @@ impl<R: Real> Scratch<R> {
     fn grow(&mut self, plan: &Plan) {
         let features = plan.block.min(plan.shape.features());
         at_least(&mut self.lanes, 2 * R::Wide::PARTS * plan.lanes::<R>(features));
-        at_least(&mut self.sums, features);
-        at_least(&mut self.pilot, features * plan.phases);
-        at_least(&mut self.unfit, features);
-        for coef in &mut self.coefs {
+        at_least(&mut self.partials, plan.segments * features);
+        at_least(&mut self.state.sums, features);
+        at_least(&mut self.state.pilot, features * plan.phases);
+        at_least(&mut self.state.unfit, features);
+        for coef in &mut self.state.coefs {
             at_least(coef, features * plan.phases);
         }
     }
+}
 
-    pub(crate) fn features(&mut self, n: usize) -> Sums<'_, R> {
-        Sums {
-            lanes: &mut self.lanes,
-            sums: &mut self.sums[..n],
-            pilot: &mut self.pilot,
-            unfit: &mut self.unfit,
-        }
-    }
-
+impl<R: Real> State<R> {
     pub(crate) fn set_coefs(&mut self, f: usize, values: [R; 4]) {
         for (coef, v) in self.coefs.iter_mut().zip(values) {
             coef[f] = v;
         }
     }
 
-    /// Repeats the coefficients of `features` features for each phase.
-    pub(crate) fn repeat_coefs(&mut self, features: usize, phases: usize) {
-        for coef in &mut self.coefs {
-            for phase in 1..phases {
-                coef.copy_within(..features, phase * features);
-            }
-        }
+    /// Repeats the coefficients of `features` features for each phase, and returns them.
+    pub(crate) fn repeat_coefs(&mut self, features: usize, phases: usize) -> [&[R]; 4] {
+        self.coefs.each_mut().map(|coef| {
+            repeat(coef, features, phases);
+            &coef[..features * phases]
+        })
     }
+}
 
-    pub(crate) fn coefs(&self, n: usize) -> [&[R]; 4] {
-        self.coefs.each_ref().map(|coef| &coef[..n])
+/// Repeats the first `features` values for each phase.
+pub(crate) fn repeat<R: Copy>(values: &mut [R], features: usize, phases: usize) {
+    for phase in 1..phases {
+        values.copy_within(..features, phase * features);
     }
 }

@@ -8,9 +8,10 @@ mod lanes;
 mod rows;
 mod sum;
 
-use bn_core::kernels::{Acc, Affine, GradAffine, Kernels, Tile, Walk};
+use bn_core::kernels::{Acc, Affine, GradAffine, Hints, Kernels, Tile, Walk};
 use bn_core::strips::{Strips, StripsMut};
 use bn_core::{Backend, Real, Serial};
+use std::borrow::Cow;
 
 /// Scalar kernels, run serially.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,7 +27,14 @@ macro_rules! kernels {
                 }
             }
 
-            fn normalize(&self, tile: Tile, x: Strips<'_, $t>, affine: Affine<'_, $t>, y: StripsMut<'_, $t>) {
+            fn normalize(
+                &self,
+                tile: Tile,
+                x: Strips<'_, $t>,
+                affine: Affine<'_, $t>,
+                y: StripsMut<'_, $t>,
+                _: Hints<'_, $t>,
+            ) {
                 match tile.walk {
                     Walk::Rows { inner } => rows::normalize(inner, x, affine, y),
                     Walk::Lanes => lanes::normalize(x, affine, y),
@@ -54,6 +62,7 @@ macro_rules! kernels {
                 dy: Strips<'_, $t>,
                 affine: GradAffine<'_, $t>,
                 dx: StripsMut<'_, $t>,
+                _: Hints<'_, $t>,
             ) {
                 match tile.walk {
                     Walk::Rows { inner } => rows::grad_input(inner, x, dy, affine, dx),
@@ -70,8 +79,9 @@ kernels!(f64);
 impl Backend for Scalar {
     type Exec = Serial;
 
-    const NAME: &'static str = "scalar";
-
+    fn name(&self) -> Cow<'static, str> {
+        "scalar".into()
+    }
     fn exec(&self) -> &Serial {
         &Serial
     }

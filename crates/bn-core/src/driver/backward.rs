@@ -1,16 +1,18 @@
 //! The backward of a block: dγ and dβ, then dx = (a·dy + c·(x−k)) + d while the block is in cache.
 
-use super::{Job, Params, parts, parts_mut, reduce::reduce, run, walked, walked_mut};
+use super::reduce::reduce;
+use super::{Job, Params, ahead, map_rows, parts, parts_mut, run, walked, walked_mut};
 use crate::coef::GradCoef;
 use crate::element::{Element, Real};
-use crate::exec::Backend;
-use crate::kernels::{Affine, GradAffine, Kernels};
+use crate::exec::{Backend, Executor};
+use crate::kernels::{Acc, Affine, GradAffine, Hints, Kernels};
 use crate::plan::Plan;
 use crate::rescue;
 use crate::saved::StatsRef;
 use crate::shape::Shape;
 use crate::strips::{Strips, StripsMut};
-use crate::workspace::{Scratch, Workspace};
+use crate::workspace::{Scratch, State, Workspace, repeat};
+use std::ops::Range;
 
 /// What a backward works on.
 pub(crate) struct Backward<'a, T: Element> {
@@ -35,9 +37,11 @@ pub(crate) fn backward<T: Element, B: Backend>(
     workspace: &mut Workspace<T>,
 ) {
     let plan = Plan::new::<T::Compute>(shape);
+    let kernels = T::Compute::kernels(backend);
     let block = Block {
-        kernels: T::Compute::kernels(backend),
+        kernels,
         plan: &plan,
+        stream: shape.len() * size_of::<T>() > kernels.stream_above(),
         job: Backward {
             x: walked(&plan, shape, job.x),
             dy: walked(&plan, shape, job.dy),
@@ -45,13 +49,14 @@ pub(crate) fn backward<T: Element, B: Backend>(
             ..job
         },
     };
-    run(backend.exec(), block, workspace.prepare(&plan, backend.exec()), plan.block);
+    run(backend.exec(), &plan, kernels, block, workspace.prepare(&plan, backend.exec()));
 }
 
 /// A range of features, with the plan and the kernels for them.
 struct Block<'p, 'a, T: Element> {
     kernels: &'p dyn Kernels<T::Compute>,
     plan: &'p Plan,
+    stream: bool,
     // Its own lifetime: ndarray's views are invariant in theirs.
     job: Backward<'a, T>,
 }
@@ -67,7 +72,7 @@ impl<T: Element> Job<T::Compute> for Block<'_, '_, T> {
     }
 
     fn split_at(self, feature: usize) -> (Self, Self) {
-        let Self { kernels, plan, job } = self;
+        let Self { kernels, plan, stream, job } = self;
         let Backward { x, dy, dx, dweight, dbias, params, stats, from_batch, eps } = job;
         let col = feature * plan.shape.inner();
         let (dx, dx1) = dx.split_columns(col);
@@ -89,58 +94,70 @@ impl<T: Element> Job<T::Compute> for Block<'_, '_, T> {
             from_batch,
             eps,
         };
-        (Self { kernels, plan, job: head }, Self { kernels, plan, job: tail })
+        (Self { kernels, plan, stream, job: head }, Self { kernels, plan, stream, job: tail })
     }
 
-    fn run(mut self, scratch: &mut Scratch<T::Compute>) {
+    fn run(mut self, exec: &impl Executor, scratches: &mut [Scratch<T::Compute>], next: Option<&Self>) {
         let (features, plan) = (self.features(), self.plan);
-        self.take_gradients(scratch);
-        scratch.repeat_coefs(features, plan.phases);
-        let [k, a, c, d] = scratch.coefs(features * plan.phases);
+        let mut state = std::mem::take(&mut scratches[0].state);
+        self.take_gradients(exec, scratches, &mut state);
+        let [k, a, c, d] = state.repeat_coefs(features, plan.phases);
         let Backward { x, dy, ref mut dx, from_batch, .. } = self.job;
-        let inputs = parts(plan, x).into_iter().zip(parts(plan, dy));
-        for (((tile, x), (_, dy)), dx) in inputs.zip(parts_mut(plan, dx.reborrow())) {
-            if x.rows() == 0 {
-                continue;
+        let next = next.map_or([None; 2], |n| [ahead(plan, n.job.x, 2), ahead(plan, n.job.dy, 2)]);
+        let (kernels, hints) = (self.kernels, Hints { stream: self.stream, next });
+        map_rows(exec, plan, scratches.len(), 0..x.rows(), dx.reborrow(), &|rows, dx| {
+            let inputs =
+                parts(plan, x.rows_range(rows.clone())).into_iter().zip(parts(plan, dy.rows_range(rows)));
+            for (((tile, x), (_, dy)), dx) in inputs.zip(parts_mut(plan, dx)) {
+                if x.rows() == 0 {
+                    continue;
+                }
+                let n = tile.features;
+                if from_batch {
+                    let affine = GradAffine { k: &k[..n], a: &a[..n], c: &c[..n], d: &d[..n] };
+                    T::grad_input(kernels, tile, x, dy, affine, dx, hints);
+                } else {
+                    // dx = a·dy: the other coefficients are zero, and x does not enter, be it NaN.
+                    let affine = Affine { k: &d[..n], a: &a[..n], b: &d[..n] };
+                    T::normalize(kernels, tile, dy, affine, dx, hints);
+                }
             }
-            let n = tile.features;
-            if from_batch {
-                let affine = GradAffine { k: &k[..n], a: &a[..n], c: &c[..n], d: &d[..n] };
-                T::grad_input(self.kernels, tile, x, dy, affine, dx);
-            } else {
-                // dx = a·dy: the other coefficients are zero, and x does not enter, be it NaN.
-                T::normalize(self.kernels, tile, dy, Affine { k: &d[..n], a: &a[..n], b: &d[..n] }, dx);
+            if scratches.len() > 1 {
+                kernels.finish();
             }
-        }
-        for f in (0..features).filter(|&f| scratch.unfit[f]) {
+        });
+        for f in (0..features).filter(|&f| state.unfit[f]) {
             self.rescue(f);
         }
+        scratches[0].state = state;
     }
 }
 
 impl<T: Element> Block<'_, '_, T> {
     /// Sums the block, writes dγ and dβ, and prepares the coefficients of dx.
-    fn take_gradients(&mut self, scratch: &mut Scratch<T::Compute>) {
-        let (plan, job) = (self.plan, &mut self.job);
-        let n = plan.shape.count();
-        let block = scratch.features(job.stats.k.len());
-        for phase in 0..plan.phases {
-            let start = phase * job.stats.k.len();
-            block.pilot[start..start + job.stats.k.len()].copy_from_slice(job.stats.k);
-        }
-        let pilot: &[_] = block.pilot;
-        reduce::<T::Compute>(plan, block.lanes, block.sums, |rows, mut acc| {
-            let inputs = parts(plan, job.x.rows_range(rows.clone()))
-                .into_iter()
-                .zip(parts(plan, job.dy.rows_range(rows)));
+    fn take_gradients(
+        &mut self,
+        exec: &impl Executor,
+        scratches: &mut [Scratch<T::Compute>],
+        state: &mut State<T::Compute>,
+    ) {
+        let (plan, job, kernels) = (self.plan, &mut self.job, self.kernels);
+        let (n, features) = (plan.shape.count(), job.stats.k.len());
+        state.pilot[..features].copy_from_slice(job.stats.k);
+        repeat(&mut state.pilot, features, plan.phases);
+        let (x, dy, pilot) = (job.x, job.dy, &state.pilot[..]);
+        let grad_sums = |rows: Range<usize>, mut acc: Acc<'_>| {
+            let inputs =
+                parts(plan, x.rows_range(rows.clone())).into_iter().zip(parts(plan, dy.rows_range(rows)));
             for ((tile, x), (_, dy)) in inputs {
-                T::grad_sums(self.kernels, tile, x, dy, &pilot[..tile.features], acc.from_lane(0));
+                T::grad_sums(kernels, tile, x, dy, &pilot[..tile.features], acc.from_lane(0));
             }
-        });
-        for f in 0..job.stats.k.len() {
+        };
+        reduce(exec, plan, scratches, &mut state.sums[..features], &grad_sums);
+        for f in 0..features {
             let stats = job.stats.get(f);
             let (weight, _) = job.params.get(f);
-            let (first, second) = scratch.sums[f];
+            let (first, second) = state.sums[f];
             let grads = stats.param_grads(first, second);
             let mut coef = GradCoef::new(&stats, weight, &grads, n);
             if !job.from_batch {
@@ -149,8 +166,8 @@ impl<T: Element> Block<'_, '_, T> {
             if let (Some(dweight), Some(dbias)) = (job.dweight.get_mut(f), job.dbias.get_mut(f)) {
                 (*dweight, *dbias) = (T::Compute::round(grads.dweight), T::Compute::round(grads.dbias));
             }
-            scratch.set_coefs(f, [stats.k, coef.a, coef.c, coef.d]);
-            scratch.unfit[f] = !stats.fits_grad(T::RANGE, &coef, first, second);
+            state.set_coefs(f, [stats.k, coef.a, coef.c, coef.d]);
+            state.unfit[f] = !stats.fits_grad(T::RANGE, &coef, first, second);
         }
     }
 

@@ -1,16 +1,18 @@
 //! The forward of a block: statistics, then y = (x−k)·a + b while the block is in cache.
 
-use super::{Job, Params, parts, parts_mut, reduce::reduce, run, walked, walked_mut};
+use super::reduce::reduce;
+use super::{Job, Params, ahead, map_rows, parts, parts_mut, run, walked, walked_mut};
 use crate::coef::Stats;
 use crate::element::{Element, Real};
-use crate::exec::Backend;
-use crate::kernels::{Affine, Kernels};
+use crate::exec::{Backend, Executor};
+use crate::kernels::{Acc, Affine, Hints, Kernels};
 use crate::plan::Plan;
 use crate::rescue;
 use crate::saved::StatsMut;
 use crate::shape::Shape;
 use crate::strips::{Strips, StripsMut};
-use crate::workspace::{Scratch, Workspace};
+use crate::workspace::{Scratch, State, Workspace, repeat};
+use std::ops::Range;
 
 /// What a forward works on.
 pub(crate) struct Forward<'a, T: Element> {
@@ -31,18 +33,21 @@ pub(crate) fn forward<T: Element, B: Backend>(
     workspace: &mut Workspace<T>,
 ) {
     let plan = Plan::new::<T::Compute>(shape);
+    let kernels = T::Compute::kernels(backend);
     let block = Block {
-        kernels: T::Compute::kernels(backend),
+        kernels,
         plan: &plan,
+        stream: shape.len() * size_of::<T>() > kernels.stream_above(),
         job: Forward { x: walked(&plan, shape, job.x), y: walked_mut(&plan, shape, job.y), ..job },
     };
-    run(backend.exec(), block, workspace.prepare(&plan, backend.exec()), plan.block);
+    run(backend.exec(), &plan, kernels, block, workspace.prepare(&plan, backend.exec()));
 }
 
 /// A range of features, with the plan and the kernels for them.
 struct Block<'p, 'a, T: Element> {
     kernels: &'p dyn Kernels<T::Compute>,
     plan: &'p Plan,
+    stream: bool,
     // Its own lifetime: ndarray's views are invariant in theirs.
     job: Forward<'a, T>,
 }
@@ -53,7 +58,7 @@ impl<T: Element> Job<T::Compute> for Block<'_, '_, T> {
     }
 
     fn split_at(self, feature: usize) -> (Self, Self) {
-        let Self { kernels, plan, job: Forward { x, y, params, stats, from_batch, eps } } = self;
+        let Self { kernels, plan, stream, job: Forward { x, y, params, stats, from_batch, eps } } = self;
         let col = feature * plan.shape.inner();
         let (y, y1) = y.split_columns(col);
         let (params, params1) = params.split_at(feature);
@@ -61,31 +66,38 @@ impl<T: Element> Job<T::Compute> for Block<'_, '_, T> {
         let (x, x1) = (x.columns(0..col), x.columns(col..x.len()));
         let head = Forward { x, y, params, stats, from_batch, eps };
         let tail = Forward { x: x1, y: y1, params: params1, stats: stats1, from_batch, eps };
-        (Self { kernels, plan, job: head }, Self { kernels, plan, job: tail })
+        (Self { kernels, plan, stream, job: head }, Self { kernels, plan, stream, job: tail })
     }
 
-    fn run(mut self, scratch: &mut Scratch<T::Compute>) {
-        let features = self.features();
+    fn run(mut self, exec: &impl Executor, scratches: &mut [Scratch<T::Compute>], next: Option<&Self>) {
+        let (features, plan) = (self.features(), self.plan);
+        let mut state = std::mem::take(&mut scratches[0].state);
         if self.job.from_batch {
-            self.take_statistics(scratch);
+            self.take_statistics(exec, scratches, &mut state);
         }
-        let (plan, job) = (self.plan, &mut self.job);
+        let job = &mut self.job;
         for f in 0..features {
             let stats = job.stats.as_ref().get(f);
             let (weight, bias) = job.params.get(f);
             let (a, b) = stats.affine(weight, bias);
-            scratch.set_coefs(f, [stats.k, a, b, T::Compute::default()]);
-            scratch.unfit[f] = !stats.fits(T::RANGE, a, b);
+            state.set_coefs(f, [stats.k, a, b, T::Compute::default()]);
+            state.unfit[f] = !stats.fits(T::RANGE, a, b);
         }
-        scratch.repeat_coefs(features, plan.phases);
-        let [k, a, b, _] = scratch.coefs(features * plan.phases);
-        for ((tile, x), y) in parts(plan, job.x).into_iter().zip(parts_mut(plan, job.y.reborrow())) {
-            if x.rows() > 0 {
-                let n = tile.features;
-                T::normalize(self.kernels, tile, x, Affine { k: &k[..n], a: &a[..n], b: &b[..n] }, y);
+        let [k, a, b, _] = state.repeat_coefs(features, plan.phases);
+        let hints = Hints { stream: self.stream, next: [next.and_then(|n| ahead(plan, n.job.x, 1)), None] };
+        let (kernels, x) = (self.kernels, job.x);
+        map_rows(exec, plan, scratches.len(), 0..x.rows(), job.y.reborrow(), &|rows, y| {
+            for ((tile, x), y) in parts(plan, x.rows_range(rows)).into_iter().zip(parts_mut(plan, y)) {
+                if x.rows() > 0 {
+                    let n = tile.features;
+                    T::normalize(kernels, tile, x, Affine { k: &k[..n], a: &a[..n], b: &b[..n] }, y, hints);
+                }
             }
-        }
-        for f in (0..features).filter(|&f| scratch.unfit[f]) {
+            if scratches.len() > 1 {
+                kernels.finish();
+            }
+        });
+        for f in (0..features).filter(|&f| state.unfit[f]) {
             let cols = plan.columns(f..f + 1);
             let given = (!job.from_batch).then(|| job.stats.as_ref().get(f));
             let y = job.y.columns(cols.clone());
@@ -94,43 +106,41 @@ impl<T: Element> Job<T::Compute> for Block<'_, '_, T> {
                 job.stats.set(f, &stats);
             }
         }
+        scratches[0].state = state;
     }
 }
 
 impl<T: Element> Block<'_, '_, T> {
     /// Sums the block, a second time around the mean where the data ask for it.
-    fn take_statistics(&mut self, scratch: &mut Scratch<T::Compute>) {
-        let (plan, job) = (self.plan, &mut self.job);
-        let n = plan.shape.count();
-        let zero = T::Compute::default();
-        let features = scratch.features(job.stats.k.len());
-
-        reduce::<T::Compute>(plan, features.lanes, features.sums, |rows, mut acc| {
-            for (tile, x) in parts(plan, job.x.rows_range(rows)) {
-                T::moments(self.kernels, tile, x, None, acc.from_lane(0));
+    fn take_statistics(
+        &mut self,
+        exec: &impl Executor,
+        scratches: &mut [Scratch<T::Compute>],
+        State { sums, pilot, unfit, .. }: &mut State<T::Compute>,
+    ) {
+        let (plan, job, kernels) = (self.plan, &mut self.job, self.kernels);
+        let (n, features, x) = (plan.shape.count(), job.stats.k.len(), job.x);
+        let sums = &mut sums[..features];
+        let moments = |rows: Range<usize>, pilot: Option<&[T::Compute]>, mut acc: Acc<'_>| {
+            for (tile, x) in parts(plan, x.rows_range(rows)) {
+                T::moments(kernels, tile, x, pilot.map(|k| &k[..tile.features]), acc.from_lane(0));
             }
-        });
+        };
+        reduce(exec, plan, scratches, sums, &|rows, acc| moments(rows, None, acc));
         let mut again = false;
-        for (f, &(first, second)) in features.sums.iter().enumerate() {
-            let (stats, recentre) = Stats::from_sums(n, zero, first, second, job.eps);
+        for (f, &(first, second)) in sums.iter().enumerate() {
+            let (stats, recentre) = Stats::from_sums(n, T::Compute::default(), first, second, job.eps);
             job.stats.set(f, &stats);
-            features.unfit[f] = recentre;
-            features.pilot[f] = stats.k;
+            (unfit[f], pilot[f]) = (recentre, stats.k);
             again |= recentre;
         }
         if !again {
             return;
         }
-        for phase in 1..plan.phases {
-            features.pilot.copy_within(..features.sums.len(), phase * features.sums.len());
-        }
-        let pilot: &[_] = features.pilot;
-        reduce::<T::Compute>(plan, features.lanes, features.sums, |rows, mut acc| {
-            for (tile, x) in parts(plan, job.x.rows_range(rows)) {
-                T::moments(self.kernels, tile, x, Some(&pilot[..tile.features]), acc.from_lane(0));
-            }
-        });
-        for (f, &(first, second)) in features.sums.iter().enumerate().filter(|&(f, _)| features.unfit[f]) {
+        repeat(pilot, features, plan.phases);
+        let pilot: &[_] = pilot;
+        reduce(exec, plan, scratches, sums, &|rows, acc| moments(rows, Some(pilot), acc));
+        for (f, &(first, second)) in sums.iter().enumerate().filter(|&(f, _)| unfit[f]) {
             job.stats.set(f, &Stats::from_sums(n, pilot[f], first, second, job.eps).0);
         }
     }

@@ -3,7 +3,8 @@
 //! A tensor's way through it: [`forward`] or [`backward`] makes one job of the whole tensor. [`run`] halves
 //! it along its features and hands the halves to the executor, until each job has a scratch of its own; such
 //! a job goes through its blocks one after the other. A block is summed segment by segment ([`reduce`]), the
-//! sums become coefficients ([`crate::coef`]), and the coefficients map the block.
+//! sums become coefficients ([`crate::coef`]), and the coefficients map the block. Where there are too few
+//! blocks to share out, a block's segments are summed, and its rows mapped, at the same time.
 
 mod backward;
 mod forward;
@@ -11,48 +12,74 @@ mod reduce;
 
 pub(crate) use backward::{Backward, backward};
 pub(crate) use forward::{Forward, forward};
+pub(crate) use reduce::Sums;
 
 use crate::element::Real;
 use crate::exec::Executor;
-use crate::kernels::Tile;
+use crate::kernels::{Kernels, Tile};
 use crate::plan::Plan;
 use crate::shape::Shape;
 use crate::strips::{Strips, StripsMut};
 use crate::workspace::Scratch;
+use std::ops::Range;
 
 /// Jobs made ready per closure that can run at once, so that an uneven machine can balance them.
 const JOBS_PER_WORKER: usize = 4;
+/// Fewer elements than this are not worth waking another thread for.
+const PARALLEL_LEN: usize = 1 << 15;
+
+/// What L2 is taken to hold. Only the speed depends on it.
+const L2_BYTES: usize = 2 << 20;
 
 /// How many scratches a workspace needs for an executor.
 pub(crate) fn scratches(exec: &impl Executor, plan: &Plan) -> usize {
+    if exec.width() == 1 || plan.shape.len() < PARALLEL_LEN {
+        return 1;
+    }
     let blocks = plan.shape.features().div_ceil(plan.block).max(1);
-    if exec.width() > 1 { (exec.width() * JOBS_PER_WORKER).min(blocks) } else { 1 }
+    (exec.width() * JOBS_PER_WORKER).min(blocks.max(plan.segments))
 }
 
 /// Work on a range of features that can be cut into work on two.
 trait Job<R: Real>: Sized + Send {
     fn features(&self) -> usize;
     fn split_at(self, feature: usize) -> (Self, Self);
-    /// Does a single block.
-    fn run(self, scratch: &mut Scratch<R>);
+    /// Does a single block, with as many threads as there are scratches. `next` is what comes after it.
+    fn run(self, exec: &impl Executor, scratches: &mut [Scratch<R>], next: Option<&Self>);
 }
 
-/// Runs `job` in blocks of `block` features: in parallel as far as there are scratches, then one by one.
-fn run<R: Real, J: Job<R>>(exec: &impl Executor, job: J, scratches: &mut [Scratch<R>], block: usize) {
-    let blocks = job.features().div_ceil(block);
-    if scratches.len() > 1 && blocks > 1 {
-        let (head, tail) = job.split_at(blocks / 2 * block);
+/// Runs `job` in blocks of `plan.block` features: in parallel as far as there are scratches and blocks, then
+/// one by one.
+fn run<R: Real, J: Job<R>>(
+    exec: &impl Executor,
+    plan: &Plan,
+    kernels: &dyn Kernels<R>,
+    job: J,
+    scratches: &mut [Scratch<R>],
+) {
+    let blocks = job.features().div_ceil(plan.block);
+    let share_out = blocks > 1 && (plan.segments == 1 || blocks >= scratches.len());
+    if scratches.len() > 1 && share_out {
+        let (head, tail) = job.split_at(blocks / 2 * plan.block);
         let (left, right) = scratches.split_at_mut(scratches.len() / 2);
-        exec.join(|| run(exec, head, left, block), || run(exec, tail, right, block));
+        exec.join(|| run(exec, plan, kernels, head, left), || run(exec, plan, kernels, tail, right));
         return;
     }
     let mut rest = job;
-    while rest.features() > block {
-        let (head, tail) = rest.split_at(block);
-        head.run(&mut scratches[0]);
+    while rest.features() > plan.block {
+        let (head, tail) = rest.split_at(plan.block);
+        head.run(exec, scratches, Some(&tail));
         rest = tail;
     }
-    rest.run(&mut scratches[0]);
+    rest.run(exec, scratches, None);
+    kernels.finish();
+}
+
+/// What the strips of the next block's inputs are, if it is worth fetching them while this one is mapped: two
+/// blocks of every input must fit L2 side by side.
+fn ahead<'a, T: Copy>(plan: &Plan, next: Strips<'a, T>, inputs: usize) -> Option<Strips<'a, T>> {
+    let cols = (plan.block * plan.shape.inner()).min(next.len());
+    (next.rows() * cols * size_of::<T>() * inputs * 2 <= L2_BYTES).then(|| next.columns(0..cols))
 }
 
 /// γ and β per feature; empty slices stand for 1 and 0.
@@ -88,10 +115,8 @@ fn walked_mut<'a, T>(plan: &Plan, shape: Shape, strips: StripsMut<'a, T>) -> Str
     if plan.shape == shape {
         return strips;
     }
-    strips
-        .into_slice()
-        .and_then(|s| plan.shape.strips_mut(s))
-        .unwrap_or_else(|| unreachable!("{NEEDS_CONTIGUOUS}"))
+    let slice = strips.into_slice();
+    slice.and_then(|s| plan.shape.strips_mut(s)).unwrap_or_else(|| unreachable!("{NEEDS_CONTIGUOUS}"))
 }
 
 const NEEDS_CONTIGUOUS: &str = "strided strips reach the driver only where Plan::takes_strides";
@@ -102,8 +127,8 @@ fn parts<'a, T: Copy>(plan: &Plan, strips: Strips<'a, T>) -> [(Tile, Strips<'a, 
     if plan.phases == 1 {
         return [(body, strips), (rest, strips.rows_range(0..0))];
     }
-    let (head, tail) =
-        strips.as_slice().unwrap_or_else(|| unreachable!("{NEEDS_CONTIGUOUS}")).split_at(rows * len);
+    let whole = strips.as_slice().unwrap_or_else(|| unreachable!("{NEEDS_CONTIGUOUS}"));
+    let (head, tail) = whole.split_at(rows * len);
     let part =
         |s, rows, len| Strips::from_slice(s, rows, len).unwrap_or_else(|| unreachable!("cut to length"));
     [(body, part(head, rows, len)), (rest, part(tail, rest_rows, rest_len))]
@@ -121,4 +146,26 @@ fn parts_mut<'a, T>(plan: &Plan, strips: StripsMut<'a, T>) -> [StripsMut<'a, T>;
     let part =
         |s, rows, len| StripsMut::from_slice(s, rows, len).unwrap_or_else(|| unreachable!("cut to length"));
     [part(head, rows, len), part(tail, rest_rows, rest_len)]
+}
+
+/// Hands `out` and the range of its rows to `map`, cut into `jobs` ranges of whole phases to be run at once.
+fn map_rows<T: Send>(
+    exec: &impl Executor,
+    plan: &Plan,
+    jobs: usize,
+    rows: Range<usize>,
+    out: StripsMut<'_, T>,
+    map: &(impl Fn(Range<usize>, StripsMut<'_, T>) + Sync),
+) {
+    let groups = rows.len() / plan.phases;
+    if jobs < 2 || groups < 2 {
+        return map(rows, out);
+    }
+    let cut = groups / 2 * plan.phases;
+    let (head, tail) = out.split_rows(cut);
+    let (first, second) = (rows.start..rows.start + cut, rows.start + cut..rows.end);
+    exec.join(
+        || map_rows(exec, plan, jobs / 2, first, head, map),
+        || map_rows(exec, plan, jobs - jobs / 2, second, tail, map),
+    );
 }

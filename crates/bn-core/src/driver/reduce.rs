@@ -1,33 +1,99 @@
-//! Sums of a block: kernels fill virtual lanes, segment by segment; the lanes are folded in one fixed tree.
+//! Sums of a block: kernels fill virtual lanes, segment by segment; the lanes are folded in one fixed tree and
+//! the segments added in order, whoever summed them.
 
 use crate::element::Real;
-use crate::kernels::{Acc, Plane};
-use crate::plan::{Plan, tree};
+use crate::exec::Executor;
+use crate::kernels::{Acc, Plane, Walk};
+use crate::plan::Plan;
 use crate::wide::Wide;
+use crate::workspace::Scratch;
 use std::ops::Range;
 
-/// Writes the two sums of each of `sums.len()` features. `kernel` adds a range of rows to the lanes it gets.
+/// Both sums of a feature.
+pub(crate) type Sums<R> = (<R as Real>::Wide, <R as Real>::Wide);
+
+/// Writes the two sums of each of `sums.len()` features. `kernel` adds a range of rows to the lanes it gets. With
+/// several scratches the segments are summed at the same time.
 pub(super) fn reduce<R: Real>(
+    exec: &impl Executor,
     plan: &Plan,
-    lanes: &mut [f64],
-    sums: &mut [(R::Wide, R::Wide)],
-    mut kernel: impl FnMut(Range<usize>, Acc<'_>),
+    scratches: &mut [Scratch<R>],
+    sums: &mut [Sums<R>],
+    kernel: &(impl Fn(Range<usize>, Acc<'_>) + Sync),
 ) {
-    let features = sums.len();
-    let width = plan.lanes::<R>(features);
-    let used = &mut lanes[..2 * R::Wide::PARTS * width];
     sums.fill(Default::default());
-    for segment in 0..plan.segments {
-        used.fill(0.0);
-        kernel(plan.segment(segment), planes::<R>(used, width));
-        let acc = planes::<R>(used, width);
-        let per_feature = width / features.max(1);
-        for (f, (first, second)) in sums.iter_mut().enumerate() {
-            let fold = |plane: &Plane<'_>| {
-                tree(0, per_feature, &|i| plane.value::<R::Wide>(plan.lane::<R>(features, f, i)))
-            };
-            *first = *first + fold(&acc.first);
-            *second = *second + fold(&acc.second);
+    if scratches.len() == 1 || plan.segments == 1 {
+        for i in 0..plan.segments {
+            segment::<R>(plan, i, &mut scratches[0].lanes, sums, kernel);
+        }
+        return;
+    }
+    let mut partials = std::mem::take(&mut scratches[0].partials);
+    let used = &mut partials[..plan.segments * sums.len()];
+    used.fill(Default::default());
+    segments(exec, plan, 0..plan.segments, scratches, used, kernel);
+    for partial in used.chunks_exact(sums.len()) {
+        for (sum, partial) in sums.iter_mut().zip(partial) {
+            *sum = (sum.0 + partial.0, sum.1 + partial.1);
+        }
+    }
+    scratches[0].partials = partials;
+}
+
+/// The segments `range`, each into its own part of `partials`.
+fn segments<R: Real>(
+    exec: &impl Executor,
+    plan: &Plan,
+    range: Range<usize>,
+    scratches: &mut [Scratch<R>],
+    partials: &mut [Sums<R>],
+    kernel: &(impl Fn(Range<usize>, Acc<'_>) + Sync),
+) {
+    let features = partials.len() / range.len();
+    if scratches.len() == 1 || range.len() == 1 {
+        for (i, partial) in range.zip(partials.chunks_exact_mut(features)) {
+            segment::<R>(plan, i, &mut scratches[0].lanes, partial, kernel);
+        }
+        return;
+    }
+    let cut = range.len() / 2;
+    let (left, right) = scratches.split_at_mut(scratches.len() / 2);
+    let (head, tail) = partials.split_at_mut(cut * features);
+    let (first, second) = (range.start..range.start + cut, range.start + cut..range.end);
+    exec.join(
+        || segments(exec, plan, first, left, head, kernel),
+        || segments(exec, plan, second, right, tail, kernel),
+    );
+}
+
+/// Adds segment `i` to `sums`.
+fn segment<R: Real>(
+    plan: &Plan,
+    i: usize,
+    lanes: &mut [f64],
+    sums: &mut [Sums<R>],
+    kernel: &impl Fn(Range<usize>, Acc<'_>),
+) {
+    let width = plan.lanes::<R>(sums.len());
+    let used = &mut lanes[..2 * R::Wide::PARTS * width];
+    used.fill(0.0);
+    kernel(plan.segment(i), planes::<R>(used, width));
+    let mut acc = planes::<R>(used, width);
+    match plan.walk() {
+        Walk::Rows { .. } => {
+            for (f, (first, second)) in sums.iter_mut().enumerate() {
+                *first = *first + acc.first.fold_run::<R>(f);
+                *second = *second + acc.second.fold_run::<R>(f);
+            }
+        }
+        Walk::Lanes => {
+            let features = sums.len();
+            acc.first.fold_rows::<R>(features);
+            acc.second.fold_rows::<R>(features);
+            for (f, (first, second)) in sums.iter_mut().enumerate() {
+                *first = *first + acc.first.value::<R>(f);
+                *second = *second + acc.second.value::<R>(f);
+            }
         }
     }
 }
@@ -36,14 +102,53 @@ pub(super) fn reduce<R: Real>(
 fn planes<R: Real>(lanes: &mut [f64], width: usize) -> Acc<'_> {
     let (first, second) = lanes.split_at_mut(R::Wide::PARTS * width);
     let plane = |s| {
-        let (hi, lo): (&mut [f64], _) = <[f64]>::split_at_mut(s, width);
+        let (hi, lo) = <[f64]>::split_at_mut(s, width);
         Plane { hi, lo }
     };
     Acc { first: plane(first), second: plane(second) }
 }
 
+/// The tree: with n sums left, sum i takes in sum i + ⌈n/2⌉.
 impl Plane<'_> {
-    fn value<W: Wide>(&self, lane: usize) -> W {
-        W::from_parts(self.hi[lane], self.lo.get(lane).copied().unwrap_or(0.0))
+    #[inline(always)]
+    fn value<R: Real>(&self, lane: usize) -> R::Wide {
+        R::Wide::from_parts(self.hi[lane], if R::Wide::PARTS > 1 { self.lo[lane] } else { 0.0 })
+    }
+
+    /// Σ over the lanes of feature `f`, side by side.
+    fn fold_run<R: Real>(&self, f: usize) -> R::Wide {
+        let mut sums = [R::Wide::default(); MAX_RUN];
+        for (i, sum) in sums[..R::LANES].iter_mut().enumerate() {
+            *sum = self.value::<R>(f * R::LANES + i);
+        }
+        let mut n = R::LANES;
+        while n > 1 {
+            let half = n.div_ceil(2);
+            let (low, high) = sums.split_at_mut(half);
+            for (a, b) in low.iter_mut().zip(&high[..n - half]) {
+                *a = *a + *b;
+            }
+            n = half;
+        }
+        sums[0]
+    }
+
+    /// Σ over rows of `features` lanes, into the first of them.
+    fn fold_rows<R: Real>(&mut self, features: usize) {
+        let mut n = self.hi.len() / features.max(1);
+        while n > 1 {
+            let half = n.div_ceil(2);
+            for i in 0..(n - half) * features {
+                let (hi, lo) = (self.value::<R>(i) + self.value::<R>(i + half * features)).parts();
+                self.hi[i] = hi;
+                if R::Wide::PARTS > 1 {
+                    self.lo[i] = lo;
+                }
+            }
+            n = half;
+        }
     }
 }
+
+/// The most lanes a feature has side by side.
+const MAX_RUN: usize = 32;
