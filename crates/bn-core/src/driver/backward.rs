@@ -149,7 +149,7 @@ impl<T: Element> Block<'_, '_, T> {
         let grad_sums = |rows: Range<usize>, mut acc: Acc<'_>| {
             let inputs =
                 parts(plan, x.rows_range(rows.clone())).into_iter().zip(parts(plan, dy.rows_range(rows)));
-            for ((tile, x), (_, dy)) in inputs {
+            for ((tile, x), (_, dy)) in inputs.filter(|((_, x), _)| x.rows() > 0) {
                 T::grad_sums(kernels, tile, x, dy, &pilot[..tile.features], acc.from_lane(0));
             }
         };

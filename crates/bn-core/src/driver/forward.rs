@@ -122,7 +122,7 @@ impl<T: Element> Block<'_, '_, T> {
         let (n, features, x) = (plan.shape.count(), job.stats.k.len(), job.x);
         let sums = &mut sums[..features];
         let moments = |rows: Range<usize>, pilot: Option<&[T::Compute]>, mut acc: Acc<'_>| {
-            for (tile, x) in parts(plan, x.rows_range(rows)) {
+            for (tile, x) in parts(plan, x.rows_range(rows)).into_iter().filter(|(_, x)| x.rows() > 0) {
                 T::moments(kernels, tile, x, pilot.map(|k| &k[..tile.features]), acc.from_lane(0));
             }
         };

@@ -1,0 +1,176 @@
+//! The doors into the kernels: one set of functions per instruction set, entered where [`Level`] says that the
+//! machine has it.
+
+#![allow(
+    unsafe_code,
+    reason = "a function compiled for an instruction set is unsafe to enter from one that is not"
+)]
+
+use crate::isa;
+use crate::level::Level;
+use crate::sum::Item;
+use crate::{lanes, rows};
+use bn_core::kernels::{Acc, Affine, GradAffine, Hints, Tile, Walk};
+use bn_core::strips::{Strips, StripsMut};
+
+/// The four kernels of one element type under one instruction set.
+macro_rules! functions {
+    ($module:ident, $t:ty, $isa:ty, rows: $rows:expr, lanes: $lanes:expr, $(#[$target:meta])?) => {
+        mod $module {
+            use super::*;
+
+            const LINE: usize = <$t as Item>::LINE;
+
+            $(#[$target])?
+            pub(super) fn moments(tile: Tile, x: Strips<'_, $t>, pilot: Option<&[$t]>, acc: &mut Acc<'_>) {
+                match tile.walk {
+                    Walk::Rows { inner } => rows::moments::<$t, $isa, { $rows }>(inner, x, pilot, acc),
+                    Walk::Lanes => lanes::moments::<$t, $isa, { $lanes }>(x, pilot, acc),
+                }
+            }
+
+            $(#[$target])?
+            pub(super) fn normalize(
+                tile: Tile,
+                x: Strips<'_, $t>,
+                affine: Affine<'_, $t>,
+                y: StripsMut<'_, $t>,
+                hints: Hints<'_, $t>,
+            ) {
+                match tile.walk {
+                    Walk::Rows { inner } => rows::normalize::<$t, $isa, LINE>(inner, x, affine, y, hints),
+                    Walk::Lanes => lanes::normalize::<$t, $isa, LINE>(x, affine, y, hints),
+                }
+            }
+
+            $(#[$target])?
+            pub(super) fn grad_sums(
+                tile: Tile,
+                x: Strips<'_, $t>,
+                dy: Strips<'_, $t>,
+                pilot: &[$t],
+                acc: &mut Acc<'_>,
+            ) {
+                match tile.walk {
+                    Walk::Rows { inner } => rows::grad_sums::<$t, { $rows }>(inner, x, dy, pilot, acc),
+                    Walk::Lanes => lanes::grad_sums::<$t, { $lanes }>(x, dy, pilot, acc),
+                }
+            }
+
+            $(#[$target])?
+            pub(super) fn grad_input(
+                tile: Tile,
+                x: Strips<'_, $t>,
+                dy: Strips<'_, $t>,
+                affine: GradAffine<'_, $t>,
+                dx: StripsMut<'_, $t>,
+                hints: Hints<'_, $t>,
+            ) {
+                match tile.walk {
+                    Walk::Rows { inner } => rows::grad_input::<$t, $isa, LINE>(inner, x, dy, affine, dx, hints),
+                    Walk::Lanes => lanes::grad_input::<$t, $isa, LINE>(x, dy, affine, dx, hints),
+                }
+            }
+        }
+    };
+}
+
+functions!(f32_baseline, f32, isa::Baseline, rows: 8, lanes: 8,);
+functions!(f64_baseline, f64, isa::Baseline, rows: 4, lanes: 4,);
+#[cfg(target_arch = "x86_64")]
+functions!(f32_avx2, f32, isa::Avx2, rows: 16, lanes: 16, #[target_feature(enable = "avx2,fma")]);
+#[cfg(target_arch = "x86_64")]
+functions!(f64_avx2, f64, isa::Avx2, rows: 4, lanes: 8, #[target_feature(enable = "avx2,fma")]);
+#[cfg(target_arch = "x86_64")]
+functions!(f32_avx512, f32, isa::Avx512, rows: 32, lanes: 32, #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]);
+#[cfg(target_arch = "x86_64")]
+functions!(f64_avx512, f64, isa::Avx512, rows: 8, lanes: 16, #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]);
+
+/// An element type with kernels for every level.
+pub(crate) trait Entry: Sized {
+    fn moments(level: Level, tile: Tile, x: Strips<'_, Self>, pilot: Option<&[Self]>, acc: &mut Acc<'_>);
+    fn normalize(
+        level: Level,
+        tile: Tile,
+        x: Strips<'_, Self>,
+        affine: Affine<'_, Self>,
+        y: StripsMut<'_, Self>,
+        hints: Hints<'_, Self>,
+    );
+    fn grad_sums(
+        level: Level,
+        tile: Tile,
+        x: Strips<'_, Self>,
+        dy: Strips<'_, Self>,
+        pilot: &[Self],
+        acc: &mut Acc<'_>,
+    );
+    fn grad_input(
+        level: Level,
+        tile: Tile,
+        x: Strips<'_, Self>,
+        dy: Strips<'_, Self>,
+        affine: GradAffine<'_, Self>,
+        dx: StripsMut<'_, Self>,
+        hints: Hints<'_, Self>,
+    );
+}
+
+/// Enters a function of the level's module.
+macro_rules! enter {
+    ($level:expr, $function:ident, [$baseline:ident, $avx2:ident, $avx512:ident], $($arg:expr),*) => {
+        match $level {
+            // SAFETY: `Dispatch` holds only levels that this machine was asked about and has.
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => unsafe { $avx512::$function($($arg),*) },
+            // SAFETY: likewise.
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => unsafe { $avx2::$function($($arg),*) },
+            _ => $baseline::$function($($arg),*),
+        }
+    };
+}
+
+macro_rules! entry {
+    ($t:ty, $modules:tt) => {
+        impl Entry for $t {
+            fn moments(level: Level, tile: Tile, x: Strips<'_, $t>, pilot: Option<&[$t]>, acc: &mut Acc<'_>) {
+                enter!(level, moments, $modules, tile, x, pilot, acc);
+            }
+            fn normalize(
+                level: Level,
+                tile: Tile,
+                x: Strips<'_, $t>,
+                affine: Affine<'_, $t>,
+                y: StripsMut<'_, $t>,
+                hints: Hints<'_, $t>,
+            ) {
+                enter!(level, normalize, $modules, tile, x, affine, y, hints);
+            }
+            fn grad_sums(
+                level: Level,
+                tile: Tile,
+                x: Strips<'_, $t>,
+                dy: Strips<'_, $t>,
+                pilot: &[$t],
+                acc: &mut Acc<'_>,
+            ) {
+                enter!(level, grad_sums, $modules, tile, x, dy, pilot, acc);
+            }
+            fn grad_input(
+                level: Level,
+                tile: Tile,
+                x: Strips<'_, $t>,
+                dy: Strips<'_, $t>,
+                affine: GradAffine<'_, $t>,
+                dx: StripsMut<'_, $t>,
+                hints: Hints<'_, $t>,
+            ) {
+                enter!(level, grad_input, $modules, tile, x, dy, affine, dx, hints);
+            }
+        }
+    };
+}
+
+entry!(f32, [f32_baseline, f32_avx2, f32_avx512]);
+entry!(f64, [f64_baseline, f64_avx2, f64_avx512]);

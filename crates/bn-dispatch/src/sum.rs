@@ -1,0 +1,159 @@
+//! What a chunk of elements adds to its virtual lanes. Arrays of lanes, elementwise: one vector instruction per
+//! operation and register, whatever the instruction set.
+
+use bn_core::Real;
+use bn_core::eft::{two_prod, two_sum};
+use bn_core::kernels::Acc;
+
+/// W virtual lanes of both sums. f32 leaves the remainders alone, and the compiler leaves them out.
+#[derive(Clone, Copy)]
+pub(crate) struct Lanes<const W: usize> {
+    first: [f64; W],
+    first_lo: [f64; W],
+    second: [f64; W],
+    second_lo: [f64; W],
+}
+
+/// The chunk of `W` lanes at `start`, as an array.
+#[inline(always)]
+fn chunk<const W: usize>(lanes: &mut [f64], start: usize) -> &mut [f64; W] {
+    lanes[start..].first_chunk_mut().unwrap_or_else(|| unreachable!("an accumulator has a tile's lanes"))
+}
+
+impl<const W: usize> Lanes<W> {
+    /// The lanes from `start` on.
+    #[inline(always)]
+    pub(crate) fn load<T: Item>(acc: &mut Acc<'_>, start: usize) -> Self {
+        let zero = [0.0; W];
+        let mut lanes = Self { first: zero, first_lo: zero, second: zero, second_lo: zero };
+        lanes.first = *chunk(acc.first.hi, start);
+        lanes.second = *chunk(acc.second.hi, start);
+        if T::COMPENSATED {
+            lanes.first_lo = *chunk(acc.first.lo, start);
+            lanes.second_lo = *chunk(acc.second.lo, start);
+        }
+        lanes
+    }
+
+    /// Puts them back.
+    #[inline(always)]
+    pub(crate) fn store<T: Item>(&self, acc: &mut Acc<'_>, start: usize) {
+        *chunk(acc.first.hi, start) = self.first;
+        *chunk(acc.second.hi, start) = self.second;
+        if T::COMPENSATED {
+            *chunk(acc.first.lo, start) = self.first_lo;
+            *chunk(acc.second.lo, start) = self.second_lo;
+        }
+    }
+
+    /// Takes over the first `n` lanes of `other`.
+    #[inline(always)]
+    pub(crate) fn take_first(&mut self, n: usize, other: &Self) {
+        for i in 0..W {
+            let take = i < n;
+            self.first[i] = if take { other.first[i] } else { self.first[i] };
+            self.first_lo[i] = if take { other.first_lo[i] } else { self.first_lo[i] };
+            self.second[i] = if take { other.second[i] } else { self.second[i] };
+            self.second_lo[i] = if take { other.second_lo[i] } else { self.second_lo[i] };
+        }
+    }
+}
+
+/// An element type's arithmetic on W lanes.
+pub(crate) trait Item: Real {
+    /// Whether sums carry remainders.
+    const COMPENSATED: bool;
+    /// Elements of a 64-byte cache line.
+    const LINE: usize;
+
+    /// Adds x and x². With `FMA`, x² and its sum are one instruction, which is exact for f32.
+    fn add_plain<const W: usize, const FMA: bool>(lanes: &mut Lanes<W>, x: &[Self; W]);
+    /// Adds x − k and (x − k)².
+    fn add_shifted<const W: usize>(lanes: &mut Lanes<W>, x: &[Self; W], k: &[Self; W]);
+    /// Adds dy and dy·(x − k).
+    fn add_grads<const W: usize>(lanes: &mut Lanes<W>, x: &[Self; W], dy: &[Self; W], k: &[Self; W]);
+}
+
+impl Item for f32 {
+    const COMPENSATED: bool = false;
+    const LINE: usize = 16;
+
+    #[inline(always)]
+    fn add_plain<const W: usize, const FMA: bool>(lanes: &mut Lanes<W>, x: &[f32; W]) {
+        for i in 0..W {
+            let d = f64::from(x[i]);
+            lanes.first[i] += d;
+            // The product of two widened f32 is exact, so one rounding is as good as two.
+            lanes.second[i] = if FMA { d.mul_add(d, lanes.second[i]) } else { lanes.second[i] + d * d };
+        }
+    }
+
+    #[inline(always)]
+    fn add_shifted<const W: usize>(lanes: &mut Lanes<W>, x: &[f32; W], k: &[f32; W]) {
+        for i in 0..W {
+            let d = f64::from(x[i]) - f64::from(k[i]);
+            lanes.first[i] += d;
+            lanes.second[i] += d * d;
+        }
+    }
+
+    #[inline(always)]
+    fn add_grads<const W: usize>(lanes: &mut Lanes<W>, x: &[f32; W], dy: &[f32; W], k: &[f32; W]) {
+        for i in 0..W {
+            let (d, dy) = (f64::from(x[i]) - f64::from(k[i]), f64::from(dy[i]));
+            lanes.first[i] += dy;
+            lanes.second[i] += dy * d;
+        }
+    }
+}
+
+/// Adds `v` and the remainder `rest` that belongs to it.
+#[inline(always)]
+fn add(hi: &mut f64, lo: &mut f64, v: f64, rest: f64) {
+    let (s, e) = two_sum(*hi, v);
+    (*hi, *lo) = (s, *lo + (e + rest));
+}
+
+impl Item for f64 {
+    const COMPENSATED: bool = true;
+    const LINE: usize = 8;
+
+    #[inline(always)]
+    fn add_plain<const W: usize, const FMA: bool>(lanes: &mut Lanes<W>, x: &[f64; W]) {
+        for (i, &d) in x.iter().enumerate() {
+            add(&mut lanes.first[i], &mut lanes.first_lo[i], d, 0.0);
+            add(&mut lanes.second[i], &mut lanes.second_lo[i], d * d, 0.0);
+        }
+    }
+
+    #[inline(always)]
+    fn add_shifted<const W: usize>(lanes: &mut Lanes<W>, x: &[f64; W], k: &[f64; W]) {
+        for i in 0..W {
+            let (d, e) = two_sum(x[i], -k[i]);
+            add(&mut lanes.first[i], &mut lanes.first_lo[i], d, e);
+            add(&mut lanes.second[i], &mut lanes.second_lo[i], d * d, 2.0 * d * e);
+        }
+    }
+
+    #[inline(always)]
+    fn add_grads<const W: usize>(lanes: &mut Lanes<W>, x: &[f64; W], dy: &[f64; W], k: &[f64; W]) {
+        for i in 0..W {
+            let (d, e) = two_sum(x[i], -k[i]);
+            let (p, q) = two_prod(dy[i], d);
+            add(&mut lanes.first[i], &mut lanes.first_lo[i], dy[i], 0.0);
+            add(&mut lanes.second[i], &mut lanes.second_lo[i], p, q + dy[i] * e);
+        }
+    }
+}
+
+/// The `W` elements of `values` from `at` on; behind its end, zeros.
+#[inline(always)]
+pub(crate) fn padded<T: Item, const W: usize>(values: &[T], at: usize) -> [T; W] {
+    let rest = values.get(at..).unwrap_or_default();
+    if let Some(chunk) = rest.first_chunk() {
+        return *chunk;
+    }
+    let mut chunk = [T::default(); W];
+    chunk[..rest.len()].copy_from_slice(rest);
+    chunk
+}
