@@ -8,7 +8,6 @@
 
 use crate::isa;
 use crate::level::Level;
-use crate::sum::Item;
 use crate::{lanes, rows};
 use bn_core::kernels::{Acc, Affine, GradAffine, Hints, Tile, Walk};
 use bn_core::strips::{Strips, StripsMut};
@@ -18,8 +17,6 @@ macro_rules! functions {
     ($module:ident, $t:ty, $isa:ty, rows: $rows:expr, lanes: $lanes:expr, $(#[$target:meta])?) => {
         mod $module {
             use super::*;
-
-            const LINE: usize = <$t as Item>::LINE;
 
             $(#[$target])?
             pub(super) fn moments(tile: Tile, x: Strips<'_, $t>, pilot: Option<&[$t]>, acc: &mut Acc<'_>) {
@@ -38,8 +35,8 @@ macro_rules! functions {
                 hints: Hints<'_, $t>,
             ) {
                 match tile.walk {
-                    Walk::Rows { inner } => rows::normalize::<$t, $isa, LINE>(inner, x, affine, y, hints),
-                    Walk::Lanes => lanes::normalize::<$t, $isa, LINE>(x, affine, y, hints),
+                    Walk::Rows { inner } => rows::normalize::<$t, $isa>(inner, x, affine, y, hints),
+                    Walk::Lanes => lanes::normalize::<$t, $isa>(x, affine, y, hints),
                 }
             }
 
@@ -67,8 +64,8 @@ macro_rules! functions {
                 hints: Hints<'_, $t>,
             ) {
                 match tile.walk {
-                    Walk::Rows { inner } => rows::grad_input::<$t, $isa, LINE>(inner, x, dy, affine, dx, hints),
-                    Walk::Lanes => lanes::grad_input::<$t, $isa, LINE>(x, dy, affine, dx, hints),
+                    Walk::Rows { inner } => rows::grad_input::<$t, $isa>(inner, x, dy, affine, dx, hints),
+                    Walk::Lanes => lanes::grad_input::<$t, $isa>(x, dy, affine, dx, hints),
                 }
             }
         }

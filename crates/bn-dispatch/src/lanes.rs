@@ -5,17 +5,35 @@
 //! 2. What is left of a strip behind the last whole chunk is taken in chunks of four and one.
 
 use crate::isa::Isa;
-use crate::sink::Sink;
-use crate::sum::{Item, Lanes, padded};
+use crate::sink::{PIECE, Sink};
+use crate::sum::{Item, Lanes};
 use bn_core::kernels::{Acc, Affine, GradAffine, Hints};
 use bn_core::strips::{Strips, StripsMut};
 
-/// Bytes of the strips that are walked as one group.
-const GROUP_BYTES: usize = 16 << 10;
+/// The most strips of a group.
+const GROUP: usize = 16;
 
-/// Strips of `len` elements to a group of `inputs` tensors.
-fn group<T>(len: usize, inputs: usize) -> usize {
-    (GROUP_BYTES / (len * inputs * size_of::<T>()).max(1)).clamp(4, 64)
+/// The strips of a group: each from the first column to the last.
+#[derive(Clone, Copy)]
+struct Group<'a, T> {
+    strips: [&'a [T]; GROUP],
+    rows: usize,
+}
+
+impl<'a, T: Copy> Group<'a, T> {
+    /// The strips from `start` on.
+    #[inline(always)]
+    fn new(x: Strips<'a, T>, start: usize) -> Self {
+        let rows = GROUP.min(x.rows() - start);
+        let strips = std::array::from_fn(|i| if i < rows { x.strip(start + i) } else { &[] });
+        Self { strips, rows }
+    }
+
+    /// Columns `at..at + W` of every strip.
+    #[inline(always)]
+    fn chunks<const W: usize>(&self, at: usize) -> impl Iterator<Item = &'a [T; W]> {
+        self.strips[..self.rows].iter().map(move |strip| chunk(strip, at))
+    }
 }
 
 /// The `W` elements of `strip` from `at` on, which are there.
@@ -32,30 +50,16 @@ fn cuts<const W: usize>(len: usize) -> (usize, usize) {
 
 #[inline(always)]
 fn moments_chunk<T: Item, I: Isa, const W: usize>(
-    x: Strips<'_, T>,
-    rows: std::ops::Range<usize>,
+    x: &Group<'_, T>,
     at: usize,
     pilot: Option<&[T]>,
     acc: &mut Acc<'_>,
 ) {
     let mut lanes = Lanes::<W>::load::<T>(acc, at);
     match pilot {
-        None => {
-            for row in rows {
-                let x = chunk(x.strip(row), at);
-                if I::FMA {
-                    T::add_plain::<W, true>(&mut lanes, x)
-                } else {
-                    T::add_plain::<W, false>(&mut lanes, x)
-                }
-            }
-        }
-        Some(pilot) => {
-            let k = chunk(pilot, at);
-            for row in rows {
-                T::add_shifted(&mut lanes, chunk(x.strip(row), at), k);
-            }
-        }
+        None if I::FMA => x.chunks(at).for_each(|x| T::add_plain::<W, true>(&mut lanes, x)),
+        None => x.chunks(at).for_each(|x| T::add_plain::<W, false>(&mut lanes, x)),
+        Some(pilot) => x.chunks(at).for_each(|x| T::add_shifted(&mut lanes, x, chunk(pilot, at))),
     }
     lanes.store::<T>(acc, at);
 }
@@ -67,33 +71,32 @@ pub(crate) fn moments<T: Item, I: Isa, const W: usize>(
     acc: &mut Acc<'_>,
 ) {
     let (wide, narrow) = cuts::<W>(x.len());
-    let group = group::<T>(x.len(), 1);
-    for start in (0..x.rows()).step_by(group) {
-        let rows = start..x.rows().min(start + group);
+    for start in (0..x.rows()).step_by(GROUP) {
+        let group = Group::new(x, start);
         for at in (0..wide).step_by(W) {
-            moments_chunk::<T, I, W>(x, rows.clone(), at, pilot, acc);
+            moments_chunk::<T, I, W>(&group, at, pilot, acc);
         }
         for at in (wide..narrow).step_by(4) {
-            moments_chunk::<T, I, 4>(x, rows.clone(), at, pilot, acc);
+            moments_chunk::<T, I, 4>(&group, at, pilot, acc);
         }
         for at in narrow..x.len() {
-            moments_chunk::<T, I, 1>(x, rows.clone(), at, pilot, acc);
+            moments_chunk::<T, I, 1>(&group, at, pilot, acc);
         }
     }
 }
 
 #[inline(always)]
 fn grad_sums_chunk<T: Item, const W: usize>(
-    (x, dy): (Strips<'_, T>, Strips<'_, T>),
-    rows: std::ops::Range<usize>,
+    x: &Group<'_, T>,
+    dy: &Group<'_, T>,
     at: usize,
     pilot: &[T],
     acc: &mut Acc<'_>,
 ) {
     let mut lanes = Lanes::<W>::load::<T>(acc, at);
     let k = chunk(pilot, at);
-    for row in rows {
-        T::add_grads(&mut lanes, chunk(x.strip(row), at), chunk(dy.strip(row), at), k);
+    for (x, dy) in x.chunks(at).zip(dy.chunks(at)) {
+        T::add_grads(&mut lanes, x, dy, k);
     }
     lanes.store::<T>(acc, at);
 }
@@ -106,42 +109,40 @@ pub(crate) fn grad_sums<T: Item, const W: usize>(
     acc: &mut Acc<'_>,
 ) {
     let (wide, narrow) = cuts::<W>(x.len());
-    let group = group::<T>(x.len(), 2);
-    for start in (0..x.rows()).step_by(group) {
-        let rows = start..x.rows().min(start + group);
+    for start in (0..x.rows()).step_by(GROUP) {
+        let (x_group, dy_group) = (Group::new(x, start), Group::new(dy, start));
         for at in (0..wide).step_by(W) {
-            grad_sums_chunk::<T, W>((x, dy), rows.clone(), at, pilot, acc);
+            grad_sums_chunk::<T, W>(&x_group, &dy_group, at, pilot, acc);
         }
         for at in (wide..narrow).step_by(4) {
-            grad_sums_chunk::<T, 4>((x, dy), rows.clone(), at, pilot, acc);
+            grad_sums_chunk::<T, 4>(&x_group, &dy_group, at, pilot, acc);
         }
         for at in narrow..x.len() {
-            grad_sums_chunk::<T, 1>((x, dy), rows.clone(), at, pilot, acc);
+            grad_sums_chunk::<T, 1>(&x_group, &dy_group, at, pilot, acc);
         }
     }
 }
 
 #[inline(always)]
-pub(crate) fn normalize<T: Item, I: Isa, const LINE: usize>(
+pub(crate) fn normalize<T: Item, I: Isa>(
     x: Strips<'_, T>,
     Affine { k, a, b }: Affine<'_, T>,
     mut y: StripsMut<'_, T>,
     hints: Hints<'_, T>,
 ) {
+    let mut buf = [T::default(); 2 * PIECE];
     for row in 0..x.rows() {
-        let strip = x.strip(row);
-        let mut sink = Sink::<T, I>::new(y.strip_mut(row), &hints, row);
-        sink.run::<LINE>(
-            strip.len(),
+        let x = x.strip(row);
+        let mut sink = Sink::<T, I>::new(y.strip_mut(row), &mut buf, &hints, row);
+        sink.run(
+            x.len(),
             #[inline(always)]
-            |at| {
-                let mut v = padded::<T, LINE>(strip, at);
-                let (k, a, b) =
-                    (padded::<T, LINE>(k, at), padded::<T, LINE>(a, at), padded::<T, LINE>(b, at));
-                for i in 0..LINE {
-                    v[i] = (v[i] - k[i]) * a[i] + b[i];
+            |at, y| {
+                let n = y.len();
+                let (x, k, a, b) = (&x[at..][..n], &k[at..][..n], &a[at..][..n], &b[at..][..n]);
+                for i in 0..n {
+                    y[i] = (x[i] - k[i]) * a[i] + b[i];
                 }
-                v
             },
         );
         sink.finish();
@@ -149,27 +150,27 @@ pub(crate) fn normalize<T: Item, I: Isa, const LINE: usize>(
 }
 
 #[inline(always)]
-pub(crate) fn grad_input<T: Item, I: Isa, const LINE: usize>(
+pub(crate) fn grad_input<T: Item, I: Isa>(
     x: Strips<'_, T>,
     dy: Strips<'_, T>,
     GradAffine { k, a, c, d }: GradAffine<'_, T>,
     mut dx: StripsMut<'_, T>,
     hints: Hints<'_, T>,
 ) {
+    let mut buf = [T::default(); 2 * PIECE];
     for row in 0..x.rows() {
         let (x, dy) = (x.strip(row), dy.strip(row));
-        let mut sink = Sink::<T, I>::new(dx.strip_mut(row), &hints, row);
-        sink.run::<LINE>(
+        let mut sink = Sink::<T, I>::new(dx.strip_mut(row), &mut buf, &hints, row);
+        sink.run(
             x.len(),
             #[inline(always)]
-            |at| {
-                let (x, mut v) = (padded::<T, LINE>(x, at), padded::<T, LINE>(dy, at));
-                let (k, a) = (padded::<T, LINE>(k, at), padded::<T, LINE>(a, at));
-                let (c, d) = (padded::<T, LINE>(c, at), padded::<T, LINE>(d, at));
-                for i in 0..LINE {
-                    v[i] = (v[i] * a[i] + (x[i] - k[i]) * c[i]) + d[i];
+            |at, dx| {
+                let n = dx.len();
+                let (x, dy) = (&x[at..][..n], &dy[at..][..n]);
+                let (k, a, c, d) = (&k[at..][..n], &a[at..][..n], &c[at..][..n], &d[at..][..n]);
+                for i in 0..n {
+                    dx[i] = (dy[i] * a[i] + (x[i] - k[i]) * c[i]) + d[i];
                 }
-                v
             },
         );
         sink.finish();

@@ -6,11 +6,10 @@
 //!    once per part.
 //! 3. A run's last chunk reads on into the next feature and drops the lanes that are too many: a masked tail
 //!    from safe code. Only at a strip's end it is copied.
-//! 4. Maps go strip by strip and write in order; a chunk may write on into the next feature, which is then
-//!    written over.
+//! 4. Maps go strip by strip and write in order.
 
 use crate::isa::Isa;
-use crate::sink::Sink;
+use crate::sink::{PIECE, Sink};
 use crate::sum::{Item, Lanes, padded};
 use bn_core::kernels::{Acc, Affine, GradAffine, Hints};
 use bn_core::strips::{Strips, StripsMut};
@@ -100,27 +99,25 @@ pub(crate) fn grad_sums<T: Item, const W: usize>(
 }
 
 #[inline(always)]
-pub(crate) fn normalize<T: Item, I: Isa, const LINE: usize>(
+pub(crate) fn normalize<T: Item, I: Isa>(
     inner: usize,
     x: Strips<'_, T>,
     Affine { k, a, b }: Affine<'_, T>,
     mut y: StripsMut<'_, T>,
     hints: Hints<'_, T>,
 ) {
+    let mut buf = [T::default(); 2 * PIECE];
     for row in 0..x.rows() {
-        let strip = x.strip(row);
-        let mut sink = Sink::<T, I>::new(y.strip_mut(row), &hints, row);
-        for f in 0..strip.len() / inner {
+        let mut sink = Sink::<T, I>::new(y.strip_mut(row), &mut buf, &hints, row);
+        for (f, x) in x.strip(row).chunks_exact(inner).enumerate() {
             let (k, a, b) = (k[f], a[f], b[f]);
-            sink.run::<LINE>(
+            sink.run(
                 inner,
                 #[inline(always)]
-                |at| {
-                    let mut v = padded::<T, LINE>(strip, at);
-                    for v in &mut v {
-                        *v = (*v - k) * a + b;
+                |at, y| {
+                    for (y, &x) in y.iter_mut().zip(&x[at..]) {
+                        *y = (x - k) * a + b;
                     }
-                    v
                 },
             );
         }
@@ -129,7 +126,7 @@ pub(crate) fn normalize<T: Item, I: Isa, const LINE: usize>(
 }
 
 #[inline(always)]
-pub(crate) fn grad_input<T: Item, I: Isa, const LINE: usize>(
+pub(crate) fn grad_input<T: Item, I: Isa>(
     inner: usize,
     x: Strips<'_, T>,
     dy: Strips<'_, T>,
@@ -137,20 +134,19 @@ pub(crate) fn grad_input<T: Item, I: Isa, const LINE: usize>(
     mut dx: StripsMut<'_, T>,
     hints: Hints<'_, T>,
 ) {
+    let mut buf = [T::default(); 2 * PIECE];
     for row in 0..x.rows() {
-        let (x, dy) = (x.strip(row), dy.strip(row));
-        let mut sink = Sink::<T, I>::new(dx.strip_mut(row), &hints, row);
-        for f in 0..x.len() / inner {
+        let mut sink = Sink::<T, I>::new(dx.strip_mut(row), &mut buf, &hints, row);
+        let runs = x.strip(row).chunks_exact(inner).zip(dy.strip(row).chunks_exact(inner));
+        for (f, (x, dy)) in runs.enumerate() {
             let (k, a, c, d) = (k[f], a[f], c[f], d[f]);
-            sink.run::<LINE>(
+            sink.run(
                 inner,
                 #[inline(always)]
-                |at| {
-                    let (x, mut v) = (padded::<T, LINE>(x, at), padded::<T, LINE>(dy, at));
-                    for (v, &x) in v.iter_mut().zip(&x) {
-                        *v = (*v * a + (x - k) * c) + d;
+                |at, dx| {
+                    for (dx, (&x, &dy)) in dx.iter_mut().zip(x[at..].iter().zip(&dy[at..])) {
+                        *dx = (dy * a + (x - k) * c) + d;
                     }
-                    v
                 },
             );
         }

@@ -1,5 +1,5 @@
-//! Where a map's chunks go: into the output's strip, or, when that is streamed, through a small buffer that is
-//! in L1 and leaves in whole cache lines.
+//! Where a map writes: into the output's strip, or, when that is streamed, into a small buffer that is in L1 and
+//! leaves in whole cache lines.
 
 use crate::isa::Isa;
 use crate::stream;
@@ -8,19 +8,20 @@ use bn_core::kernels::Hints;
 use bn_core::strips::Strips;
 use std::marker::PhantomData;
 
-/// Elements of the buffer that are sent off at once: 4 KiB of f32.
-const PIECE: usize = 1024;
-/// Room behind them for a chunk that writes on.
-const SLACK: usize = 32;
+/// Elements that are mapped at once.
+pub(crate) const PIECE: usize = 512;
+
+/// A buffer for streamed output: a piece, and what was left of the one before.
+pub(crate) type Buffer<T> = [T; 2 * PIECE];
 
 /// One strip of a map's output.
 pub(crate) struct Sink<'a, 'n, T, I> {
     out: &'a mut [T],
-    /// Elements of the strip that have been handed over.
+    /// Elements of the strip that are mapped.
     at: usize,
     /// Elements of `out` that are written; the others wait in the buffer.
     sent: usize,
-    buf: Option<[T; PIECE + SLACK]>,
+    buf: Option<&'a mut Buffer<T>>,
     /// The same strip of what is read next.
     next: [Option<&'n [T]>; 2],
     isa: PhantomData<I>,
@@ -28,68 +29,43 @@ pub(crate) struct Sink<'a, 'n, T, I> {
 
 impl<'a, 'n, T: Item, I: Isa> Sink<'a, 'n, T, I> {
     #[inline(always)]
-    pub(crate) fn new(out: &'a mut [T], hints: &Hints<'n, T>, row: usize) -> Self {
-        let buf = hints.stream.then_some([T::default(); PIECE + SLACK]);
+    pub(crate) fn new(out: &'a mut [T], buf: &'a mut Buffer<T>, hints: &Hints<'n, T>, row: usize) -> Self {
         let strip = |next: Option<Strips<'n, T>>| next.filter(|n| row < n.rows()).map(|n| n.strip(row));
+        let buf = hints.stream.then_some(buf);
         Self { out, at: 0, sent: 0, buf, next: hints.next.map(strip), isa: PhantomData }
     }
 
-    /// Takes the next `len` elements in chunks of W: `chunk(at)` are those from `at` on, counted from the strip's
-    /// beginning. What a chunk has too many is written over by the run that follows.
+    /// Lets `map(at, to)` write the strip's next `len` elements piece by piece: `at` counts from the beginning of
+    /// these elements.
     #[inline(always)]
-    pub(crate) fn run<const W: usize>(&mut self, len: usize, chunk: impl Fn(usize) -> [T; W]) {
-        let end = self.at + len;
-        while self.at < end {
-            let stop = end.min(self.at + PIECE / 2);
-            self.prefetch(self.at..stop);
+    pub(crate) fn run(&mut self, len: usize, mut map: impl FnMut(usize, &mut [T])) {
+        let mut at = 0;
+        while at < len {
+            let n = PIECE.min(len - at);
             match &mut self.buf {
-                Some(buf) => {
-                    let mut to = &mut buf[self.at - self.sent..];
-                    let mut at = self.at;
-                    while at < stop {
-                        let (head, rest) = to.split_at_mut(W);
-                        head.copy_from_slice(&chunk(at));
-                        to = rest;
-                        at += W;
-                    }
-                    self.at = stop;
-                    if self.at - self.sent >= PIECE / 2 {
-                        self.send();
-                    }
+                Some(buf) => map(at, &mut buf[self.at - self.sent..][..n]),
+                None => map(at, &mut self.out[self.at..][..n]),
+            }
+            for next in self.next.iter().flatten() {
+                if let Some(ahead) = next.get(self.at..self.at + n) {
+                    stream::prefetch(ahead);
                 }
-                None => {
-                    let mut at = self.at;
-                    // A chunk may write on only as far as the strip goes.
-                    let room = self.out.len().saturating_sub(W - 1).min(stop);
-                    while at < room {
-                        self.out[at..at + W].copy_from_slice(&chunk(at));
-                        at += W;
-                    }
-                    if at < stop {
-                        let rest = &mut self.out[at..stop];
-                        rest.copy_from_slice(&chunk(at)[..rest.len()]);
-                    }
-                    self.at = stop;
-                }
+            }
+            self.at += n;
+            at += n;
+            if self.at - self.sent >= PIECE {
+                self.send();
             }
         }
     }
 
-    #[inline(always)]
-    fn prefetch(&self, range: std::ops::Range<usize>) {
-        for next in self.next.iter().flatten() {
-            if let Some(ahead) = next.get(range.clone()) {
-                stream::prefetch(ahead);
-            }
-        }
-    }
-}
-
-impl<T: Item, I: Isa> Sink<'_, '_, T, I> {
     /// Sends off the whole lines that wait; what is left moves to the buffer's beginning.
     #[inline(always)]
     fn send(&mut self) {
-        let Some(buf) = &mut self.buf else { return };
+        let Some(buf) = &mut self.buf else {
+            self.sent = self.at;
+            return;
+        };
         let (to, waiting) = (&mut self.out[self.sent..self.at], self.at - self.sent);
         let ready = stream::whole_lines(to);
         match I::STORE {

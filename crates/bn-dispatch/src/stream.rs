@@ -85,3 +85,124 @@ pub(crate) fn fence() {
         std::arch::x86_64::_mm_sfence();
     }
 }
+
+#[cfg(all(test, target_arch = "x86_64", unix))]
+mod tests {
+    use super::*;
+    use crate::Level;
+
+    /// Three pages, of which the middle one may be touched: AddressSanitizer does not see a streaming store that
+    /// goes astray, a protected page does.
+    struct Guarded {
+        start: *mut libc::c_void,
+        page: usize,
+    }
+
+    impl Guarded {
+        fn new() -> Self {
+            // SAFETY: an anonymous mapping at an address of the system's choice, checked below; only its middle page
+            // is made accessible.
+            unsafe {
+                let page = usize::try_from(libc::sysconf(libc::_SC_PAGESIZE)).unwrap();
+                let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+                let start = libc::mmap(std::ptr::null_mut(), 3 * page, libc::PROT_NONE, flags, -1, 0);
+                assert_ne!(start, libc::MAP_FAILED);
+                let middle = start.byte_add(page);
+                assert_eq!(libc::mprotect(middle, page, libc::PROT_READ | libc::PROT_WRITE), 0);
+                Self { start, page }
+            }
+        }
+
+        /// The `len` elements that begin `offset` bytes into the page, or that end as far from its end.
+        fn slice<T>(&mut self, offset: usize, len: usize, at_end: bool) -> &mut [T] {
+            let bytes = len * size_of::<T>();
+            assert!(offset + bytes <= self.page && offset.is_multiple_of(align_of::<T>()));
+            let at = if at_end { self.page - bytes - offset } else { offset };
+            // SAFETY: within the accessible page, aligned as checked, any bytes are a T (integers and floats only),
+            // and the borrow of self keeps it alive and unaliased.
+            unsafe { std::slice::from_raw_parts_mut(self.start.byte_add(self.page + at).cast(), len) }
+        }
+    }
+
+    impl Drop for Guarded {
+        fn drop(&mut self) {
+            // SAFETY: the mapping made in `new`, whole.
+            unsafe { libc::munmap(self.start, 3 * self.page) };
+        }
+    }
+
+    #[target_feature(enable = "avx2")]
+    fn copy_avx2<T: Copy>(to: &mut [T], from: &[T]) {
+        copy::<T, 32>(to, from);
+    }
+
+    #[target_feature(enable = "avx512f")]
+    fn copy_avx512<T: Copy>(to: &mut [T], from: &[T]) {
+        copy::<T, 64>(to, from);
+    }
+
+    fn copy_at<T: Copy>(level: Level, to: &mut [T], from: &[T]) {
+        match level {
+            Level::Baseline => copy::<T, 16>(to, from),
+            // SAFETY: only available levels are asked for.
+            Level::Avx2 => unsafe { copy_avx2(to, from) },
+            // SAFETY: likewise.
+            Level::Avx512 => unsafe { copy_avx512(to, from) },
+        }
+    }
+
+    fn stays_within<T: Copy + PartialEq + std::fmt::Debug + From<u8>>() {
+        let (mut to_page, mut from_page) = (Guarded::new(), Guarded::new());
+        for level in Level::ALL {
+            if !level.is_available() {
+                println!("skipped {level}: not on this machine");
+                continue;
+            }
+            for len in (0..70).chain([127, 128, 129, 300]) {
+                for offset in (0..=128).step_by(size_of::<T>()) {
+                    for at_end in [false, true] {
+                        let from =
+                            from_page.slice::<T>(offset / 2 / size_of::<T>() * size_of::<T>(), len, at_end);
+                        for (i, v) in from.iter_mut().enumerate() {
+                            *v = T::from((i % 251) as u8);
+                        }
+                        to_page.slice::<T>(0, 512, at_end).fill(T::from(255));
+                        let to = to_page.slice::<T>(offset, len, at_end);
+                        copy_at(level, to, from);
+                        fence();
+                        assert_eq!(to, from, "{level} len {len} offset {offset}");
+                        let whole = to_page.slice::<T>(0, 512, at_end);
+                        let touched = whole.iter().filter(|v| **v != T::from(255)).count();
+                        assert_eq!(touched, len, "{level} len {len} offset {offset}: wrote elsewhere");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn streamed_copies_stay_within_their_pages() {
+        stays_within::<f32>();
+        stays_within::<f64>();
+    }
+
+    #[test]
+    fn whole_lines_end_at_a_line() {
+        let buf = vec![0f32; 100];
+        for start in 0..20 {
+            for end in start..100 {
+                let to = &buf[start..end];
+                let n = whole_lines(to);
+                assert!(n <= to.len());
+                assert!(n == 0 || (to.as_ptr().addr() + 4 * n).is_multiple_of(64));
+            }
+        }
+    }
+
+    #[test]
+    fn prefetching_reads_nothing() {
+        let mut page = Guarded::new();
+        prefetch(page.slice::<f32>(0, 1024, false));
+        prefetch::<f64>(&[]);
+    }
+}

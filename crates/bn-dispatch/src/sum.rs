@@ -63,8 +63,6 @@ impl<const W: usize> Lanes<W> {
 pub(crate) trait Item: Real {
     /// Whether sums carry remainders.
     const COMPENSATED: bool;
-    /// Elements of a 64-byte cache line.
-    const LINE: usize;
 
     /// Adds x and x². With `FMA`, x² and its sum are one instruction, which is exact for f32.
     fn add_plain<const W: usize, const FMA: bool>(lanes: &mut Lanes<W>, x: &[Self; W]);
@@ -76,7 +74,6 @@ pub(crate) trait Item: Real {
 
 impl Item for f32 {
     const COMPENSATED: bool = false;
-    const LINE: usize = 16;
 
     #[inline(always)]
     fn add_plain<const W: usize, const FMA: bool>(lanes: &mut Lanes<W>, x: &[f32; W]) {
@@ -116,7 +113,6 @@ fn add(hi: &mut f64, lo: &mut f64, v: f64, rest: f64) {
 
 impl Item for f64 {
     const COMPENSATED: bool = true;
-    const LINE: usize = 8;
 
     #[inline(always)]
     fn add_plain<const W: usize, const FMA: bool>(lanes: &mut Lanes<W>, x: &[f64; W]) {
