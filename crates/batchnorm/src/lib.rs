@@ -54,22 +54,47 @@
 //!
 //! | feature | what it adds |
 //! | --- | --- |
-//! | `scalar` (default) | the kernels in plain Rust |
+//! | `scalar` (always there) | the kernels in plain Rust, the reference |
+//! | `dispatch` (default) | the kernels compiled per instruction set, chosen at run time |
+//! | `rayon` (default) | [`Rayon`]: any kernels, run in parallel on the caller's rayon pool |
 //! | `half` | tensors of f16 and bf16 ([`Element`]); parameters and statistics stay f32 |
+//!
+//! The default of any combination is the fastest kernels that are compiled in, dispatch before scalar, wrapped in
+//! [`Rayon`] where `rayon` is on.
 
 pub use bn_core::{
     Backend, Config, Element, Error, Executor, Gradients, Grads, Kernels, Layout, Mode, Real, RunningStats,
     RunningVar, Saved, Serial, Shape, Workspace,
 };
+#[cfg(feature = "dispatch")]
+pub use bn_dispatch::{Dispatch, Level};
+#[cfg(feature = "rayon")]
+pub use bn_rayon::Rayon;
 pub use bn_scalar::Scalar;
 
 cfg_if::cfg_if! {
-    // The fastest kernels that are compiled in; a backend that joins puts its branch before this one.
-    if #[cfg(all())] {
+    // The fastest kernels that are compiled in come first; a backend that joins puts its branch above the slower.
+    if #[cfg(feature = "dispatch")] {
+        type DefaultKernels = Dispatch;
+    } else {
+        type DefaultKernels = Scalar;
+    }
+}
+
+cfg_if::cfg_if! {
+    if #[cfg(feature = "rayon")] {
         /// The backend that the Cargo features choose.
-        pub type DefaultBackend = Scalar;
+        pub type DefaultBackend = Rayon<DefaultKernels>;
+    } else {
+        /// The backend that the Cargo features choose.
+        pub type DefaultBackend = DefaultKernels;
     }
 }
 
 /// The layer, run by [`DefaultBackend`] unless another backend is named: see [`bn_core::BatchNorm`].
 pub type BatchNorm<T, B = DefaultBackend> = bn_core::BatchNorm<T, B>;
+
+/// The README's examples compile.
+#[cfg(all(doctest, feature = "dispatch"))]
+#[doc = include_str!("../../../README.md")]
+mod readme {}
