@@ -1,10 +1,9 @@
 //! The plan: how a tensor is cut, from its shape and element type alone.
 //!
 //! Two kinds of cut must not be confused. **Numeric** ones decide which elements share a virtual lane and in
-//! which order partial sums are merged: [`Walk`], `phases` and `segments`. They follow from the shape and the
-//! type, so that no machine or number of threads changes a bit. **Schedule**: `block`, the number of features
-//! reduced and then mapped while they are still in cache. Features do not touch each other, so any block
-//! gives the same bits.
+//! which order partial sums are merged: [`Spread`] and `segments`. They follow from the shape and the type, so that
+//! no machine or number of threads changes a bit. **Schedule**: `block`, the number of features reduced and then
+//! mapped while they are still in cache. Features do not touch each other, so any block gives the same bits.
 
 use crate::element::Real;
 use crate::kernels::{Tile, Walk};
@@ -12,25 +11,39 @@ use crate::shape::Shape;
 use std::ops::Range;
 
 /// Virtual lanes of one kernel call: two planes of as many f64 (four for f64 data) fit L1.
-const MAX_LANES: usize = 1024;
-/// What a block of features may occupy to be still in L2 when it is mapped, in bytes.
-const BLOCK_BYTES: usize = 1 << 20;
+const MAX_LANES: usize = 2048;
+/// What a block of features may occupy to be still in L2 when it is mapped, in bytes, together with the block
+/// that is fetched meanwhile.
+const BLOCK_BYTES: usize = 400 << 10;
 /// Where features stand side by side, fewer than this many to a row make DRAM pages and TLB the limit.
 const MIN_ROW: usize = 256;
 /// Rows of few features are dealt to as many accumulators as make a row of about this length.
-const PHASE_ROW: usize = 256;
+const PHASE_ROW: usize = 1024;
+/// Runs of a feature up to this length are summed position by position, down the strips.
+const SHORT_RUN: usize = 256;
 /// A segment of the batch has at least this many elements, or the merging shows.
 const SEGMENT_LEN: usize = 1 << 16;
 /// Segments are made until features times segments give this many jobs.
 const SEGMENT_JOBS: usize = 64;
+
+/// How the elements of a feature are spread over virtual lanes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spread {
+    /// Long runs: element i of a run goes to lane i mod `LANES`. The kernels walk [`Walk::Rows`].
+    Run,
+    /// Short runs: every position of a run is a lane, so that the kernels see one long row and no tails.
+    Positions(usize),
+    /// One value to a row: rows are dealt in turn to this many lanes; more than one where rows are short.
+    Phases(usize),
+}
 
 /// How a tensor of one shape and type is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// The shape that is walked: the tensor's, but for one feature, whose values are rows of one.
     pub shape: Shape,
-    /// Rows dealt in turn to this many accumulators of a feature; 1 but for few features side by side.
-    pub phases: usize,
+    /// The lanes of a feature.
+    pub spread: Spread,
     /// The batch is summed in this many parts, merged in order.
     pub segments: usize,
     /// Features to a block.
@@ -40,43 +53,69 @@ pub struct Plan {
 impl Plan {
     /// The plan for tensors of `shape` with elements computed in `T`.
     pub fn new<T: Real>(shape: Shape) -> Self {
-        let count = shape.count();
-        let (features, inner) =
-            if shape.features() == 1 { (1, 1) } else { (shape.features(), shape.inner()) };
-        let bytes = count.max(1) * size_of::<T>();
-        let many = shape.len() / SEGMENT_LEN;
-        // A shape of the same or a smaller product than a valid one is valid.
-        let walked = if shape.features() == 1 { Shape::new(count, 1, 1).unwrap_or(shape) } else { shape };
-        let (phases, block, groups) = if inner > 1 {
-            let block = (BLOCK_BYTES / bytes).clamp(1, MAX_LANES / T::LANES);
-            (1, block, features)
-        } else {
-            let phases = (PHASE_ROW / features.max(1)).min(count / 16).max(1);
-            let block = (BLOCK_BYTES / bytes / MIN_ROW * MIN_ROW).clamp(MIN_ROW, MAX_LANES);
-            (phases, block, features.div_ceil(MIN_ROW))
+        let (count, features) = (shape.count(), shape.features());
+        // A shape with the same product as a valid one is valid.
+        let walked = if features == 1 { Shape::new(count, 1, 1).unwrap_or(shape) } else { shape };
+        let spread = match walked.inner() {
+            1 => Spread::Phases((PHASE_ROW / features.max(1)).min(count / 16).max(1)),
+            inner if inner <= SHORT_RUN => Spread::Positions(inner),
+            _ => Spread::Run,
         };
-        let segments = many.min(SEGMENT_JOBS / groups.max(1)).clamp(1, (walked.outer() / phases).max(1));
-        Self { shape: walked, phases, segments, block }
+        let fitting = BLOCK_BYTES / (count.max(1) * size_of::<T>());
+        let (block, groups) = match spread {
+            Spread::Run => (fitting.clamp(1, MAX_LANES / T::LANES), features),
+            // Powers of two, so that blocks of whole strips begin where cache lines do.
+            Spread::Positions(inner) => (power_below(fitting.clamp(1, MAX_LANES / inner)), features),
+            // A row that does not stay in cache is better walked whole.
+            Spread::Phases(_) if fitting < MIN_ROW => (MAX_LANES / 2, features.div_ceil(MIN_ROW)),
+            Spread::Phases(_) => (fitting.min(MAX_LANES / 2) / MIN_ROW * MIN_ROW, features.div_ceil(MIN_ROW)),
+        };
+        let most = (walked.outer() / phases_of(spread)).max(1);
+        let segments = (shape.len() / SEGMENT_LEN).min(SEGMENT_JOBS / groups.max(1)).clamp(1, most);
+        Self { shape: walked, spread, segments, block }
     }
 
     /// Whether strips with gaps between them can be walked as they are.
     pub fn takes_strides(&self, shape: Shape) -> bool {
-        self.phases == 1 && self.shape == shape
+        self.phases() == 1 && self.shape == shape
+    }
+
+    /// Rows that are joined to one.
+    pub fn phases(&self) -> usize {
+        phases_of(self.spread)
+    }
+
+    /// How often a feature's coefficients stand in a row: once per lane but in long runs.
+    pub fn copies(&self) -> usize {
+        match self.spread {
+            Spread::Run => 1,
+            Spread::Positions(n) | Spread::Phases(n) => n,
+        }
+    }
+
+    /// Spreads the first `features` values as the lanes of a row are.
+    pub fn expand<V: Copy>(&self, values: &mut [V], features: usize) {
+        match self.spread {
+            Spread::Run | Spread::Phases(1) => {}
+            Spread::Phases(n) => {
+                for phase in 1..n {
+                    values.copy_within(..features, phase * features);
+                }
+            }
+            Spread::Positions(n) => {
+                for f in (0..features).rev() {
+                    let v = values[f];
+                    values[f * n..(f + 1) * n].fill(v);
+                }
+            }
+        }
     }
 
     /// The virtual lanes that `features` features take.
     pub fn lanes<T: Real>(&self, features: usize) -> usize {
-        match self.walk() {
-            Walk::Rows { .. } => features * T::LANES,
-            Walk::Lanes => features * self.phases,
-        }
-    }
-
-    /// How the strips are walked.
-    pub fn walk(&self) -> Walk {
-        match self.shape.inner() {
-            1 => Walk::Lanes,
-            inner => Walk::Rows { inner },
+        match self.spread {
+            Spread::Run => features * T::LANES,
+            Spread::Positions(n) | Spread::Phases(n) => features * n,
         }
     }
 
@@ -87,24 +126,39 @@ impl Plan {
 
     /// The rows of segment `i`, a whole number of phases but for the last one's end.
     pub fn segment(&self, i: usize) -> Range<usize> {
-        let groups = self.shape.outer() / self.phases;
-        let bound = |i: usize| (groups * i / self.segments) * self.phases;
+        let phases = self.phases();
+        let groups = self.shape.outer() / phases;
+        let bound = |i: usize| (groups * i / self.segments) * phases;
         let end = if i + 1 == self.segments { self.shape.outer() } else { bound(i + 1) };
         bound(i)..end
     }
 
-    /// The tiles that `rows` strips of `len` elements are handed to the kernels in: as (tile, strips,
-    /// strip length), from the first row on. With phases, rows are joined to rows of virtual features, and
-    /// what is left over makes a shorter one.
+    /// The tiles that `rows` strips of `len` elements are handed to the kernels in: as (tile, strips, strip
+    /// length), from the first row on. With phases, rows are joined, and what is left over makes a shorter one.
     pub fn tiles(&self, rows: usize, len: usize) -> [(Tile, usize, usize); 2] {
-        let (walk, features) = (self.walk(), len / self.shape.inner().max(1));
-        let tile =
-            |features: usize, rows: usize| (Tile { features, walk }, rows, features * self.shape.inner());
-        [
-            tile(features * self.phases, rows / self.phases),
-            tile(features * (rows % self.phases), usize::from(!rows.is_multiple_of(self.phases))),
-        ]
+        let lanes = |len: usize, rows: usize| (Tile { features: len, walk: Walk::Lanes }, rows, len);
+        match self.spread {
+            Spread::Run => {
+                let inner = self.shape.inner();
+                let tile = Tile { features: len / inner, walk: Walk::Rows { inner } };
+                [(tile, rows, len), lanes(0, 0)]
+            }
+            Spread::Positions(_) | Spread::Phases(1) => [lanes(len, rows), lanes(0, 0)],
+            Spread::Phases(n) => {
+                let rest = rows % n;
+                [lanes(len * n, rows / n), lanes(len * rest, usize::from(rest > 0))]
+            }
+        }
     }
+}
+
+fn phases_of(spread: Spread) -> usize {
+    if let Spread::Phases(n) = spread { n } else { 1 }
+}
+
+/// The largest power of two that is not above `n` ≥ 1.
+fn power_below(n: usize) -> usize {
+    1 << n.ilog2()
 }
 
 #[cfg(test)]
@@ -125,7 +179,7 @@ mod tests {
             for i in 0..plan.segments {
                 let rows = plan.segment(i);
                 assert_eq!(rows.start, next);
-                assert!(rows.end == plan.shape.outer() || rows.len().is_multiple_of(plan.phases));
+                assert!(rows.end == plan.shape.outer() || rows.len().is_multiple_of(plan.phases()));
                 next = rows.end;
             }
             assert_eq!(next, plan.shape.outer(), "{plan:?}");
@@ -135,10 +189,12 @@ mod tests {
     #[test]
     fn few_features_get_phases_and_segments() {
         let one = plan(400_000, 1, 1);
-        assert_eq!((one.phases, one.segments > 1), (256, true));
+        assert_eq!((one.spread, one.segments > 1), (Spread::Phases(1024), true));
         assert_eq!(plan(32, 1, 12_544).shape, Shape::new(32 * 12_544, 1, 1).unwrap());
-        assert_eq!(plan(4, 5, 1).phases, 1);
-        assert_eq!(plan(4096, 1024, 1).phases, 1);
+        assert_eq!(plan(4, 5, 1).spread, Spread::Phases(1));
+        assert_eq!(plan(4096, 1024, 1).spread, Spread::Phases(1));
+        assert_eq!(plan(32, 2048, 49).spread, Spread::Positions(49));
+        assert_eq!(plan(32, 64, 12_544).spread, Spread::Run);
         assert_eq!(plan(32, 64, 12_544).segments, 1);
     }
 
@@ -146,11 +202,21 @@ mod tests {
     fn a_kernel_call_stays_within_its_lanes() {
         for (outer, features, inner) in [(32, 2048, 49), (32, 64, 12_544), (128, 5000, 1), (1000, 100, 1)] {
             let shape = Shape::new(outer, features, inner).unwrap();
-            for (plan, lanes) in [(Plan::new::<f32>(shape), 32), (Plan::new::<f64>(shape), 8)] {
-                let block = plan.block.min(features);
-                let per_feature = if inner > 1 { lanes } else { plan.phases };
-                assert!(block * per_feature <= MAX_LANES, "{plan:?}");
-            }
+            let (single, double) = (Plan::new::<f32>(shape), Plan::new::<f64>(shape));
+            assert!(single.lanes::<f32>(single.block.min(features)) <= MAX_LANES, "{single:?}");
+            assert!(double.lanes::<f64>(double.block.min(features)) <= MAX_LANES, "{double:?}");
         }
+    }
+
+    #[test]
+    fn expanded_values_stand_where_their_lanes_do() {
+        let mut values = [1, 2, 3, 0, 0, 0];
+        let mut plan = plan(4, 3, 2);
+        plan.expand(&mut values, 3);
+        assert_eq!(values, [1, 1, 2, 2, 3, 3]);
+        plan.spread = Spread::Phases(2);
+        let mut values = [1, 2, 3, 0, 0, 0];
+        plan.expand(&mut values, 3);
+        assert_eq!(values, [1, 2, 3, 1, 2, 3]);
     }
 }

@@ -77,10 +77,10 @@ impl<R: Real> Scratch<R> {
         at_least(&mut self.lanes, 2 * R::Wide::PARTS * plan.lanes::<R>(features));
         at_least(&mut self.partials, plan.segments * features);
         at_least(&mut self.state.sums, features);
-        at_least(&mut self.state.pilot, features * plan.phases);
+        at_least(&mut self.state.pilot, features * plan.copies());
         at_least(&mut self.state.unfit, features);
         for coef in &mut self.state.coefs {
-            at_least(coef, features * plan.phases);
+            at_least(coef, features * plan.copies());
         }
     }
 }
@@ -92,18 +92,11 @@ impl<R: Real> State<R> {
         }
     }
 
-    /// Repeats the coefficients of `features` features for each phase, and returns them.
-    pub(crate) fn repeat_coefs(&mut self, features: usize, phases: usize) -> [&[R]; 4] {
+    /// The coefficients of `features` features, spread over a row as the plan has it.
+    pub(crate) fn expanded_coefs(&mut self, plan: &Plan, features: usize) -> [&[R]; 4] {
         self.coefs.each_mut().map(|coef| {
-            repeat(coef, features, phases);
-            &coef[..features * phases]
+            plan.expand(coef, features);
+            &coef[..features * plan.copies()]
         })
-    }
-}
-
-/// Repeats the first `features` values for each phase.
-pub(crate) fn repeat<R: Copy>(values: &mut [R], features: usize, phases: usize) {
-    for phase in 1..phases {
-        values.copy_within(..features, phase * features);
     }
 }

@@ -11,7 +11,7 @@ use crate::rescue;
 use crate::saved::StatsRef;
 use crate::shape::Shape;
 use crate::strips::{Strips, StripsMut};
-use crate::workspace::{Scratch, State, Workspace, repeat};
+use crate::workspace::{Scratch, State, Workspace};
 use std::ops::Range;
 
 /// What a backward works on.
@@ -101,7 +101,7 @@ impl<T: Element> Job<T::Compute> for Block<'_, '_, T> {
         let (features, plan) = (self.features(), self.plan);
         let mut state = std::mem::take(&mut scratches[0].state);
         self.take_gradients(exec, scratches, &mut state);
-        let [k, a, c, d] = state.repeat_coefs(features, plan.phases);
+        let [k, a, c, d] = state.expanded_coefs(plan, features);
         let Backward { x, dy, ref mut dx, from_batch, .. } = self.job;
         let next = next.map_or([None; 2], |n| [ahead(plan, n.job.x, 2), ahead(plan, n.job.dy, 2)]);
         let (kernels, hints) = (self.kernels, Hints { stream: self.stream, next });
@@ -144,7 +144,7 @@ impl<T: Element> Block<'_, '_, T> {
         let (plan, job, kernels) = (self.plan, &mut self.job, self.kernels);
         let (n, features) = (plan.shape.count(), job.stats.k.len());
         state.pilot[..features].copy_from_slice(job.stats.k);
-        repeat(&mut state.pilot, features, plan.phases);
+        plan.expand(&mut state.pilot, features);
         let (x, dy, pilot) = (job.x, job.dy, &state.pilot[..]);
         let grad_sums = |rows: Range<usize>, mut acc: Acc<'_>| {
             let inputs =

@@ -11,7 +11,7 @@ use crate::rescue;
 use crate::saved::StatsMut;
 use crate::shape::Shape;
 use crate::strips::{Strips, StripsMut};
-use crate::workspace::{Scratch, State, Workspace, repeat};
+use crate::workspace::{Scratch, State, Workspace};
 use std::ops::Range;
 
 /// What a forward works on.
@@ -83,7 +83,7 @@ impl<T: Element> Job<T::Compute> for Block<'_, '_, T> {
             state.set_coefs(f, [stats.k, a, b, T::Compute::default()]);
             state.unfit[f] = !stats.fits(T::RANGE, a, b);
         }
-        let [k, a, b, _] = state.repeat_coefs(features, plan.phases);
+        let [k, a, b, _] = state.expanded_coefs(plan, features);
         let hints = Hints { stream: self.stream, next: [next.and_then(|n| ahead(plan, n.job.x, 1)), None] };
         let (kernels, x) = (self.kernels, job.x);
         map_rows(exec, plan, scratches.len(), 0..x.rows(), job.y.reborrow(), &|rows, y| {
@@ -137,11 +137,12 @@ impl<T: Element> Block<'_, '_, T> {
         if !again {
             return;
         }
-        repeat(pilot, features, plan.phases);
+        plan.expand(pilot, features);
         let pilot: &[_] = pilot;
         reduce(exec, plan, scratches, sums, &|rows, acc| moments(rows, Some(pilot), acc));
         for (f, &(first, second)) in sums.iter().enumerate().filter(|&(f, _)| unfit[f]) {
-            job.stats.set(f, &Stats::from_sums(n, pilot[f], first, second, job.eps).0);
+            let k = job.stats.k[f];
+            job.stats.set(f, &Stats::from_sums(n, k, first, second, job.eps).0);
         }
     }
 }

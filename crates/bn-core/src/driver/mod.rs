@@ -124,7 +124,7 @@ const NEEDS_CONTIGUOUS: &str = "strided strips reach the driver only where Plan:
 /// `strips` as the kernels get them, a part with whole phases and a rest.
 fn parts<'a, T: Copy>(plan: &Plan, strips: Strips<'a, T>) -> [(Tile, Strips<'a, T>); 2] {
     let [(body, rows, len), (rest, rest_rows, rest_len)] = plan.tiles(strips.rows(), strips.len());
-    if plan.phases == 1 {
+    if plan.phases() == 1 {
         return [(body, strips), (rest, strips.rows_range(0..0))];
     }
     let whole = strips.as_slice().unwrap_or_else(|| unreachable!("{NEEDS_CONTIGUOUS}"));
@@ -137,7 +137,7 @@ fn parts<'a, T: Copy>(plan: &Plan, strips: Strips<'a, T>) -> [(Tile, Strips<'a, 
 /// As [`parts`], to write.
 fn parts_mut<'a, T>(plan: &Plan, strips: StripsMut<'a, T>) -> [StripsMut<'a, T>; 2] {
     let [(_, rows, len), (_, rest_rows, rest_len)] = plan.tiles(strips.rows(), strips.len());
-    if plan.phases == 1 {
+    if plan.phases() == 1 {
         let (head, tail) = strips.split_rows(rows);
         return [head, tail];
     }
@@ -157,11 +157,11 @@ fn map_rows<T: Send>(
     out: StripsMut<'_, T>,
     map: &(impl Fn(Range<usize>, StripsMut<'_, T>) + Sync),
 ) {
-    let groups = rows.len() / plan.phases;
+    let groups = rows.len() / plan.phases();
     if jobs < 2 || groups < 2 {
         return map(rows, out);
     }
-    let cut = groups / 2 * plan.phases;
+    let cut = groups / 2 * plan.phases();
     let (head, tail) = out.split_rows(cut);
     let (first, second) = (rows.start..rows.start + cut, rows.start + cut..rows.end);
     exec.join(

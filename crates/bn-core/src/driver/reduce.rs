@@ -3,8 +3,8 @@
 
 use crate::element::Real;
 use crate::exec::Executor;
-use crate::kernels::{Acc, Plane, Walk};
-use crate::plan::Plan;
+use crate::kernels::{Acc, Plane};
+use crate::plan::{Plan, Spread};
 use crate::wide::Wide;
 use crate::workspace::Scratch;
 use std::ops::Range;
@@ -79,22 +79,18 @@ fn segment<R: Real>(
     used.fill(0.0);
     kernel(plan.segment(i), planes::<R>(used, width));
     let mut acc = planes::<R>(used, width);
-    match plan.walk() {
-        Walk::Rows { .. } => {
-            for (f, (first, second)) in sums.iter_mut().enumerate() {
-                *first = *first + acc.first.fold_run::<R>(f);
-                *second = *second + acc.second.fold_run::<R>(f);
-            }
-        }
-        Walk::Lanes => {
-            let features = sums.len();
-            acc.first.fold_rows::<R>(features);
-            acc.second.fold_rows::<R>(features);
-            for (f, (first, second)) in sums.iter_mut().enumerate() {
-                *first = *first + acc.first.value::<R>(f);
-                *second = *second + acc.second.value::<R>(f);
-            }
-        }
+    if let Spread::Phases(_) = plan.spread {
+        acc.first.fold_rows::<R>(sums.len());
+        acc.second.fold_rows::<R>(sums.len());
+    }
+    let run = match plan.spread {
+        Spread::Run => R::LANES,
+        Spread::Positions(n) => n,
+        Spread::Phases(_) => 1,
+    };
+    for (f, (first, second)) in sums.iter_mut().enumerate() {
+        *first = *first + acc.first.fold_run::<R>(f * run, run);
+        *second = *second + acc.second.fold_run::<R>(f * run, run);
     }
 }
 
@@ -115,22 +111,25 @@ impl Plane<'_> {
         R::Wide::from_parts(self.hi[lane], if R::Wide::PARTS > 1 { self.lo[lane] } else { 0.0 })
     }
 
-    /// Σ over the lanes of feature `f`, side by side.
-    fn fold_run<R: Real>(&self, f: usize) -> R::Wide {
-        let mut sums = [R::Wide::default(); MAX_RUN];
-        for (i, sum) in sums[..R::LANES].iter_mut().enumerate() {
-            *sum = self.value::<R>(f * R::LANES + i);
-        }
-        let mut n = R::LANES;
+    /// Σ of the `n` lanes from `start` on, into the first of them.
+    fn fold_run<R: Real>(&mut self, start: usize, mut n: usize) -> R::Wide {
         while n > 1 {
             let half = n.div_ceil(2);
-            let (low, high) = sums.split_at_mut(half);
-            for (a, b) in low.iter_mut().zip(&high[..n - half]) {
-                *a = *a + *b;
+            for i in start..start + n - half {
+                self.take_in::<R>(i, i + half);
             }
             n = half;
         }
-        sums[0]
+        self.value::<R>(start)
+    }
+
+    #[inline(always)]
+    fn take_in<R: Real>(&mut self, i: usize, other: usize) {
+        let (hi, lo) = (self.value::<R>(i) + self.value::<R>(other)).parts();
+        self.hi[i] = hi;
+        if R::Wide::PARTS > 1 {
+            self.lo[i] = lo;
+        }
     }
 
     /// Σ over rows of `features` lanes, into the first of them.
@@ -139,16 +138,9 @@ impl Plane<'_> {
         while n > 1 {
             let half = n.div_ceil(2);
             for i in 0..(n - half) * features {
-                let (hi, lo) = (self.value::<R>(i) + self.value::<R>(i + half * features)).parts();
-                self.hi[i] = hi;
-                if R::Wide::PARTS > 1 {
-                    self.lo[i] = lo;
-                }
+                self.take_in::<R>(i, i + half * features);
             }
             n = half;
         }
     }
 }
-
-/// The most lanes a feature has side by side.
-const MAX_RUN: usize = 32;
