@@ -58,6 +58,7 @@
 //! | `dispatch` (default) | the kernels compiled per instruction set, chosen at run time |
 //! | `rayon` (default) | [`Rayon`]: any kernels, run in parallel on the caller's rayon pool |
 //! | `half` | tensors of f16 and bf16 ([`Element`]); parameters and statistics stay f32 |
+//! | `serde` | `Serialize` and `Deserialize` for the layer, [`Config`] and [`RunningStats`] |
 //!
 //! The default of any combination is the fastest kernels that are compiled in, dispatch before scalar, wrapped in
 //! [`Rayon`] where `rayon` is on.

@@ -5,6 +5,7 @@ use crate::shape::Layout;
 
 /// How the batch's variance enters the running one. Normalizing always takes the biased variance.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum RunningVar {
     /// Times n/(n−1), as PyTorch, candle and TensorFlow's fused kernel do.
     #[default]
@@ -15,6 +16,7 @@ pub enum RunningVar {
 
 /// A layer's settings, with PyTorch's defaults. They are checked when the layer is made.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Config {
     /// Added to the variance before its root is taken: invstd = 1/√(σ² + eps). Finite and > 0.
     pub eps: f64,

@@ -8,6 +8,7 @@ use ndarray::Array1;
 
 /// The running mean and variance, and how many batches went into them.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct RunningStats<R> {
     /// The running mean, shape (C,); 0 at first.
     pub mean: Array1<R>,

@@ -5,6 +5,7 @@ use std::fmt;
 
 /// Where the feature axis of a tensor stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Layout {
     /// Axis 1: (N,C), (N,C,L), (N,C,H,W), (N,C,D,H,W), as PyTorch has it.
     #[default]

@@ -2,6 +2,8 @@
 
 mod arrays;
 mod memory;
+#[cfg(feature = "serde")]
+mod serial;
 mod slices;
 
 pub use arrays::Gradients;

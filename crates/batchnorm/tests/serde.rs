@@ -1,0 +1,62 @@
+//! A layer keeps every bit through serde, and what cannot be a layer is refused with a reason.
+
+use batchnorm::{BatchNorm, Config, Layout, RunningVar};
+use ndarray::Array2;
+use serde_json::{Value, json};
+
+fn trained() -> BatchNorm<f32> {
+    let config = Config {
+        momentum: None,
+        running_var: RunningVar::Biased,
+        layout: Layout::ChannelsLast,
+        ..Config::default()
+    };
+    let mut bn = BatchNorm::with_config(3, config).expect("a valid config");
+    let x = Array2::from_shape_fn((7, 3), |(i, j)| ((i * 5 + j * 3) % 11) as f32 / 3.0);
+    bn.forward(x.view()).expect("a valid batch");
+    bn.weight[1] = 1.0 / 3.0;
+    bn.bias[2] = f32::MIN_POSITIVE / 2.0;
+    bn
+}
+
+fn assert_same(a: &BatchNorm<f32>, b: &BatchNorm<f32>) {
+    assert_eq!((a.features(), a.config()), (b.features(), b.config()));
+    assert_eq!((&a.weight, &a.bias, &a.running), (&b.weight, &b.bias, &b.running));
+}
+
+#[test]
+fn a_layer_comes_back_as_it_was() {
+    let bn = trained();
+    let text = serde_json::to_string(&bn).expect("a layer to JSON");
+    assert_same(&bn, &serde_json::from_str(&text).expect("the same layer"));
+    let bytes = postcard::to_stdvec(&bn).expect("a layer to bytes");
+    assert_same(&bn, &postcard::from_bytes(&bytes).expect("the same layer"));
+}
+
+#[test]
+fn layers_without_affine_part_or_statistics_come_back() {
+    let config = Config { affine: false, track_running_stats: false, ..Config::default() };
+    let bn = BatchNorm::<f32>::with_config(4, config).expect("a valid config");
+    let bytes = postcard::to_stdvec(&bn).expect("a layer to bytes");
+    assert_same(&bn, &postcard::from_bytes(&bytes).expect("the same layer"));
+}
+
+#[test]
+fn what_is_no_layer_is_refused_with_a_reason() {
+    let short = json!({ "v": 1, "dim": [2], "data": [1.0, 1.0] });
+    let cases: [(&str, Value, &str); 7] = [
+        ("/weight", short.clone(), "expected 3 elements in weight, got 2"),
+        ("/bias", short.clone(), "expected 3 elements in bias, got 2"),
+        ("/running/mean", short.clone(), "expected 3 elements in running_mean, got 2"),
+        ("/running/var", short, "expected 3 elements in running_var, got 2"),
+        ("/features", json!(1_u64 << 40), "expected 1099511627776 elements in weight, got 3"),
+        ("/config/eps", json!(-1.0), "expected eps finite and greater than 0, got -1"),
+        ("/config/affine", json!(false), "expected 0 elements in weight, got 3"),
+    ];
+    for (at, value, reason) in cases {
+        let mut layer = serde_json::to_value(trained()).expect("a layer to JSON");
+        *layer.pointer_mut(at).expect("a field of the layer") = value;
+        let error = serde_json::from_value::<BatchNorm<f32>>(layer).expect_err(at).to_string();
+        assert!(error.contains(reason), "{at}: got {error}");
+    }
+}
