@@ -1,0 +1,102 @@
+//! A deep perceptron that learns handwritten digits, with batch normalization and without:
+//!
+//! ```text
+//! cargo run --release --example digits
+//! cargo run --release --example digits -- --seeds 5
+//! cargo run --release --example digits -- --save out/digits.state --load out/digits.state --epochs 60
+//! ```
+//!
+//! Both networks take their weights from the same seed and see the same batches. A table shows how they learn, a picture
+//! their curves. With `--save` the whole state is written after every epoch; a run that goes on from it with
+//! `--load` arrives at the same numbers, to the bit, as one that was never interrupted.
+
+mod checkpoint;
+#[path = "../common/mod.rs"]
+mod common;
+mod figure;
+mod report;
+mod run;
+#[cfg(test)]
+mod tests;
+
+use clap::Parser;
+use common::{Result, data, exit, progress};
+use run::{Run, Settings};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+const EPOCHS: usize = 40;
+const QUICK_EPOCHS: usize = 3;
+
+/// Trains a deep perceptron on handwritten digits, with batch normalization and without.
+#[derive(Parser)]
+struct Args {
+    /// Passes over the training samples [default: 40, with --quick 3]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    epochs: Option<u32>,
+    /// Samples in a training step
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    batch: usize,
+    /// Adam's learning rate. The normalized network gains most from a high one: compare 0.001 and 0.02
+    #[arg(long, value_name = "RATE", default_value_t = 5e-3)]
+    learning_rate: f32,
+    /// What the split, the weights and the order of the batches follow from
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// How many seeds to train with, counted from --seed; medians are reported
+    #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    seeds: u64,
+    /// Where the picture goes
+    #[arg(long, value_name = "FILE", default_value = "out/digits.svg")]
+    svg: PathBuf,
+    /// Where the state is saved after every epoch
+    #[arg(long, value_name = "FILE", conflicts_with = "seeds")]
+    save: Option<PathBuf>,
+    /// A saved state to go on from, of the same seed, batch size and learning rate
+    #[arg(long, value_name = "FILE", conflicts_with = "seeds")]
+    load: Option<PathBuf>,
+    /// A short run, to see that everything works
+    #[arg(long)]
+    quick: bool,
+}
+
+fn main() -> ExitCode {
+    exit(train(&Args::parse()))
+}
+
+fn train(args: &Args) -> Result<()> {
+    let default = if args.quick { QUICK_EPOCHS } else { EPOCHS };
+    let epochs = args.epochs.map_or(default, |epochs| epochs as usize);
+    let bar = progress::bar(epochs.saturating_mul(args.seeds as usize), "epochs")?;
+    let mut runs = Vec::new();
+    for seed in (0..args.seeds).map(|i| args.seed.wrapping_add(i)) {
+        let settings = Settings { seed, batch: args.batch, learning_rate: args.learning_rate };
+        let split = data::load(seed)?;
+        settings.check(&split)?;
+        let mut run = match &args.load {
+            Some(file) => checkpoint::load(file, settings)?,
+            None => Run::new(settings)?,
+        };
+        if args.seeds == 1 {
+            bar.suspend(|| report::head(&split, settings));
+            (1..=run.epochs()).for_each(|epoch| bar.suspend(|| report::row(&run, epoch)));
+        }
+        bar.inc(run.epochs().min(epochs) as u64);
+        while run.epochs() < epochs {
+            run.epoch(&split)?;
+            if let Some(file) = &args.save {
+                checkpoint::save(file, &run)?;
+            }
+            if args.seeds == 1 {
+                bar.suspend(|| report::row(&run, run.epochs()));
+            }
+            bar.inc(1);
+        }
+        runs.push(run);
+    }
+    bar.finish_and_clear();
+    report::summary(&runs);
+    figure::digits(&runs).save(&args.svg)?;
+    println!("\nThe curves are in {}.", args.svg.display());
+    Ok(())
+}
