@@ -47,7 +47,11 @@ impl Default for Config {
 }
 
 impl Config {
-    pub(crate) fn check(&self) -> Result<(), Error> {
+    /// Whether the settings hold usable numbers.
+    ///
+    /// # Errors
+    /// [`Error::Eps`] and [`Error::Momentum`].
+    pub fn check(&self) -> Result<(), Error> {
         if !(self.eps.is_finite() && self.eps > 0.0) {
             return Err(Error::Eps { got: self.eps });
         }
