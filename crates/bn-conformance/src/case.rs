@@ -63,6 +63,11 @@ impl Results {
         self.0.push((tensor, values));
     }
 
+    /// Leaves out all tensors but these.
+    pub fn keep(&mut self, tensors: &[Tensor]) {
+        self.0.retain(|(t, _)| tensors.contains(t));
+    }
+
     /// A tensor's values.
     #[must_use]
     pub fn get(&self, tensor: Tensor) -> Option<&[f64]> {

@@ -9,7 +9,8 @@
 //!
 //! [`oracle`] is the naive truth, [`table`] the shapes × [`data`], [`files`] the cases in `cases/`, [`measure`] the
 //! error measure of `cases/README.md`, [`tolerances`] every limit with its reason, [`identities`] what must hold
-//! whatever the oracle says.
+//! whatever the oracle says. Code that is no backend is run through a part of the table with [`assert_textbook`],
+//! as a closure from case to results.
 
 pub mod case;
 pub mod data;
@@ -22,5 +23,7 @@ pub mod table;
 pub mod tolerances;
 
 mod suite;
+mod textbook;
 
 pub use suite::assert_conforms;
+pub use textbook::assert_textbook;

@@ -67,10 +67,16 @@ impl Row {
 /// Compares what a backend gave with what the case expects, a row for each expected tensor.
 #[must_use]
 pub fn check<T: Element>(case: &Case<T>, got: &Results) -> Vec<Row> {
+    check_within(case, got, limit::<T>)
+}
+
+/// As [`check`], with limits of error(t) of the caller's.
+#[must_use]
+pub fn check_within<T: Element>(case: &Case<T>, got: &Results, limit: impl Fn(Tensor) -> f64) -> Vec<Row> {
     let features = Spread::of_features(case);
     let rows = case.expect.iter().map(|(tensor, expect)| {
         let Some(got) = got.get(tensor).filter(|got| got.len() == expect.len()) else {
-            return Row { tensor, error: f64::INFINITY, limit: limit::<T>(tensor), worst: None };
+            return Row { tensor, error: f64::INFINITY, limit: limit(tensor), worst: None };
         };
         let format = Format::of::<T>(tensor);
         let scale = scale(case, tensor, expect, &features, &format);
@@ -78,10 +84,9 @@ pub fn check<T: Element>(case: &Case<T>, got: &Results) -> Vec<Row> {
             Some((rtol, atol)) => {
                 (Box::new(move |got, want| (got - want).abs() / (atol + rtol * want.abs())), 1.0)
             }
-            None => (
-                Box::new(move |got, want| (got - want).abs() / (format.roundoff * scale)),
-                limit::<T>(tensor),
-            ),
+            None => {
+                (Box::new(move |got, want| (got - want).abs() / (format.roundoff * scale)), limit(tensor))
+            }
         };
         let mut row = Row { tensor, error: 0.0, limit, worst: None };
         for (i, (&got, &want)) in got.iter().zip(expect).enumerate() {

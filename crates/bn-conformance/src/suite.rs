@@ -14,15 +14,15 @@ use std::sync::Mutex;
 
 /// What a run of the suite has seen.
 #[derive(Default)]
-struct Tally {
+pub(crate) struct Tally {
     cases: usize,
     worst: Vec<(Tensor, &'static str, f64, String)>,
-    skipped: Vec<String>,
-    failures: Vec<String>,
+    pub(crate) skipped: Vec<String>,
+    pub(crate) failures: Vec<String>,
 }
 
 impl Tally {
-    fn add<T: Element>(&mut self, case: &Case<T>, rows: &[Row]) {
+    pub(crate) fn add<T: Element>(&mut self, case: &Case<T>, rows: &[Row]) {
         self.cases += 1;
         for row in rows {
             if !row.ok() {
@@ -42,11 +42,11 @@ impl Tally {
         }
     }
 
-    fn error(&mut self, case: &str, error: impl std::fmt::Display) {
+    pub(crate) fn error(&mut self, case: &str, error: impl std::fmt::Display) {
         self.failures.push(format!("{case}: {error}"));
     }
 
-    fn report(&self, backend: &str) -> String {
+    pub(crate) fn report(&self, backend: &str) -> String {
         let mut out = format!("{backend}: {} cases, {} failures\n", self.cases, self.failures.len());
         let mut worst = self.worst.clone();
         worst.sort_by_key(|w| (w.1, w.0));
