@@ -13,7 +13,7 @@ use std::ops::{Add, Mul, Sub};
 
 /// What the forward leaves for the backward.
 #[derive(Clone, Debug)]
-pub struct Cache<T, D> {
+pub struct Cache<T> {
     /// x̂ = (x − mean)·invstd, as (N, C, the product of the other axes).
     pub xhat: Array3<T>,
     /// The batch's mean, shape (C,).
@@ -24,7 +24,7 @@ pub struct Cache<T, D> {
     pub invstd: Array1<T>,
     /// γ, shape (C,).
     pub weight: Array1<T>,
-    dims: D,
+    dims: Vec<usize>,
     shape: Shape,
 }
 
@@ -40,7 +40,7 @@ pub fn forward<T: NdFloat + Real, D: Dimension>(
     weight: ArrayView1<'_, T>,
     bias: ArrayView1<'_, T>,
     eps: f64,
-) -> Result<(Array<T, D>, Cache<T, D>), Error> {
+) -> Result<(Array<T, D>, Cache<T>), Error> {
     let shape = check(&x, weight, bias, eps)?;
     let (dims, x) = (x.raw_dim(), reshape(x, shape));
     let (weight, bias, eps) = (weight.to_owned(), bias.to_owned(), T::from_f64(eps));
@@ -53,7 +53,8 @@ pub fn forward<T: NdFloat + Real, D: Dimension>(
     let xhat = each_in(centred, Mul::mul, &invstd);
     let y = each_in(each(&xhat, Mul::mul, &weight), Add::add, &bias);
 
-    Ok((restore(y, dims.clone()), Cache { xhat, mean, var, invstd, weight, dims, shape }))
+    let cache = Cache { xhat, mean, var, invstd, weight, dims: dims.slice().to_vec(), shape };
+    Ok((restore(y, dims), cache))
 }
 
 /// The backward of [`forward`] from the gradient `dy` = ∂L/∂y, of x's dimensions:
@@ -64,10 +65,10 @@ pub fn forward<T: NdFloat + Real, D: Dimension>(
 /// [`Error::Dims`] where `dy` has other dimensions than `x` had.
 pub fn backward<T: NdFloat + Real, D: Dimension>(
     dy: ArrayView<'_, T, D>,
-    cache: &Cache<T, D>,
+    cache: &Cache<T>,
 ) -> Result<Gradients<T, D>, Error> {
     let Cache { xhat, invstd, weight, dims, shape, .. } = cache;
-    let dy = check_dy(dy, dims, *shape)?;
+    let (own, dy) = (dy.raw_dim(), check_dy(dy, dims, *shape)?);
     let n = count(&dy);
 
     let dbias = sum(&dy);
@@ -75,5 +76,5 @@ pub fn backward<T: NdFloat + Real, D: Dimension>(
     let through = each_in(&dy * n - each(xhat, Mul::mul, &dweight), Sub::sub, &dbias);
     let dx = each_in(through, Mul::mul, &(weight * invstd / n));
 
-    Ok(Gradients { dx: restore(dx, dims.clone()), dweight, dbias })
+    Ok(Gradients { dx: restore(dx, own), dweight, dbias })
 }

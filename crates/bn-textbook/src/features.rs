@@ -40,12 +40,11 @@ pub(crate) fn check<T, D: Dimension>(
 /// `dy` as [`reshape`] has it, if its dimensions are those of the forward.
 pub(crate) fn check_dy<'a, T: Clone, D: Dimension>(
     dy: ArrayView<'a, T, D>,
-    dims: &D,
+    dims: &[usize],
     shape: Shape,
 ) -> Result<CowArray<'a, T, Ix3>, Error> {
-    if dy.raw_dim() != *dims {
-        let (expected, got) = (dims.slice().to_vec(), dy.shape().to_vec());
-        return Err(Error::Dims { what: "dy", expected, got });
+    if dy.shape() != dims {
+        return Err(Error::Dims { what: "dy", expected: dims.to_vec(), got: dy.shape().to_vec() });
     }
     Ok(reshape(dy, shape))
 }

@@ -14,7 +14,7 @@ use std::ops::{Add, Mul, Sub};
 
 /// What the forward leaves for the backward: the nodes whose values the local gradients need.
 #[derive(Clone, Debug)]
-pub struct Cache<T, D> {
+pub struct Cache<T> {
     /// x − mean, as (N, C, the product of the other axes).
     pub centred: Array3<T>,
     /// x̂ = centred·inverse, likewise.
@@ -29,7 +29,7 @@ pub struct Cache<T, D> {
     pub inverse: Array1<T>,
     /// γ, shape (C,).
     pub weight: Array1<T>,
-    dims: D,
+    dims: Vec<usize>,
     shape: Shape,
 }
 
@@ -46,7 +46,7 @@ pub fn forward<T: NdFloat + Real, D: Dimension>(
     weight: ArrayView1<'_, T>,
     bias: ArrayView1<'_, T>,
     eps: f64,
-) -> Result<(Array<T, D>, Cache<T, D>), Error> {
+) -> Result<(Array<T, D>, Cache<T>), Error> {
     let shape = check(&x, weight, bias, eps)?;
     let (dims, x) = (x.raw_dim(), reshape(x, shape));
     let (weight, bias, eps) = (weight.to_owned(), bias.to_owned(), T::from_f64(eps));
@@ -62,8 +62,9 @@ pub fn forward<T: NdFloat + Real, D: Dimension>(
     let scaled = each(&normalized, Mul::mul, &weight);
     let shifted = each(&scaled, Add::add, &bias);
 
-    let y = restore(shifted, dims.clone());
-    Ok((y, Cache { centred, normalized, mean, var, std, inverse, weight, dims, shape }))
+    let own = dims.slice().to_vec();
+    let cache = Cache { centred, normalized, mean, var, std, inverse, weight, dims: own, shape };
+    Ok((restore(shifted, dims), cache))
 }
 
 /// The backward of [`forward`] from the gradient `dy` = ∂L/∂y, of x's dimensions.
@@ -72,10 +73,10 @@ pub fn forward<T: NdFloat + Real, D: Dimension>(
 /// [`Error::Dims`] where `dy` has other dimensions than `x` had.
 pub fn backward<T: NdFloat + Real, D: Dimension>(
     dy: ArrayView<'_, T, D>,
-    cache: &Cache<T, D>,
+    cache: &Cache<T>,
 ) -> Result<Gradients<T, D>, Error> {
     let Cache { centred, normalized, std, inverse, weight, dims, shape, .. } = cache;
-    let dshifted = check_dy(dy, dims, *shape)?;
+    let (own, dshifted) = (dy.raw_dim(), check_dy(dy, dims, *shape)?);
     let n = count(&dshifted);
     let two = T::from_f64(2.0);
 
@@ -105,5 +106,5 @@ pub fn backward<T: NdFloat + Real, D: Dimension>(
     // x went two ways.
     let dx = dcentred + dx_mean;
 
-    Ok(Gradients { dx: restore(dx, dims.clone()), dweight, dbias })
+    Ok(Gradients { dx: restore(dx, own), dweight, dbias })
 }
