@@ -1,1 +1,3 @@
+//! What the benchmarks share: [`shapes`], the lists of shapes in `shapes/*.txt`.
 
+pub mod shapes;
