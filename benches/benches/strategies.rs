@@ -2,14 +2,16 @@
 //! fused layer, on the shapes of `shapes/strategies.txt`.
 //!
 //! Graph and analytic form allocate their results, as NumPy code does; the layer writes into buffers that are
-//! reused, as a training loop would have it. Each answer is compared with the layer's before it is timed.
+//! reused, as a training loop would have it. Each answer is compared with the layer's before it is timed. Freed
+//! memory is kept by the allocator, see [`benches::memory`]; `BENCH_FREED=returned` times the page faults as well.
 
 use batchnorm::{BatchNorm, Config, Grads, Saved, Workspace};
+use benches::memory;
 use benches::shapes::{self, Named};
 use bn_conformance::data::{self, Dy, X};
 use bn_core::{Layout, Real};
 use bn_textbook::{analytic, graph};
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput, criterion_group};
 use ndarray::{Array1, ArrayD, IxDyn, NdFloat};
 use std::hint::black_box;
 use std::time::Duration;
@@ -140,5 +142,12 @@ fn strategies(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, strategies);
-criterion_main!(benches);
+criterion_group!(group, strategies);
+
+fn main() {
+    if let Err(error) = memory::keep_freed() {
+        eprintln!("freed memory goes back to the system, the figures hold page faults: {error}");
+    }
+    group();
+    Criterion::default().configure_from_args().final_summary();
+}

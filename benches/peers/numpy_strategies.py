@@ -6,10 +6,12 @@
 Prints a JSON list of objects: name, shape, layout, dtype, pass ("step": forward and backward), impl
 ("numpy_graph", "numpy_analytic"), threads (1: nothing here calls a BLAS), median_ns, min_ns. Before a shape is timed the two
 gradients are compared. NC and NCHW; (N,C,H,W) is reduced over the axes 0, 2 and 3, as the Rust code does it.
+Freed memory is kept by the allocator, as benches/src/memory.rs does it; BENCH_FREED=returned leaves it as it is.
 """
 
 import argparse
 import json
+import os
 import pathlib
 import statistics
 import sys
@@ -20,6 +22,17 @@ import numpy as np
 EPS = 1e-5
 HERE = pathlib.Path(__file__).resolve().parent
 RANK = {"NC": 2, "NCHW": 4}
+
+
+SETTINGS = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
+
+
+def keep_freed():
+    """Starts the program anew with an allocator that keeps what is freed: see benches/src/memory.rs."""
+    settled = any(name in os.environ for name in SETTINGS)
+    if not settled and os.environ.get("BENCH_FREED") != "returned" and sys.platform == "linux":
+        settings = {name: "64000000000" for name in SETTINGS}
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **settings})
 
 
 def per_feature(ndim):
@@ -169,4 +182,5 @@ def main():
 
 
 if __name__ == "__main__":
+    keep_freed()
     main()

@@ -1,0 +1,44 @@
+//! The allocator while benchmarks run: freed memory is kept, not returned to the system.
+//!
+//! The textbook strategies allocate an array per operation. With glibc's defaults large arrays go back to the
+//! system when they are freed, and the next one is paid for in page faults, a page at a time: more than half
+//! of the graph's time. What is to be compared is the strategies, so that cost is taken out; `peers/*.py` do the
+//! same. It is in favour of the strategies that allocate; the fused layer with its buffers does not notice.
+
+use std::io;
+use std::process::Command;
+
+/// Set to `returned`, leaves the allocator as it is. The variables below, where they are set already, stay too.
+const CHOICE: &str = "BENCH_FREED";
+
+/// glibc's settings: the size from which an array is a mapping of its own, and the free memory at the end of
+/// the heap that is given back. Larger than any benchmark's arrays.
+const SETTINGS: [&str; 2] = ["MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"];
+const BYTES: &str = "64000000000";
+
+/// Starts the program anew with an allocator that keeps what is freed; to be called first in `main`. Returns where
+/// that is so already, is not wanted, or is not known how (any C library but glibc).
+///
+/// # Errors
+/// What the system says to the start of the program; the figures then hold page faults.
+pub fn keep_freed() -> io::Result<()> {
+    let settled = SETTINGS.iter().any(|name| std::env::var_os(name).is_some());
+    let returned = std::env::var_os(CHOICE).is_some_and(|choice| choice == "returned");
+    if settled || returned {
+        return Ok(());
+    }
+    let mut again = Command::new(std::env::current_exe()?);
+    again.args(std::env::args_os().skip(1)).envs(SETTINGS.map(|name| (name, BYTES)));
+    replace(again)
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn replace(mut program: Command) -> io::Result<()> {
+    use std::os::unix::process::CommandExt;
+    Err(program.exec())
+}
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+fn replace(_: Command) -> io::Result<()> {
+    Ok(())
+}
