@@ -6,7 +6,7 @@
 //!
 //! `docs/math.md` derives them from the graph.
 
-use crate::features::{check, check_dy, count, each, each_in, reshape, restore, sum};
+use crate::features::{check, check_dy, count, each, each_in, owned, reshape, restore, sum};
 use bn_core::{Error, Gradients, Real, Shape};
 use ndarray::{Array, Array1, Array3, ArrayView, ArrayView1, Dimension, NdFloat};
 use std::ops::{Add, Mul, Sub};
@@ -43,7 +43,7 @@ pub fn forward<T: NdFloat + Real, D: Dimension>(
 ) -> Result<(Array<T, D>, Cache<T>), Error> {
     let shape = check(&x, weight, bias, eps)?;
     let (dims, x) = (x.raw_dim(), reshape(x, shape));
-    let (weight, bias, eps) = (weight.to_owned(), bias.to_owned(), T::from_f64(eps));
+    let (weight, bias, eps) = (owned(weight), owned(bias), T::from_f64(eps));
     let n = count(&x);
 
     let mean = sum(&x) / n;
@@ -68,7 +68,7 @@ pub fn backward<T: NdFloat + Real, D: Dimension>(
     cache: &Cache<T>,
 ) -> Result<Gradients<T, D>, Error> {
     let Cache { xhat, invstd, weight, dims, shape, .. } = cache;
-    let (own, dy) = (dy.raw_dim(), check_dy(dy, dims, *shape)?);
+    let (dx_dims, dy) = (dy.raw_dim(), check_dy(dy, dims, *shape)?);
     let n = count(&dy);
 
     let dbias = sum(&dy);
@@ -76,5 +76,5 @@ pub fn backward<T: NdFloat + Real, D: Dimension>(
     let through = each_in(&dy * n - each(xhat, Mul::mul, &dweight), Sub::sub, &dbias);
     let dx = each_in(through, Mul::mul, &(weight * invstd / n));
 
-    Ok(Gradients { dx: restore(dx, own), dweight, dbias })
+    Ok(Gradients { dx: restore(dx, dx_dims), dweight, dbias })
 }

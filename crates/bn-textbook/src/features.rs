@@ -67,6 +67,12 @@ pub(crate) fn restore<T, D: Dimension>(tensor: Array3<T>, dims: D) -> Array<T, D
     tensor.into_shape_with_order(dims).unwrap_or_else(|_| unreachable!("as many elements as the shape has"))
 }
 
+/// A parameter side by side in memory, whatever the view's stride.
+pub(crate) fn owned<T: Clone>(parameter: ArrayView1<'_, T>) -> Array1<T> {
+    // Not `to_owned`: it keeps a reversed view's order of memory.
+    parameter.as_standard_layout().into_owned()
+}
+
 /// n, the number of values per feature, as a float.
 pub(crate) fn count<T: Real>(a: &ArrayRef3<T>) -> T {
     let (outer, _, inner) = a.dim();

@@ -7,7 +7,7 @@
 //!
 //! The backward walks it from right to left; where paths part in the forward, gradients are added.
 
-use crate::features::{check, check_dy, count, each, reshape, restore, spread, sum};
+use crate::features::{check, check_dy, count, each, owned, reshape, restore, spread, sum};
 use bn_core::{Error, Gradients, Real, Shape};
 use ndarray::{Array, Array1, Array3, ArrayView, ArrayView1, Dimension, NdFloat};
 use std::ops::{Add, Mul, Sub};
@@ -49,7 +49,7 @@ pub fn forward<T: NdFloat + Real, D: Dimension>(
 ) -> Result<(Array<T, D>, Cache<T>), Error> {
     let shape = check(&x, weight, bias, eps)?;
     let (dims, x) = (x.raw_dim(), reshape(x, shape));
-    let (weight, bias, eps) = (weight.to_owned(), bias.to_owned(), T::from_f64(eps));
+    let (weight, bias, eps) = (owned(weight), owned(bias), T::from_f64(eps));
     let n = count(&x);
 
     let mean = sum(&x) / n;
@@ -62,9 +62,9 @@ pub fn forward<T: NdFloat + Real, D: Dimension>(
     let scaled = each(&normalized, Mul::mul, &weight);
     let shifted = each(&scaled, Add::add, &bias);
 
-    let own = dims.slice().to_vec();
-    let cache = Cache { centred, normalized, mean, var, std, inverse, weight, dims: own, shape };
-    Ok((restore(shifted, dims), cache))
+    let y = restore(shifted, dims.clone());
+    let dims = dims.slice().to_vec();
+    Ok((y, Cache { centred, normalized, mean, var, std, inverse, weight, dims, shape }))
 }
 
 /// The backward of [`forward`] from the gradient `dy` = ∂L/∂y, of x's dimensions.
@@ -76,7 +76,7 @@ pub fn backward<T: NdFloat + Real, D: Dimension>(
     cache: &Cache<T>,
 ) -> Result<Gradients<T, D>, Error> {
     let Cache { centred, normalized, std, inverse, weight, dims, shape, .. } = cache;
-    let (own, dshifted) = (dy.raw_dim(), check_dy(dy, dims, *shape)?);
+    let (dx_dims, dshifted) = (dy.raw_dim(), check_dy(dy, dims, *shape)?);
     let n = count(&dshifted);
     let two = T::from_f64(2.0);
 
@@ -106,5 +106,5 @@ pub fn backward<T: NdFloat + Real, D: Dimension>(
     // x went two ways.
     let dx = dcentred + dx_mean;
 
-    Ok(Gradients { dx: restore(dx, own), dweight, dbias })
+    Ok(Gradients { dx: restore(dx, dx_dims), dweight, dbias })
 }

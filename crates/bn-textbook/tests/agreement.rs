@@ -6,7 +6,7 @@ use bn_conformance::data::{normal, rng};
 use bn_conformance::tolerances::STRATEGIES_APART;
 use bn_core::{Error, Shape};
 use bn_textbook::{analytic, graph};
-use ndarray::{Array, Array1, Array2, Array4, ArrayView, Axis, Dimension, array};
+use ndarray::{Array, Array1, Array2, Array4, ArrayView, Axis, Dimension, array, s};
 
 const EPS: f64 = 1e-5;
 
@@ -80,12 +80,17 @@ fn strided_views_are_taken() {
     let (want, cache) = graph::forward(x.view(), weight.view(), bias.view(), EPS).unwrap();
     let want_g = graph::backward(dy.view(), &cache).unwrap();
     let (got, cache) = graph::forward(x_view, weight.view(), bias.view(), EPS).unwrap();
-    assert_eq!((got, graph::backward(dy_view, &cache).unwrap()), (want, want_g));
+    assert_eq!((&got, &graph::backward(dy_view, &cache).unwrap()), (&want, &want_g));
 
-    // Every other parameter of a longer array.
+    // The parameters backwards in memory, and every other one of a longer array.
+    let back = |p: &Array1<f64>| p.slice(s![..;-1]).iter().copied().collect::<Array1<f64>>();
+    let (weight_back, bias_back) = (back(&weight), back(&bias));
+    let (weight_view, bias_view) = (weight_back.slice(s![..;-1]), bias_back.slice(s![..;-1]));
+    let (got, cache) = graph::forward(x_view, weight_view, bias_view, EPS).unwrap();
+    assert_eq!((&got, graph::backward(dy_view, &cache).unwrap()), (&want, want_g));
     let spaced = Array1::from_shape_fn(8, |i| weight[i / 2]);
     let (want, _) = analytic::forward(x.view(), weight.view(), bias.view(), EPS).unwrap();
-    let (got, _) = analytic::forward(x_view, spaced.slice(ndarray::s![..;2]), bias.view(), EPS).unwrap();
+    let (got, _) = analytic::forward(x_view, spaced.slice(s![..;2]), bias.view(), EPS).unwrap();
     assert_eq!(got, want);
 }
 
