@@ -1,5 +1,5 @@
-//! One training step, forward and backward, three ways: the computational graph, the analytic form, and the
-//! fused layer, on the shapes of `shapes/strategies.txt`.
+//! A training step, forward and backward, three ways: the computational graph, the analytic form, and the fused
+//! layer, on the shapes of `shapes/strategies.txt`; and the backward on its own, where the first two differ.
 //!
 //! Graph and analytic form allocate their results, as NumPy code does; the layer writes into buffers that are
 //! reused, as a training loop would have it. Each answer is compared with the layer's before it is timed. Freed
@@ -66,9 +66,13 @@ impl<T: Real> Fused<T> {
         Self { bn, saved: Saved::default(), workspace: Workspace::default(), answer }
     }
 
-    fn step(&mut self, named: &Named, x: &[T], dy: &[T]) {
-        let Self { bn, saved, workspace, answer: [y, dx, dweight, dbias] } = self;
+    fn forward(&mut self, named: &Named, x: &[T]) {
+        let Self { bn, saved, workspace, answer: [y, ..] } = self;
         bn.forward_into(named.shape, x, y, saved, workspace).expect("buffers of the shape's length");
+    }
+
+    fn backward(&mut self, x: &[T], dy: &[T]) {
+        let Self { bn, saved, workspace, answer: [_, dx, dweight, dbias] } = self;
         let grads = Grads { dx, dweight, dbias };
         bn.backward_into(saved, x, dy, grads, workspace).expect("buffers of the shape's length");
     }
@@ -101,34 +105,52 @@ fn run<T: NdFloat + Real>(c: &mut Criterion, named: &Named) {
     let Inputs { x, dy, weight, bias } = &inputs;
     let eps = Config::default().eps;
 
+    let graph_forward = || {
+        graph::forward(x.view(), weight.view(), bias.view(), eps).expect("more than one value per feature")
+    };
+    let graph_backward = |cache: &graph::Cache<T>| graph::backward(dy.view(), cache).expect("x's dimensions");
+    let formula_forward = || {
+        analytic::forward(x.view(), weight.view(), bias.view(), eps).expect("more than one value per feature")
+    };
+    let formula_backward =
+        |cache: &analytic::Cache<T>| analytic::backward(dy.view(), cache).expect("x's dimensions");
     let by_graph = || {
-        let (y, cache) = graph::forward(x.view(), weight.view(), bias.view(), eps).expect("a batch");
-        (y, graph::backward(dy.view(), &cache).expect("dy of x's dimensions"))
+        let (y, cache) = graph_forward();
+        (y, graph_backward(&cache))
     };
     let by_formula = || {
-        let (y, cache) = analytic::forward(x.view(), weight.view(), bias.view(), eps).expect("a batch");
-        (y, analytic::backward(dy.view(), &cache).expect("dy of x's dimensions"))
+        let (y, cache) = formula_forward();
+        (y, formula_backward(&cache))
     };
     let mut fused = Fused::new(named, &inputs);
     let (x, dy) = (x.as_slice().expect("made contiguous"), dy.as_slice().expect("made contiguous"));
 
-    fused.step(named, x, dy);
+    fused.forward(named, x);
+    fused.backward(x, dy);
     for (what, (y, g)) in [("graph", by_graph()), ("analytic", by_formula())] {
-        let answer = [
-            y.into_raw_vec_and_offset().0,
-            g.dx.into_raw_vec_and_offset().0,
-            g.dweight.to_vec(),
-            g.dbias.to_vec(),
-        ];
+        let [y, dx] = [y, g.dx].map(|tensor| tensor.into_raw_vec_and_offset().0);
+        let answer = [y, dx, g.dweight.to_vec(), g.dbias.to_vec()];
         assert_close(&format!("{} {what}", named.name), &answer, &fused.answer);
     }
 
     let mut group = c.benchmark_group(format!("{}/{}/{}", named.name, named.dims_text(), T::NAME));
     group.throughput(Throughput::Elements(named.shape.len() as u64));
     group.sample_size(10).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
-    group.bench_function("graph", |b| b.iter(|| black_box(by_graph())));
-    group.bench_function("analytic", |b| b.iter(|| black_box(by_formula())));
-    group.bench_function("fused", |b| b.iter(|| fused.step(named, black_box(x), black_box(dy))));
+    group.bench_function("step/graph", |b| b.iter(|| black_box(by_graph())));
+    group.bench_function("step/analytic", |b| b.iter(|| black_box(by_formula())));
+    group.bench_function("step/fused", |b| {
+        b.iter(|| {
+            fused.forward(named, black_box(x));
+            fused.backward(black_box(x), black_box(dy));
+        });
+    });
+    let (_, cache) = graph_forward();
+    group.bench_function("backward/graph", |b| b.iter(|| black_box(graph_backward(black_box(&cache)))));
+    drop(cache);
+    let (_, cache) = formula_forward();
+    group.bench_function("backward/analytic", |b| b.iter(|| black_box(formula_backward(black_box(&cache)))));
+    drop(cache);
+    group.bench_function("backward/fused", |b| b.iter(|| fused.backward(black_box(x), black_box(dy))));
     group.finish();
 }
 

@@ -3,9 +3,9 @@
 
     python3 benches/peers/numpy_strategies.py [--rounds N] [--filter TEXT] [LIST.txt]
 
-Prints a JSON list of objects: name, shape, layout, dtype, pass ("step": forward and backward), impl
-("numpy_graph", "numpy_analytic"), threads (1: nothing here calls a BLAS), median_ns, min_ns. Before a shape is timed the two
-gradients are compared. NC and NCHW; (N,C,H,W) is reduced over the axes 0, 2 and 3, as the Rust code does it.
+Prints a JSON list of objects: name, shape, layout, dtype, pass ("step", which is forward and backward, or "backward"),
+impl ("numpy_graph", "numpy_analytic"), threads (1: nothing here calls a BLAS), median_ns, min_ns. Before a shape is
+timed the two answers are compared. NC and NCHW; (N,C,H,W) is reduced over the axes 0, 2 and 3, as the Rust code does it.
 Freed memory is kept by the allocator, as benches/src/memory.rs does it; BENCH_FREED=returned leaves it as it is.
 """
 
@@ -123,7 +123,7 @@ def shapes(path):
         yield name, layout, dims
 
 
-def medians(functions, rounds, seconds=0.2):
+def timed(functions, rounds, seconds=0.2):
     """Nanoseconds per call: the functions take turns, `rounds` times for some `seconds` each."""
     times = [[] for _ in functions]
     for _ in range(rounds):
@@ -164,14 +164,21 @@ def main():
             apart = np.abs(a - b).max()
             if not apart <= limit:
                 sys.exit(f"{name} {tensor}: graph and analytic form are {apart} apart, limit {limit}")
-        functions = [lambda: graph(*inputs), lambda: analytic(*inputs)]
-        for impl, times in zip(("numpy_graph", "numpy_analytic"), medians(functions, args.rounds)):
+        _, graph_cache = graph_forward(x, weight, bias)
+        _, analytic_cache = analytic_forward(x, weight, bias)
+        functions = {
+            ("step", "numpy_graph"): lambda: graph(*inputs),
+            ("step", "numpy_analytic"): lambda: analytic(*inputs),
+            ("backward", "numpy_graph"): lambda: graph_backward(dy, graph_cache),
+            ("backward", "numpy_analytic"): lambda: analytic_backward(dy, analytic_cache),
+        }
+        for (pass_, impl), times in zip(functions, timed(functions.values(), args.rounds)):
             records.append({
                 "name": name,
                 "shape": "x".join(map(str, dims)),
                 "layout": layout.lower(),
                 "dtype": {"float64": "f64", "float32": "f32"}[np.dtype(dtype).name],
-                "pass": "step",
+                "pass": pass_,
                 "impl": impl,
                 "threads": 1,
                 "median_ns": int(statistics.median(times)),
