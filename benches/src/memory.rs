@@ -1,7 +1,7 @@
 //! The allocator while benchmarks run: freed memory is kept, not returned to the system.
 //!
 //! The textbook strategies allocate an array per operation. With glibc's defaults large arrays go back to the
-//! system when they are freed, and the next one is paid for in page faults, a page at a time: more than half
+//! system when they are freed, and the next one is paid for in page faults, a page at a time: about half or more
 //! of the graph's time. What is to be compared is the strategies, so that cost is taken out; `peers/*.py` do the
 //! same. It is in favour of the strategies that allocate; the fused layer with its buffers does not notice.
 
