@@ -14,23 +14,12 @@ use crate::sum::{Item, Lanes, padded};
 use bn_core::kernels::{Acc, Affine, GradAffine, Hints};
 use bn_core::strips::{Strips, StripsMut};
 
-/// Walks `inner` elements in steps of `L` lanes, `W` lanes at a time: `step(lanes, at, n)` adds the `n` elements
-/// that begin at `at` of every run.
+/// The chunks of `W` lanes of a run of `inner` elements that begin at lane `part` of `total`: how many are whole,
+/// and how many elements the one behind them has.
 #[inline(always)]
-fn walk<const W: usize>(
-    lanes: &mut Lanes<W>,
-    (part, total): (usize, usize),
-    inner: usize,
-    mut step: impl FnMut(&mut Lanes<W>, usize, usize),
-) {
-    let mut at = part;
-    while at + W <= inner {
-        step(lanes, at, W);
-        at += total;
-    }
-    if at < inner {
-        step(lanes, at, inner - at);
-    }
+fn chunks<const W: usize>(inner: usize, part: usize, total: usize) -> (usize, usize) {
+    let whole = if inner < part + W { 0 } else { (inner - part - W) / total + 1 };
+    (whole, inner.saturating_sub(part + whole * total).min(W))
 }
 
 #[inline(always)]
@@ -42,28 +31,44 @@ pub(crate) fn moments<T: Item, I: Isa, const W: usize>(
 ) {
     for f in 0..x.len() / inner {
         for part in (0..T::LANES).step_by(W) {
+            let (whole, rest) = chunks::<W>(inner, part, T::LANES);
             let mut lanes = Lanes::<W>::load::<T>(acc, f * T::LANES + part);
             for row in 0..x.rows() {
-                let strip = &x.strip(row)[f * inner..];
-                walk(
-                    &mut lanes,
-                    (part, T::LANES),
-                    inner,
-                    #[inline(always)]
-                    |lanes, at, n| {
-                        let chunk = padded::<T, W>(strip, at);
-                        let mut added = *lanes;
-                        match pilot {
-                            None if I::FMA => T::add_plain::<W, true>(&mut added, &chunk),
-                            None => T::add_plain::<W, false>(&mut added, &chunk),
-                            Some(pilot) => T::add_shifted(&mut added, &chunk, &[pilot[f]; W]),
+                let run = &x.strip(row)[f * inner..];
+                match pilot {
+                    None => add_run(&mut lanes, whole, rest, |lanes, i| {
+                        let x = padded(run, part + i * T::LANES);
+                        if I::FMA {
+                            T::add_plain::<W, true>(lanes, &x)
+                        } else {
+                            T::add_plain::<W, false>(lanes, &x)
                         }
-                        if n == W { *lanes = added } else { lanes.take_first(n, &added) }
-                    },
-                );
+                    }),
+                    Some(pilot) => add_run(&mut lanes, whole, rest, |lanes, i| {
+                        T::add_shifted(lanes, &padded(run, part + i * T::LANES), &[pilot[f]; W]);
+                    }),
+                }
             }
             lanes.store::<T>(acc, f * T::LANES + part);
         }
+    }
+}
+
+/// Adds a run: chunks 0..whole, and of the one behind them the first `rest` lanes.
+#[inline(always)]
+fn add_run<const W: usize>(
+    lanes: &mut Lanes<W>,
+    whole: usize,
+    rest: usize,
+    add: impl Fn(&mut Lanes<W>, usize),
+) {
+    for i in 0..whole {
+        add(lanes, i);
+    }
+    if rest > 0 {
+        let mut added = *lanes;
+        add(&mut added, whole);
+        lanes.take_first(rest, &added);
     }
 }
 
@@ -78,20 +83,14 @@ pub(crate) fn grad_sums<T: Item, const W: usize>(
     for f in 0..x.len() / inner {
         let k = [pilot[f]; W];
         for part in (0..T::LANES).step_by(W) {
+            let (whole, rest) = chunks::<W>(inner, part, T::LANES);
             let mut lanes = Lanes::<W>::load::<T>(acc, f * T::LANES + part);
             for row in 0..x.rows() {
                 let (x, dy) = (&x.strip(row)[f * inner..], &dy.strip(row)[f * inner..]);
-                walk(
-                    &mut lanes,
-                    (part, T::LANES),
-                    inner,
-                    #[inline(always)]
-                    |lanes, at, n| {
-                        let mut added = *lanes;
-                        T::add_grads(&mut added, &padded(x, at), &padded(dy, at), &k);
-                        if n == W { *lanes = added } else { lanes.take_first(n, &added) }
-                    },
-                );
+                add_run(&mut lanes, whole, rest, |lanes, i| {
+                    let at = part + i * T::LANES;
+                    T::add_grads(lanes, &padded(x, at), &padded(dy, at), &k);
+                });
             }
             lanes.store::<T>(acc, f * T::LANES + part);
         }
