@@ -9,20 +9,22 @@
 //!
 //! [`oracle`] is the naive truth, [`table`] the shapes × [`data`], [`files`] the cases in `cases/`, [`measure`] the
 //! error measure of `cases/README.md`, [`tolerances`] every limit with its reason, [`identities`] what must hold
-//! whatever the oracle says. Code that is no backend is run through a part of the table with [`assert_textbook`],
-//! as a closure from case to results.
+//! whatever the oracle says, [`suite`] the runner of it all. Code that is no backend is run through a part of the
+//! table with [`assert_textbook`], as a closure from case to results.
 
+pub mod any;
 pub mod case;
 pub mod data;
+pub mod digest;
 pub mod files;
 pub mod identities;
 pub mod measure;
 pub mod oracle;
 pub mod run;
+pub mod suite;
 pub mod table;
 pub mod tolerances;
 
-mod suite;
 mod textbook;
 
 pub use suite::assert_conforms;

@@ -82,7 +82,11 @@ pub fn check_within<T: Element>(case: &Case<T>, got: &Results, limit: impl Fn(Te
         let scale = scale(case, tensor, expect, &features, &format);
         let (error_of, limit): (Box<dyn Fn(f64, f64) -> f64>, f64) = match case.rounded {
             Some((rtol, atol)) => {
-                (Box::new(move |got, want| (got - want).abs() / (atol + rtol * want.abs())), 1.0)
+                let allowed = move |want: f64| atol + rtol * want.abs();
+                // Nothing may be allowed at all, and then 0/0 is no error.
+                let error =
+                    move |got, want| if got == want { 0.0 } else { f64::abs(got - want) / allowed(want) };
+                (Box::new(error), 1.0)
             }
             None => {
                 (Box::new(move |got, want| (got - want).abs() / (format.roundoff * scale)), limit(tensor))

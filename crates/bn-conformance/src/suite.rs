@@ -1,159 +1,360 @@
-//! The whole suite for one backend, as one assertion.
+//! The whole suite: every case of the table and of `cases/`, and the identities, on any number of backends.
+//!
+//! The oracle takes most of the time, so its answer to a case is computed once and every backend is held to it.
+//! The first backend's bits are the ones that the others must give.
 
-use crate::case::{Case, Tensor};
-use crate::data::COMBINATIONS;
-use crate::files::{self, AnyCase};
-use crate::identities;
+use crate::any::{AnyCase, Candidate};
+use crate::case::{Case, Results, Tensor};
+use crate::data::{COMBINATIONS, Dy, X};
+use crate::digest::same_bits;
+use crate::files::{self, Loaded};
 use crate::measure::Row;
-use crate::run::{conform, run};
 use crate::table::{self, Entry, LONG, LONG_DATA, SHAPES};
 use bn_core::{Backend, Element, Error};
 use half::{bf16, f16};
 use std::fmt::Write;
-use std::sync::Mutex;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
 
-/// What a run of the suite has seen.
-#[derive(Default)]
-pub(crate) struct Tally {
-    cases: usize,
-    worst: Vec<(Tensor, &'static str, f64, String)>,
-    pub(crate) skipped: Vec<String>,
-    pub(crate) failures: Vec<String>,
+/// What one backend made of the suite.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The backend.
+    pub backend: String,
+    /// Every case, in the order of the table and then of the files.
+    pub outcomes: Vec<Outcome>,
+    /// What was left out beside the cases' own skips.
+    pub skipped: Vec<String>,
+    /// What failed beside the cases: identities, and the list of what is not done yet.
+    pub failures: Vec<String>,
 }
 
-impl Tally {
-    pub(crate) fn add<T: Element>(&mut self, case: &Case<T>, rows: &[Row]) {
-        self.cases += 1;
-        for row in rows {
-            if !row.ok() {
-                let at = row
-                    .worst
-                    .map_or("not given".into(), |(i, got, want)| format!("[{i}] got {got:e}, want {want:e}"));
-                self.failures.push(format!(
-                    "{} {}: error {:.3e}, limit {} at {at}",
-                    case.name, row.tensor, row.error, row.limit
-                ));
-            }
-            match self.worst.iter_mut().find(|(t, name, ..)| *t == row.tensor && *name == T::NAME) {
-                Some(worst) if worst.2 >= row.error => {}
-                Some(worst) => (worst.2, worst.3) = (row.error, case.name.clone()),
-                None => self.worst.push((row.tensor, T::NAME, row.error, case.name.clone())),
-            }
-        }
+/// What one backend made of one case.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The case.
+    pub case: String,
+    /// The name of its element type; empty where the file could not be read.
+    pub dtype: &'static str,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// Its tensors' errors.
+    pub rows: Vec<Row>,
+    /// What of it is not done yet, where that is as expected.
+    pub skips: Vec<String>,
+    /// What is wrong, other bits than the first backend's included.
+    pub failures: Vec<String>,
+    /// Whether all bits are the first backend's.
+    pub same_bits: bool,
+}
+
+/// Where a case comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A shape of the table.
+    Shape(Entry),
+    /// A file in `cases/`.
+    File,
+    /// The caller.
+    Elsewhere,
+}
+
+/// How many cases went how.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Tally {
+    /// Cases without a failure, replayed whole.
+    pub pass: usize,
+    /// Cases with a failure.
+    pub fail: usize,
+    /// Cases without a failure of which a part was skipped.
+    pub skip: usize,
+    /// Tensors that were checked.
+    pub checked: usize,
+    /// Cases whose bits are not the first backend's.
+    pub other_bits: usize,
+    /// The largest error.
+    pub worst: f64,
+}
+
+impl Report {
+    /// A report without cases.
+    pub(crate) fn new(backend: String) -> Self {
+        Self { backend, outcomes: Vec::new(), skipped: Vec::new(), failures: Vec::new() }
     }
 
-    pub(crate) fn error(&mut self, case: &str, error: impl std::fmt::Display) {
-        self.failures.push(format!("{case}: {error}"));
+    /// Adds a failure that has no case's rows.
+    pub(crate) fn fail(&mut self, what: &str, why: impl std::fmt::Display) {
+        self.failures.push(format!("{what}: {why}"));
     }
 
-    pub(crate) fn report(&self, backend: &str) -> String {
-        let mut out = format!("{backend}: {} cases, {} failures\n", self.cases, self.failures.len());
-        let mut worst = self.worst.clone();
-        worst.sort_by_key(|w| (w.1, w.0));
-        for (tensor, name, error, case) in worst {
-            let _ = writeln!(out, "  worst {name} {tensor:<13}{error:>8.3}  {case}");
+    /// Adds a case that the caller has run.
+    pub(crate) fn add<T: Element>(&mut self, case: &Case<T>, rows: Vec<Row>) {
+        let failures = rows.iter().filter(|row| !row.ok()).map(beyond).collect();
+        self.outcomes.push(Outcome {
+            case: case.name.clone(),
+            dtype: T::NAME,
+            origin: Origin::Elsewhere,
+            rows,
+            skips: Vec::new(),
+            failures,
+            same_bits: true,
+        });
+    }
+
+    /// Counts the cases that `of` picks.
+    pub fn tally(&self, of: impl Fn(&Outcome) -> bool) -> Tally {
+        let mut tally = Tally::default();
+        for outcome in self.outcomes.iter().filter(|o| of(o)) {
+            match (outcome.failures.is_empty(), outcome.skips.is_empty()) {
+                (false, _) => tally.fail += 1,
+                (true, false) => tally.skip += 1,
+                (true, true) => tally.pass += 1,
+            }
+            tally.checked += outcome.rows.len();
+            tally.other_bits += usize::from(!outcome.same_bits);
+            tally.worst = outcome.rows.iter().fold(tally.worst, |w, row| w.max(row.error));
         }
-        for skipped in &self.skipped {
-            let _ = writeln!(out, "  skipped {skipped}");
+        tally
+    }
+
+    /// The largest error of a tensor among the cases of an element type, and the case.
+    #[must_use]
+    pub fn worst(&self, dtype: &str, tensor: Tensor) -> Option<(f64, &str)> {
+        let cases = self.outcomes.iter().filter(|o| o.dtype == dtype);
+        let rows = cases.flat_map(|o| o.rows.iter().map(move |row| (row, o)));
+        rows.filter(|(row, _)| row.tensor == tensor)
+            .map(|(row, o)| (row.error, o.case.as_str()))
+            .reduce(|worst, next| if next.0 > worst.0 { next } else { worst })
+    }
+
+    /// The element types in the order in which they were run.
+    #[must_use]
+    pub fn dtypes(&self) -> Vec<&'static str> {
+        let mut names = Vec::new();
+        for outcome in self.outcomes.iter().filter(|o| !o.dtype.is_empty()) {
+            if !names.contains(&outcome.dtype) {
+                names.push(outcome.dtype);
+            }
         }
-        for failure in &self.failures {
-            let _ = writeln!(out, "  FAIL {failure}");
+        names
+    }
+
+    /// Every skip, as `CASE: what is missing`.
+    pub fn skips(&self) -> impl Iterator<Item = String> {
+        let cases =
+            self.outcomes.iter().flat_map(|o| o.skips.iter().map(move |s| format!("{}: {s}", o.case)));
+        cases.chain(self.skipped.iter().cloned())
+    }
+
+    /// Every failure, as `CASE: what is wrong`.
+    pub fn failures(&self) -> impl Iterator<Item = String> {
+        let cases =
+            self.outcomes.iter().flat_map(|o| o.failures.iter().map(move |f| format!("{}: {f}", o.case)));
+        cases.chain(self.failures.iter().cloned())
+    }
+
+    pub(crate) fn summary(&self) -> String {
+        let mut out = format!(
+            "{}: {} cases, {} failures\n",
+            self.backend,
+            self.outcomes.len(),
+            self.failures().count()
+        );
+        for dtype in self.dtypes() {
+            for tensor in Tensor::ALL {
+                if let Some((error, case)) = self.worst(dtype, tensor) {
+                    let _ = writeln!(out, "  worst {dtype:<4} {tensor:<13}{error:>8.3}  {case}");
+                }
+            }
         }
+        self.skips().for_each(|skip| out += &format!("  skipped {skip}\n"));
+        self.failures().for_each(|failure| out += &format!("  FAIL {failure}\n"));
         out
     }
 }
 
-/// Runs the table, the files and the identities on `B`, and prints the worst errors and every skip.
+/// Runs the suite on `B`, and prints the worst errors and every skip.
 ///
 /// # Panics
 /// Where a result is beyond its limit, an identity fails, or a file is skipped that [`files::NOT_YET`] does not
 /// name or named but runs.
 pub fn assert_conforms<B: Backend + Clone + Default>() {
-    let tally = Mutex::new(Tally::default());
-    std::thread::scope(|scope| {
-        scope.spawn(|| run_table::<f32, B>(&tally));
-        scope.spawn(|| run_table::<f64, B>(&tally));
-        scope.spawn(|| run_table::<f16, B>(&tally));
-        scope.spawn(|| run_table::<bf16, B>(&tally));
-    });
-    let mut tally = tally.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    run_files::<B>(&mut tally);
-    for failure in identities::all::<B>() {
-        tally.failures.push(failure);
+    for report in conform(&[Candidate::of::<B>()], &|_, _| ()) {
+        let summary = report.summary();
+        println!("{summary}");
+        assert!(report.failures().next().is_none(), "{summary}");
     }
-    let report = tally.report(&B::default().name());
-    println!("{report}");
-    assert!(tally.failures.is_empty(), "{report}");
+}
+
+/// A case that is yet to be made: oracles are slow.
+type Job = Box<dyn Fn() -> (AnyCase, Origin) + Send + Sync>;
+
+/// Runs the suite on every backend: a report for each. `progress` learns how many steps of how many are done.
+pub fn conform(candidates: &[Candidate], progress: &(dyn Fn(usize, usize) + Sync)) -> Vec<Report> {
+    let report = |c: &Candidate| Report::new(c.name.to_string());
+    let mut reports: Vec<Report> = candidates.iter().map(report).collect();
+    let mut jobs = Vec::new();
+    jobs_of::<f32>(&mut jobs);
+    jobs_of::<f64>(&mut jobs);
+    jobs_of::<f16>(&mut jobs);
+    jobs_of::<bf16>(&mut jobs);
+    for outcomes in run_table(&jobs, candidates, &|done| progress(done, jobs.len())) {
+        reports.iter_mut().zip(outcomes).for_each(|(report, outcome)| report.outcomes.push(outcome));
+    }
+    let (own, lost) = own_files();
+    for path in &own {
+        for (report, outcome) in reports.iter_mut().zip(run_file(path, candidates)) {
+            report.outcomes.push(outcome);
+        }
+    }
+    for (report, candidate) in reports.iter_mut().zip(candidates) {
+        report.failures.extend(lost.iter().cloned());
+        report.failures.extend((candidate.identities)());
+    }
+    reports
 }
 
 /// Every entry of the table for one element type.
-fn run_table<T: Element, B: Backend + Clone + Default>(tally: &Mutex<Tally>) {
+fn jobs_of<T: Element>(jobs: &mut Vec<Job>)
+where
+    AnyCase: From<Case<T>>,
+{
+    let mut push = |entry: Entry, data: (X, Dy), variant: usize| {
+        jobs.push(Box::new(move || (table::case::<T>(entry, data, variant).into(), Origin::Shape(entry))));
+    };
     let short = SHAPES.iter().flat_map(|s| COMBINATIONS.iter().map(move |d| (s, d)));
-    let long = LONG.iter().flat_map(|s| LONG_DATA.iter().map(move |d| (s, d)));
     for (i, (&entry, &data)) in short.enumerate() {
         for variant in [0, i + 1] {
-            run_entry::<T, B>(entry, data, variant, tally);
+            push(entry, data, variant);
         }
     }
-    for (&entry, &data) in long {
-        run_entry::<T, B>(entry, data, 0, tally);
+    for &entry in LONG {
+        LONG_DATA.iter().for_each(|&data| push(entry, data, 0));
     }
 }
 
-fn run_entry<T: Element, B: Backend + Clone + Default>(
-    entry: Entry,
-    data: (crate::data::X, crate::data::Dy),
-    variant: usize,
-    tally: &Mutex<Tally>,
-) {
-    let case = table::case::<T>(entry, data, variant);
-    let single = case.from_batch() && case.shape().is_ok_and(|s| s.count() == 1);
-    let result = run::<T, B>(&case);
-    let mut tally = tally.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    match result {
-        Err(Error::OneValue { .. }) if single => tally.cases += 1,
-        Ok(_) if single => {
-            tally.error(&case.name, "expected an error for one value per feature, got a result");
+/// The outcomes of each job on every candidate, in the order of the jobs.
+fn run_table(jobs: &[Job], candidates: &[Candidate], progress: &(dyn Fn(usize) + Sync)) -> Vec<Vec<Outcome>> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let (next, (send, receive)) = (AtomicUsize::new(0), mpsc::channel());
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            let (send, next) = (send.clone(), &next);
+            scope.spawn(move || {
+                while let Some((i, job)) =
+                    Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|i| Some((i, jobs.get(i)?)))
+                {
+                    let (case, origin) = job();
+                    if send.send((i, judge_all(&case, origin, candidates))).is_err() {
+                        return;
+                    }
+                }
+            });
         }
-        Ok(results) => tally.add(&case, &crate::measure::check(&case, &results)),
-        Err(error) => tally.error(&case.name, error),
-    }
+        drop(send);
+        let mut outcomes = Vec::with_capacity(jobs.len());
+        while let Ok(outcome) = receive.recv() {
+            outcomes.push(outcome);
+            progress(outcomes.len());
+        }
+        outcomes.sort_by_key(|(i, _)| *i);
+        outcomes.into_iter().map(|(_, outcomes)| outcomes).collect()
+    })
 }
 
-/// Every file in `cases/`: replayed, or on the list of what is not done yet.
-fn run_files<B: Backend + Clone + Default>(tally: &mut Tally) {
+fn judge_all(case: &AnyCase, origin: Origin, candidates: &[Candidate]) -> Vec<Outcome> {
+    let mut first = None;
+    let judged = candidates.iter().map(|candidate| {
+        let got = (candidate.run)(case);
+        let outcome = judge(case, origin, &got, first.as_ref().unwrap_or(&got));
+        first.get_or_insert(got);
+        outcome
+    });
+    judged.collect()
+}
+
+type Answer = Result<Results, Error>;
+
+/// Holds what a backend gave to what is expected, and to what the first backend gave.
+fn judge(case: &AnyCase, origin: Origin, got: &Answer, first: &Answer) -> Outcome {
+    let mut outcome = Outcome {
+        case: case.name().into(),
+        dtype: case.dtype(),
+        origin,
+        rows: Vec::new(),
+        skips: Vec::new(),
+        failures: Vec::new(),
+        same_bits: true,
+    };
+    match got {
+        Err(Error::OneValue { .. }) if case.single() => {}
+        Err(error) => outcome.failures.push(error.to_string()),
+        Ok(_) if case.single() => {
+            outcome.failures.push("expected an error for one value per feature, got a result".into());
+        }
+        Ok(results) => outcome.rows = case.check(results),
+    }
+    outcome.failures.extend(outcome.rows.iter().filter(|row| !row.ok()).map(beyond));
+    if let (Ok(got), Ok(first)) = (got, first) {
+        let other = got.iter().filter(|(t, got)| !first.get(*t).is_some_and(|first| same_bits(first, got)));
+        let other: Vec<&str> = other.map(|(t, _)| t.name()).collect();
+        if !other.is_empty() {
+            outcome.failures.push(format!("other bits than the first backend's in {}", other.join(", ")));
+        }
+        outcome.same_bits = other.is_empty();
+    } else {
+        outcome.same_bits = got.is_err() == first.is_err();
+    }
+    outcome
+}
+
+fn beyond(row: &Row) -> String {
+    let at =
+        row.worst.map_or("not given".into(), |(i, got, want)| format!("[{i}] got {got:e}, want {want:e}"));
+    format!("{}: error {:.3e}, limit {} at {at}", row.tensor, row.error, row.limit)
+}
+
+/// The files in `cases/`, and what is wrong with their list.
+fn own_files() -> (Vec<PathBuf>, Vec<String>) {
     let paths = match files::own() {
         Ok(paths) => paths,
-        Err(error) => return tally.error("cases/", error),
+        Err(error) => return (Vec::new(), vec![error.to_string()]),
     };
-    for (name, _) in files::NOT_YET {
-        if !paths.iter().any(|p| p.file_stem().is_some_and(|s| s == *name)) {
-            tally.error(name, "is on the list of what is not done yet, but no such file is there");
+    let gone = files::NOT_YET
+        .iter()
+        .filter(|(name, _)| !paths.iter().any(|path| path.file_stem().is_some_and(|stem| stem == *name)));
+    let lost = gone.map(|(name, _)| {
+        format!("{name}: is on the list of what is not done yet, but no such file is there")
+    });
+    let lost = lost.collect();
+    (paths, lost)
+}
+
+/// A file on every candidate: replayed whole, or its missing part is on the list of what is not done yet.
+fn run_file(path: &Path, candidates: &[Candidate]) -> Vec<Outcome> {
+    let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let Loaded { case, unsupported } = match files::load(path) {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            let outcome = Outcome {
+                case: name,
+                dtype: "",
+                origin: Origin::File,
+                rows: Vec::new(),
+                skips: Vec::new(),
+                failures: vec![error.to_string()],
+                same_bits: true,
+            };
+            return vec![outcome; candidates.len()];
+        }
+    };
+    let mut outcomes = judge_all(&case, Origin::File, candidates);
+    for outcome in &mut outcomes {
+        match files::gaps(path, &unsupported) {
+            Ok(skips) => outcome.skips.extend(skips),
+            Err(failures) => outcome.failures.extend(failures),
         }
     }
-    for path in &paths {
-        let shown = path.file_name().unwrap_or_default().to_string_lossy();
-        let rows = match files::load(path) {
-            Ok(AnyCase::F32(case)) => conform::<f32, B>(&case).map(|rows| tally.add(&case, &rows)),
-            Ok(AnyCase::F64(case)) => conform::<f64, B>(&case).map(|rows| tally.add(&case, &rows)),
-            Ok(AnyCase::F16(case)) => conform::<f16, B>(&case).map(|rows| tally.add(&case, &rows)),
-            Ok(AnyCase::Bf16(case)) => conform::<bf16, B>(&case).map(|rows| tally.add(&case, &rows)),
-            Err(error) => {
-                match (files::not_yet(path), &error) {
-                    (Some(why), files::FileError::Unsupported { .. }) => {
-                        tally.skipped.push(format!("{shown}: {why}"));
-                    }
-                    _ => tally.error(&shown, error),
-                }
-                continue;
-            }
-        };
-        match rows {
-            Ok(()) if files::not_yet(path).is_some() => {
-                tally.error(&shown, "is on the list of what is not done yet, but runs");
-            }
-            Ok(()) => {}
-            Err(error) => tally.error(&shown, error),
-        }
-    }
+    outcomes
 }

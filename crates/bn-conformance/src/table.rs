@@ -8,7 +8,7 @@ use bn_core::wide::Dd;
 use bn_core::{Element, Layout, Mode, Real};
 
 /// A shape of the table: dimensions as the layout has them.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// Where the features are.
     pub layout: Layout,

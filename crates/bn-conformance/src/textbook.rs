@@ -3,7 +3,7 @@
 use crate::case::{Case, Results, Tensor};
 use crate::data::{COMBINATIONS, Dy, X};
 use crate::measure::{Row, check_within};
-use crate::suite::Tally;
+use crate::suite::Report;
 use crate::table::{self, Entry, LONG, SHAPES};
 use crate::tolerances::{TEXTBOOK, textbook_omits};
 use bn_core::{Element, Error, Layout};
@@ -22,20 +22,20 @@ const VARIANTS: [usize; 2] = [0, 1];
 /// Where a result is beyond its limit, or one value per feature is no error; and where data that
 /// [`textbook_omits`] leaves out are met after all, so that nothing is left out without need.
 pub fn assert_textbook<T: Element>(name: &str, step: impl Fn(&Case<T>) -> Result<Results, Error>) {
-    let mut tally = Tally::default();
+    let mut report = Report::new(format!("{name} {}", T::NAME));
     for Entry { layout, dims } in SHAPES.iter().filter(|e| !is_run(e)).chain(LONG) {
-        tally.skipped.push(format!("{layout:?} {dims:?}: long, or the features are last"));
+        report.skipped.push(format!("{layout:?} {dims:?}: long, or the features are last"));
     }
     for &data in COMBINATIONS {
         let cases = cases::<T>(data);
         match textbook_omits(data) {
-            None => cases.for_each(|case| hold(&case, &step, &mut tally)),
-            Some(why) => omit(data, why, cases, &step, &mut tally),
+            None => cases.for_each(|case| hold(&case, &step, &mut report)),
+            Some(why) => omit(data, why, cases, &step, &mut report),
         }
     }
-    let report = tally.report(&format!("{name} {}", T::NAME));
-    println!("{report}");
-    assert!(tally.failures.is_empty(), "{report}");
+    let summary = report.summary();
+    println!("{summary}");
+    assert!(report.failures().next().is_none(), "{summary}");
 }
 
 fn is_run(entry: &Entry) -> bool {
@@ -56,15 +56,15 @@ fn rows<T: Element>(case: &Case<T>, results: &Results) -> Vec<Row> {
     check_within(case, results, |_| TEXTBOOK)
 }
 
-fn hold<T: Element>(case: &Case<T>, step: &impl Fn(&Case<T>) -> Result<Results, Error>, tally: &mut Tally) {
+fn hold<T: Element>(case: &Case<T>, step: &impl Fn(&Case<T>) -> Result<Results, Error>, report: &mut Report) {
     let single = case.shape().is_ok_and(|s| s.count() == 1);
     match step(case) {
         Err(Error::OneValue { .. }) if single => {}
         Ok(_) if single => {
-            tally.error(&case.name, "expected an error for one value per feature, got a result");
+            report.fail(&case.name, "expected an error for one value per feature, got a result");
         }
-        Ok(results) => tally.add(case, &rows(case, &results)),
-        Err(error) => tally.error(&case.name, error),
+        Ok(results) => report.add(case, rows(case, &results)),
+        Err(error) => report.fail(&case.name, error),
     }
 }
 
@@ -73,12 +73,12 @@ fn omit<T: Element>(
     why: &str,
     mut cases: impl Iterator<Item = Case<T>>,
     step: &impl Fn(&Case<T>) -> Result<Results, Error>,
-    tally: &mut Tally,
+    report: &mut Report,
 ) {
     let misses = |case: Case<T>| step(&case).is_ok_and(|got| rows(&case, &got).iter().any(|row| !row.ok()));
     if cases.any(misses) {
-        tally.skipped.push(format!("{x:?} {dy:?}: {why}"));
+        report.skipped.push(format!("{x:?} {dy:?}: {why}"));
     } else {
-        tally.error(&format!("{x:?} {dy:?}"), "is left out, but every case of it holds");
+        report.fail(&format!("{x:?} {dy:?}"), "is left out, but every case of it holds");
     }
 }

@@ -1,0 +1,130 @@
+//! Cases and backends as values: whatever the element type, whatever the type of the backend.
+
+use crate::case::{Case, Results, Tensor};
+use crate::digest::digest;
+use crate::identities;
+use crate::measure::{Row, check, limit};
+use crate::run::run;
+use bn_core::{Backend, Element, Error};
+use half::{bf16, f16};
+use std::borrow::Cow;
+
+/// A case of one of the element types.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "named after the types")]
+pub enum AnyCase {
+    F32(Case<f32>),
+    F64(Case<f64>),
+    F16(Case<f16>),
+    Bf16(Case<bf16>),
+}
+
+macro_rules! from_case {
+    ($t:ident, $variant:ident) => {
+        impl From<Case<$t>> for AnyCase {
+            fn from(case: Case<$t>) -> Self {
+                Self::$variant(case)
+            }
+        }
+    };
+}
+
+from_case!(f32, F32);
+from_case!(f64, F64);
+from_case!(f16, F16);
+from_case!(bf16, Bf16);
+
+/// The same expression for a case of whichever type.
+macro_rules! on {
+    ($any:expr, $case:ident => $value:expr) => {
+        match $any {
+            AnyCase::F32($case) => $value,
+            AnyCase::F64($case) => $value,
+            AnyCase::F16($case) => $value,
+            AnyCase::Bf16($case) => $value,
+        }
+    };
+}
+
+fn dtype<T: Element>(_: &Case<T>) -> &'static str {
+    T::NAME
+}
+
+fn limit_of<T: Element>(_: &Case<T>, tensor: Tensor) -> f64 {
+    limit::<T>(tensor)
+}
+
+fn digest_of<T: Element>(_: &Case<T>, tensor: Tensor, values: &[f64]) -> u64 {
+    digest::<T>(tensor, values)
+}
+
+impl AnyCase {
+    /// What reports call the case.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        on!(self, case => &case.name)
+    }
+
+    /// The name of the element type.
+    #[must_use]
+    pub fn dtype(&self) -> &'static str {
+        on!(self, case => dtype(case))
+    }
+
+    /// What the step must give.
+    #[must_use]
+    pub fn expect(&self) -> &Results {
+        on!(self, case => &case.expect)
+    }
+
+    /// Whether batch statistics of a single value per feature are asked for, which the layer refuses.
+    #[must_use]
+    pub fn single(&self) -> bool {
+        on!(self, case => case.from_batch() && case.shape().is_ok_and(|s| s.count() == 1))
+    }
+
+    /// The limit of error(t), where the source's own values are not rounded.
+    #[must_use]
+    pub fn limit(&self, tensor: Tensor) -> f64 {
+        on!(self, case => limit_of(case, tensor))
+    }
+
+    /// As [`check`].
+    #[must_use]
+    pub fn check(&self, got: &Results) -> Vec<Row> {
+        on!(self, case => check(case, got))
+    }
+
+    /// As [`digest`].
+    #[must_use]
+    pub fn digest(&self, tensor: Tensor, values: &[f64]) -> u64 {
+        on!(self, case => digest_of(case, tensor, values))
+    }
+
+    /// As [`run`].
+    ///
+    /// # Errors
+    /// What the layer says to the case's input.
+    pub fn run<B: Backend + Default>(&self) -> Result<Results, Error> {
+        on!(self, case => run::<_, B>(case))
+    }
+}
+
+/// A backend as a value, so that backends of different types stand in one list.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// The name of the combination of kernels, level and executor.
+    pub name: Cow<'static, str>,
+    /// Runs a case.
+    pub run: fn(&AnyCase) -> Result<Results, Error>,
+    /// Checks the identities; a line per failure.
+    pub identities: fn() -> Vec<String>,
+}
+
+impl Candidate {
+    /// The backend `B`.
+    #[must_use]
+    pub fn of<B: Backend + Clone + Default>() -> Self {
+        Self { name: B::default().name(), run: AnyCase::run::<B>, identities: identities::all::<B> }
+    }
+}

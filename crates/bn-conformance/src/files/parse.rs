@@ -1,0 +1,162 @@
+//! From an opened file to a case: every tensor and key is checked, used or not.
+
+use super::{File, FileError, Loaded, Stored, Unsupported};
+use crate::any::AnyCase;
+use crate::case::{Case, Results, Tensor};
+use bn_core::config::{Config, RunningVar};
+use bn_core::{Layout, Mode};
+
+/// The most features of a tensor without elements: none of the file's bytes vouches for them.
+const EMPTY_FEATURES: usize = 1 << 20;
+
+/// What comes after normalize.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Activation {
+    None,
+    Relu,
+    AddRelu,
+}
+
+impl File<'_> {
+    /// The case, and what of it cannot be checked.
+    pub(super) fn loaded<T: Stored>(&self, any: fn(Case<T>) -> AnyCase) -> Result<Loaded, FileError>
+    where
+        T::Compute: Stored,
+    {
+        let mut case = self.inputs::<T>()?;
+        let unsupported = self.expectations(&mut case)?;
+        Ok(Loaded { case: any(case), unsupported })
+    }
+
+    fn config(&self) -> Result<Config, FileError> {
+        let momentum = match self.key("momentum")? {
+            "none" => None,
+            _ => Some(self.number("momentum", "", |_| true)?),
+        };
+        let layouts = [("channels_first", Layout::ChannelsFirst), ("channels_last", Layout::ChannelsLast)];
+        let kinds = [("unbiased", RunningVar::Unbiased), ("biased", RunningVar::Biased)];
+        let kind = self.keys.get("running_var").map_or("unbiased", String::as_str);
+        Ok(Config {
+            eps: self.number("eps", " above 0", |v| v > 0.0)?,
+            momentum,
+            running_var: *self.one_of("running_var", kind, &kinds)?,
+            layout: *self.one_of("layout", self.key("layout")?, &layouts)?,
+            ..Config::default()
+        })
+    }
+
+    fn activation(&self) -> Result<Activation, FileError> {
+        let known =
+            [("none", Activation::None), ("relu", Activation::Relu), ("add_relu", Activation::AddRelu)];
+        self.one_of("activation", self.key("activation")?, &known).copied()
+    }
+
+    /// Everything but the expectations.
+    fn inputs<T: Stored>(&self) -> Result<Case<T>, FileError>
+    where
+        T::Compute: Stored,
+    {
+        let config = self.config()?;
+        let dims = self.tensor("x")?.shape().to_vec();
+        if dims.len() < 2 {
+            return Err(self.wrong(format!("expected 2 dimensions or more of tensor \"x\", got {dims:?}")));
+        }
+        let modes = [("train", Mode::Train), ("eval", Mode::Eval)];
+        let tracked = self.keys.get("num_batches_tracked").map_or("0", String::as_str);
+        let mut case = Case {
+            name: self.path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+            mode: *self.one_of("mode", self.key("mode")?, &modes)?,
+            config,
+            num_batches_tracked: tracked.parse().ok().filter(|n| *n >= 0).ok_or_else(|| {
+                self.wrong(format!("expected a count for \"num_batches_tracked\", got {tracked:?}"))
+            })?,
+            x: self.values("x", &dims)?,
+            dy: self.optional("dy", &dims)?,
+            dims,
+            affine: None,
+            running: None,
+            expect: Results::default(),
+            rounded: None,
+        };
+        let c = [case.features()];
+        if case.x.is_empty() && c[0] > EMPTY_FEATURES {
+            let most = format!("expected at most {EMPTY_FEATURES} features in an empty tensor \"x\"");
+            return Err(self.wrong(format!("{most}, got the dimensions {:?}", case.dims)));
+        }
+        case.affine = self.pair::<T::Compute>(["weight", "bias"], &c)?;
+        case.running = self.pair::<T::Compute>(["running_mean", "running_var"], &c)?;
+        if self.keys.contains_key("rtol") || self.keys.contains_key("atol") {
+            let tolerance = |key| self.number(key, " of 0 or more", |v| v >= 0.0);
+            case.rounded = Some((tolerance("rtol")?, tolerance("atol")?));
+        }
+        // Inputs of what is not supported yet: read to know that they are sound.
+        let residual = self.optional::<T>("residual", &case.dims)?;
+        if residual.is_none() && self.activation()? == Activation::AddRelu {
+            return Err(self.wrong(
+                "expected a tensor \"residual\" beside the activation \"add_relu\", found none".into(),
+            ));
+        }
+        self.optional::<T>("v.dx", &case.dims)?;
+        self.optional::<T::Compute>("v.dweight", &c)?;
+        self.optional::<T::Compute>("v.dbias", &c)?;
+        Ok(case)
+    }
+
+    /// Reads what is expected into the case, but for what it returns.
+    fn expectations<T: Stored>(&self, case: &mut Case<T>) -> Result<Vec<Unsupported>, FileError> {
+        let activation = self.activation()?;
+        let mut names: Vec<&str> =
+            self.tensors.names().into_iter().filter_map(|name| name.strip_prefix("expect.")).collect();
+        // The order of the format's own list; strangers last.
+        names.sort_by_key(|name| {
+            (Tensor::ALL.iter().position(|t| t.name() == *name).unwrap_or(Tensor::ALL.len()), *name)
+        });
+        if names.is_empty() {
+            return Err(self.wrong("expected a tensor \"expect.*\" or more, found none".into()));
+        }
+        let mut unsupported = Vec::new();
+        for name in names {
+            let full = format!("expect.{name}");
+            let whole = matches!(name, "y" | "dx" | "dresidual" | "dd.dy" | "dd.x");
+            let tensor = Tensor::ALL.into_iter().find(|t| t.name() == name);
+            let known = tensor.is_some() || matches!(name, "dresidual" | "dd.dy" | "dd.x" | "dd.weight");
+            if !known {
+                unsupported.push(Unsupported { tensor: name.into(), why: "an unknown tensor".into() });
+                continue;
+            }
+            let dims = if whole { case.dims.clone() } else { vec![case.features()] };
+            let values = self.values::<f64>(&full, &dims)?;
+            for need in needs(name) {
+                if !self.has(need) {
+                    return Err(self.wrong(format!("expected a tensor {need:?} beside {full:?}, found none")));
+                }
+            }
+            if name == "dresidual" && activation != Activation::AddRelu {
+                return Err(self.wrong(format!("expected the activation \"add_relu\" beside {full:?}")));
+            }
+            match (activation, tensor) {
+                (Activation::None, Some(tensor)) => case.expect.insert(tensor, values),
+                (Activation::None, None) => {
+                    unsupported.push(Unsupported { tensor: name.into(), why: "the double backward".into() });
+                }
+                (Activation::Relu | Activation::AddRelu, _) => {
+                    let why = format!("activation {}", self.key("activation")?);
+                    unsupported.push(Unsupported { tensor: name.into(), why });
+                }
+            }
+        }
+        Ok(unsupported)
+    }
+}
+
+/// The inputs that an expectation follows from.
+fn needs(expected: &str) -> &'static [&'static str] {
+    match expected {
+        "dx" | "dresidual" => &["dy"],
+        "dweight" | "dbias" => &["dy", "weight"],
+        "running_mean" | "running_var" => &["running_mean"],
+        "dd.dy" | "dd.x" => &["dy", "v.dx"],
+        "dd.weight" => &["dy", "v.dx", "weight"],
+        _ => &[],
+    }
+}
