@@ -1,0 +1,181 @@
+//! `cargo xtask ci`: the gates of a change.
+
+use crate::out::{self, Done};
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+/// Everything that gates a change, cheapest first.
+///
+/// Exit code 1 where a gate fails; the others still run, and what the failed ones said comes at the end.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Only show the gates.
+    #[arg(long)]
+    list: bool,
+}
+
+/// What a gate runs.
+#[derive(Clone, Copy)]
+enum Step {
+    /// cargo with these arguments.
+    Cargo(&'static [&'static str]),
+    /// This program with these arguments.
+    Xtask(&'static [&'static str]),
+    /// The test command that README.md tells its readers.
+    Readme,
+}
+
+/// A gate: what reports call it, variables of its environment, and what it runs.
+struct Gate(&'static str, &'static [(&'static str, &'static str)], Step);
+
+/// Cheapest first.
+const GATES: &[Gate] = &[
+    Gate("fmt", &[], Step::Cargo(&["fmt", "--all", "--check"])),
+    Gate("tidy", &[], Step::Xtask(&["tidy"])),
+    Gate("replay", &[], Step::Xtask(&["replay", "crates/bn-conformance/cases", "--allow-not-yet"])),
+    Gate(
+        "clippy",
+        &[],
+        Step::Cargo(&["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"]),
+    ),
+    Gate("docs", &[("RUSTDOCFLAGS", "-D warnings")], Step::Cargo(&["doc", "--workspace", "--no-deps"])),
+    Gate("features", &[], Step::Xtask(&["tidy", "--features"])),
+    Gate("test", &[], Step::Readme),
+    Gate("digits", &[], Step::Cargo(&["run", "--release", "--example", "digits", "--", "--quick"])),
+    Gate(
+        "weight_scale",
+        &[],
+        Step::Cargo(&["run", "--release", "--example", "weight_scale", "--", "--quick"]),
+    ),
+];
+
+pub(crate) fn run(args: &Args) -> Done {
+    let root = out::root();
+    let mut stdout = io::stdout().lock();
+    let width = GATES.iter().map(|gate| gate.0.len()).max().unwrap_or(0);
+    if args.list {
+        for gate in GATES {
+            writeln!(stdout, "{:width$}  {}", gate.0, shown(gate, &root))?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    // Now: a gate may put another build of this program in its place.
+    let own = std::env::current_exe()?;
+    let mut failures = Vec::new();
+    for gate in GATES {
+        write!(stdout, "{:width$}  ", gate.0)?;
+        stdout.flush()?;
+        let start = Instant::now();
+        let result = pass(gate, &root, &own);
+        let state = if result.is_ok() { "ok" } else { "FAIL" };
+        writeln!(stdout, "{state:4}  {:7.1} s", start.elapsed().as_secs_f64())?;
+        if let Err(said) = result {
+            failures.push((gate, said));
+        }
+    }
+    for (gate, said) in &failures {
+        writeln!(stdout, "\n==== {} failed: {}\n{}", gate.0, shown(gate, &root), said.trim_end())?;
+    }
+    let failed = failures.len();
+    writeln!(stdout, "\n{} of {} gates passed", GATES.len() - failed, GATES.len())?;
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The command line of a gate.
+fn shown(gate: &Gate, root: &Path) -> String {
+    let Gate(_, env, step) = gate;
+    let env: String = env.iter().map(|(key, value)| format!("{key}={value:?} ")).collect();
+    match words(*step, root) {
+        Ok(words) => env + &words.join(" "),
+        Err(error) => error,
+    }
+}
+
+fn words(step: Step, root: &Path) -> Result<Vec<String>, String> {
+    let owned = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<String>>();
+    match step {
+        Step::Cargo(args) => Ok(owned(&[&["cargo"], args].concat())),
+        Step::Xtask(args) => Ok(owned(&[&["cargo", "xtask"], args].concat())),
+        Step::Readme => {
+            let path = root.join("README.md");
+            let text = std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+            test_command(&text)
+        }
+    }
+}
+
+/// The first `cargo test …` in a fenced block. README and gate cannot drift apart, since there is only one.
+fn test_command(readme: &str) -> Result<Vec<String>, String> {
+    let mut fenced = false;
+    for line in readme.lines().map(str::trim) {
+        if line.starts_with("```") {
+            fenced = !fenced;
+            continue;
+        }
+        let command = line.strip_prefix("$ ").unwrap_or(line).split('#').next().unwrap_or_default();
+        let words: Vec<String> = command.split_whitespace().map(String::from).collect();
+        if fenced && words.starts_with(&["cargo".into(), "test".into()]) {
+            return match words.iter().find(|w| w.contains(['|', '&', ';', '"', '\'', '$', '<', '>', '\\'])) {
+                None => Ok(words),
+                Some(word) => Err(format!("README.md: expected a `cargo test` of plain words, got {word:?}")),
+            };
+        }
+    }
+    Err("README.md: expected a fenced block with a line `cargo test …`, found none".into())
+}
+
+/// Runs a gate; an error is what it said.
+fn pass(gate: &Gate, root: &Path, own: &Path) -> Result<(), String> {
+    let Gate(_, env, step) = gate;
+    let words = words(*step, root)?;
+    let mut command = match step {
+        // Not by way of cargo, which would build this program over itself.
+        Step::Xtask(args) => {
+            let mut command = Command::new(own);
+            command.args(*args);
+            command
+        }
+        Step::Cargo(_) | Step::Readme => {
+            let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+            command.args(&words[1..]);
+            command
+        }
+    };
+    command.current_dir(root).envs(env.iter().copied());
+    let output = command.output().map_err(|e| format!("cannot run {}: {e}", words.join(" ")))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    Err(format!("{}{}{}", said[0], said[1], output.status))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_test_command_is_the_readmes() {
+        let readme = "cargo test --not-this\n\n```sh\ncargo build\n$ cargo test --workspace  # all\n```\n";
+        assert_eq!(test_command(readme).unwrap(), ["cargo", "test", "--workspace"]);
+        let none = test_command("cargo test\n```\ncargo build\n```\ncargo test").unwrap_err();
+        assert!(none.contains("expected a fenced block"), "{none}");
+        let piped = test_command("```\ncargo test | tail\n```").unwrap_err();
+        assert!(piped.contains("plain words"), "{piped}");
+    }
+
+    #[test]
+    fn a_gate_fails_as_its_command_does() {
+        let root = out::root();
+        let run = |step, root: &Path| pass(&Gate("gate", &[], step), root, Path::new("no/program"));
+        assert_eq!(run(Step::Cargo(&["--version"]), &root), Ok(()));
+        assert!(run(Step::Xtask(&["tidy"]), &root).unwrap_err().contains("cannot run cargo xtask tidy"));
+        let said = run(Step::Cargo(&["no-such-command"]), &root).unwrap_err();
+        assert!(said.contains("no-such-command"), "{said}");
+        let empty = tempfile::tempdir().unwrap();
+        let said = run(Step::Readme, empty.path()).unwrap_err();
+        assert!(said.contains("README.md"), "{said}");
+    }
+}

@@ -1,0 +1,35 @@
+//! How a verb ends, and the workspace it works on.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// How a verb ended; an error is one of writing its output.
+pub(crate) type Done = io::Result<ExitCode>;
+
+/// What a program killed by SIGPIPE reports: its reader has left, and nobody knows the result.
+const READER_LEFT: u8 = 141;
+
+/// Turns an error of writing into an exit code.
+pub(crate) fn exit(done: Done) -> ExitCode {
+    match done {
+        Ok(code) => code,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::from(READER_LEFT),
+        Err(error) => {
+            complain(&format!("cannot write the output: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A line on stderr; where even that cannot be written, nothing.
+pub(crate) fn complain(line: &str) {
+    let _ = io::Write::write_fmt(&mut io::stderr(), format_args!("{line}\n"));
+}
+
+/// The workspace's folder.
+pub(crate) fn root() -> PathBuf {
+    let mut root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    root.pop();
+    root
+}

@@ -1,0 +1,178 @@
+//! `cargo xtask replay`: case files on backends.
+
+use crate::backends;
+use crate::out::{self, Done};
+use bn_conformance::any::Candidate;
+use bn_conformance::case::{Results, Tensor};
+use bn_conformance::files::{self, Loaded};
+use std::fmt;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Case files on backends, one line per case, backend and tensor.
+///
+/// A line is `CASE BACKEND TENSOR error=E limit=L ok|FAIL|unsupported`.
+///
+/// Exit code 1: a FAIL or an unsupported tensor. 2: a file that is no case, said on stderr; the others still run.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Case files, and folders with case files (*.safetensors) in them or below.
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// The combination of kernels and executor.
+    #[arg(long, value_name = "NAME", value_parser = backends::parser(), default_value = backends::ALL)]
+    backend: Backends,
+    /// Add bits=HEX: FNV-1a (64 bits) of the little-endian bytes of the computed tensor in its own element type;
+    /// every NaN counts as the positive quiet one without payload.
+    #[arg(long)]
+    digest: bool,
+    /// Let pass what this project's own list of open work names: an unsupported tensor of a file on it is no error,
+    /// and a file on it that runs whole is one.
+    #[arg(long)]
+    allow_not_yet: bool,
+}
+
+type Backends = Vec<Candidate>;
+
+/// What the whole run amounts to; the larger one wins.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Verdict {
+    Good,
+    Failed,
+    NoCase,
+}
+
+pub(crate) fn run(args: &Args) -> Done {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut verdict = Verdict::Good;
+    let no_case = |what: String| {
+        out::complain(&what);
+        Verdict::NoCase
+    };
+    for path in &args.paths {
+        match cases_in(path) {
+            Err(what) => verdict = verdict.max(no_case(what)),
+            Ok(paths) => {
+                for path in paths {
+                    let found = match files::load(&path) {
+                        Err(error) => no_case(error.to_string()),
+                        Ok(loaded) => replay(&path, &loaded, args, &mut out)?,
+                    };
+                    verdict = verdict.max(found);
+                }
+            }
+        }
+    }
+    out.flush()?;
+    Ok(ExitCode::from(verdict as u8))
+}
+
+/// The case files that a path stands for: itself, or those in the folder and below, by name.
+fn cases_in(path: &Path) -> Result<Vec<PathBuf>, String> {
+    if !path.is_dir() {
+        return Ok(vec![path.into()]);
+    }
+    let (mut found, mut folders) = (Vec::new(), vec![path.to_path_buf()]);
+    while let Some(folder) = folders.pop() {
+        let cannot = |error| format!("{}: {error}", folder.display());
+        for entry in std::fs::read_dir(&folder).map_err(cannot)? {
+            let entry = entry.map_err(cannot)?;
+            // The entry's own type: a link to a folder is not followed, so that there is no circle.
+            if entry.file_type().map_err(cannot)?.is_dir() {
+                folders.push(entry.path());
+            } else if entry.path().extension().is_some_and(|e| e == "safetensors") {
+                found.push(entry.path());
+            }
+        }
+    }
+    if found.is_empty() {
+        return Err(format!("{}: expected a folder with *.safetensors files, found none", path.display()));
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// A case on every backend asked for.
+fn replay(path: &Path, loaded: &Loaded, args: &Args, out: &mut impl Write) -> io::Result<Verdict> {
+    let Loaded { case, unsupported } = loaded;
+    let mut verdict = Verdict::Good;
+    let mut failed = |bad: bool| verdict = verdict.max(if bad { Verdict::Failed } else { Verdict::Good });
+    if args.allow_not_yet {
+        for gap in files::gaps(path, unsupported).err().unwrap_or_default() {
+            out::complain(&format!("{}: {gap}", path.display()));
+            failed(true);
+        }
+    }
+    for backend in &args.backend {
+        let mut line = |tensor: &str, error: f64, limit: f64, state: &str, bits: Option<u64>| {
+            let name = case.name();
+            write!(out, "{name} {} {tensor} error={} limit={limit} {state}", backend.name, Shown(error))?;
+            match bits {
+                Some(bits) => writeln!(out, " bits={bits:016x}"),
+                None => writeln!(out),
+            }
+        };
+        // A case without expectations left is not run: the layer would be given half of its settings.
+        let results = match case.expect().iter().next() {
+            Some(_) => (backend.run)(case).unwrap_or_else(|error| {
+                out::complain(&format!("{}: {}: {error}", path.display(), backend.name));
+                Results::default()
+            }),
+            None => Results::default(),
+        };
+        for row in case.check(&results) {
+            let bits = results.get(row.tensor).map(|values| case.digest(row.tensor, values));
+            let state = if row.ok() { "ok" } else { "FAIL" };
+            line(row.tensor.name(), row.error, row.limit, state, bits.filter(|_| args.digest))?;
+            failed(!row.ok());
+        }
+        for gap in unsupported {
+            let tensor = Tensor::ALL.into_iter().find(|t| t.name() == gap.tensor);
+            // Of what has no place in the case yet, those of the input's shape have the limit of y.
+            let whole = matches!(gap.tensor.as_str(), "dresidual" | "dd.dy" | "dd.x");
+            let like = tensor.unwrap_or(if whole { Tensor::Y } else { Tensor::Dweight });
+            line(&gap.tensor, f64::NAN, case.limit(like), "unsupported", None)?;
+            failed(!args.allow_not_yet);
+        }
+    }
+    Ok(verdict)
+}
+
+/// An error in six digits, without a row of zeros at either end.
+struct Shown(f64);
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_nan() {
+            return f.write_str("nan");
+        }
+        let short: f64 = format!("{:.5e}", self.0).parse().unwrap_or(self.0);
+        if short != 0.0 && short.is_finite() && !(1e-4..1e6).contains(&short) {
+            write!(f, "{short:e}")
+        } else {
+            write!(f, "{short}")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_shown_in_six_digits() {
+        for (error, shown) in [
+            (0.0, "0"),
+            (4.0, "4"),
+            (2.540_912_345, "2.54091"),
+            (1.0 / 3.0, "0.333333"),
+            (2.5e-9, "2.5e-9"),
+            (1.234_567_8e7, "1.23457e7"),
+            (f64::INFINITY, "inf"),
+            (f64::NAN, "nan"),
+        ] {
+            assert_eq!(Shown(error).to_string(), shown);
+        }
+    }
+}

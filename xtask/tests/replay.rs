@@ -1,0 +1,235 @@
+//! `cargo xtask replay` as its caller sees it: lines, exit codes, stderr.
+
+use safetensors::tensor::{SafeTensors, TensorView, serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+fn xtask() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_xtask"))
+}
+
+fn cases() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/bn-conformance/cases")
+}
+
+fn case(name: &str) -> PathBuf {
+    cases().join(name).with_extension("safetensors")
+}
+
+/// On the scalar backend, unless another is asked for.
+fn replay(paths: &[&Path], more: &[&str]) -> (i32, String, String) {
+    let more =
+        if more.contains(&"--backend") { more.to_vec() } else { [more, &["--backend", "scalar"]].concat() };
+    let Output { status, stdout, stderr } = xtask().arg("replay").args(paths).args(more).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.code().unwrap(), text(stdout), text(stderr))
+}
+
+/// `nchw_train` with one value of `tensor` changed.
+fn spoiled(folder: &Path, tensor: &str) -> PathBuf {
+    let bytes = std::fs::read(case("nchw_train")).unwrap();
+    let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+    let mut tensors = SafeTensors::deserialize(&bytes).unwrap().tensors();
+    let mut data;
+    for (name, view) in &mut tensors {
+        if name == tensor {
+            data = view.data().to_vec();
+            data[..8].copy_from_slice(&1234.5f64.to_le_bytes());
+            *view = TensorView::new(view.dtype(), view.shape().to_vec(), &data).unwrap();
+            break;
+        }
+    }
+    let path = folder.join("spoiled.safetensors");
+    std::fs::write(&path, serialize(tensors, header.metadata().clone()).unwrap()).unwrap();
+    path
+}
+
+#[test]
+fn a_line_per_case_backend_and_tensor() {
+    let (code, out, err) = replay(&[&case("nchw_train")], &["--backend", "scalar"]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    let lines: Vec<Vec<&str>> = out.lines().map(|l| l.split(' ').collect()).collect();
+    let tensors: Vec<&str> = lines.iter().map(|l| l[2]).collect();
+    assert_eq!(tensors, ["y", "dx", "dweight", "dbias", "mean", "var", "running_mean", "running_var"]);
+    for line in lines {
+        assert_eq!((line.len(), line[0], line[1]), (6, "nchw_train", "scalar"));
+        let error: f64 = line[3].strip_prefix("error=").unwrap().parse().unwrap();
+        assert!(error <= 4.0);
+        assert_eq!((line[4], line[5]), ("limit=4", "ok"));
+    }
+    let half = replay(&[&case("nchw_train_f16")], &[]).1;
+    assert!(half.lines().any(|l| l.contains(" dx error=") && l.ends_with(" limit=1 ok")), "{half}");
+    assert!(half.lines().any(|l| l.contains(" var error=") && l.ends_with(" limit=4 ok")), "{half}");
+}
+
+#[test]
+fn what_is_not_done_yet_is_unsupported() {
+    let (code, out, _) = replay(&[&case("nc_train_double_backward")], &["--digest"]);
+    assert_eq!(code, 1);
+    let of = |state: &str| out.lines().filter(|l| l.contains(state)).count();
+    assert_eq!((out.lines().count(), of(" ok bits="), of(" unsupported")), (11, 8, 3));
+    assert!(out.contains("nc_train_double_backward scalar dd.x error=nan limit=4 unsupported\n"), "{out}");
+
+    let (code, out, _) = replay(&[&case("nchw_train_add_relu")], &[]);
+    assert_eq!(code, 1);
+    assert!(out.lines().all(|l| l.ends_with(" unsupported")) && out.lines().count() == 9, "{out}");
+}
+
+#[test]
+fn folders_are_replayed_and_the_list_of_open_work_may_pass() {
+    let (code, whole, _) = replay(&[&cases()], &[]);
+    assert_eq!(code, 1);
+    let (code, allowed, err) = replay(&[&cases()], &["--allow-not-yet"]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert_eq!(whole, allowed);
+    let parent = cases().parent().unwrap().to_path_buf();
+    assert_eq!(replay(&[&parent], &[]).1, whole, "folders below count");
+
+    // On the list under a name of its own only.
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(case("nchw_train_relu"), folder.path().join("other.safetensors")).unwrap();
+    assert_eq!(replay(&[folder.path()], &["--allow-not-yet"]).0, 1);
+    std::fs::copy(case("nchw_train"), folder.path().join("nchw_train_relu.safetensors")).unwrap();
+    std::fs::remove_file(folder.path().join("other.safetensors")).unwrap();
+    let (code, _, err) = replay(&[folder.path()], &["--allow-not-yet"]);
+    assert_eq!(code, 1);
+    assert!(err.contains("but runs"), "{err}");
+}
+
+#[test]
+fn an_error_beyond_its_limit_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    for tensor in ["y", "dx", "dweight", "running_var"] {
+        let path = spoiled(folder.path(), &format!("expect.{tensor}"));
+        let (code, out, _) = replay(&[&path], &[]);
+        assert_eq!(code, 1, "{out}");
+        let failed: Vec<&str> = out.lines().filter(|l| l.ends_with(" FAIL")).collect();
+        assert_eq!(failed.len(), 1, "{out}");
+        assert!(failed[0].starts_with(&format!("spoiled scalar {tensor} error=")), "{out}");
+    }
+}
+
+#[test]
+fn the_layers_refusal_is_a_failure_of_every_tensor() {
+    // One value per feature: the layer takes no batch statistics of it.
+    let bytes = std::fs::read(case("nc_train_no_affine")).unwrap();
+    let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+    let data = [0u8; 64];
+    let view = |dtype, dims: &[usize], width: usize| {
+        let length = dims.iter().product::<usize>() * width;
+        TensorView::new(dtype, dims.to_vec(), &data[..length]).unwrap()
+    };
+    use safetensors::tensor::Dtype::{F32, F64};
+    let tensors = [
+        ("x", view(F32, &[1, 3], 4)),
+        ("expect.y", view(F64, &[1, 3], 8)),
+        ("expect.var", view(F64, &[3], 8)),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("single.safetensors");
+    std::fs::write(&path, serialize(tensors, header.metadata().clone()).unwrap()).unwrap();
+    let (code, out, err) = replay(&[&path], &["--digest"]);
+    assert_eq!(
+        (code, out.as_str()),
+        (1, "single scalar y error=inf limit=4 FAIL\nsingle scalar var error=inf limit=4 FAIL\n")
+    );
+    assert!(err.contains("expected more than 1 value per feature"), "{err}");
+}
+
+#[test]
+fn a_digest_follows_the_bits() {
+    let digests = |name: &str| -> Vec<String> {
+        let (_, out, _) = replay(&[&case(name)], &["--digest"]);
+        out.lines().map(|l| l.split_once(" bits=").unwrap().1.to_string()).collect()
+    };
+    let first = digests("nchw_train");
+    assert!(first.iter().all(|d| d.len() == 16 && d.bytes().all(|b| b.is_ascii_hexdigit())), "{first:?}");
+    assert_eq!(first, digests("nchw_train"));
+    assert_ne!(first, digests("nhwc_train"));
+    assert!(!replay(&[&case("nchw_train")], &[]).1.contains("bits="));
+}
+
+#[test]
+fn every_backend_gives_the_same_bits() {
+    let (code, out, _) = replay(&[&cases()], &["--digest", "--backend", "all", "--allow-not-yet"]);
+    assert_eq!(code, 0, "{out}");
+    let (mut backends, mut bits) = (BTreeSet::new(), BTreeMap::new());
+    for line in out.lines().filter(|l| l.contains(" bits=")) {
+        let words: Vec<&str> = line.split(' ').collect();
+        backends.insert(words[1]);
+        let first = bits.entry((words[0], words[2])).or_insert(words[6]);
+        assert_eq!(*first, words[6], "{line}");
+    }
+    for name in ["scalar", "dispatch", "rayon+scalar", "rayon+dispatch"] {
+        assert!(backends.contains(name), "{name} in {backends:?}");
+    }
+    assert!(bits.len() > 130, "{} tensors", bits.len());
+}
+
+#[test]
+fn what_is_no_case_is_said_and_the_others_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    let whole = std::fs::read(case("nchw_train")).unwrap();
+    let empty = folder.path().join("empty");
+    std::fs::create_dir(&empty).unwrap();
+    let replaced = |from: &str, to: &str| {
+        let at = whole.windows(from.len()).position(|w| w == from.as_bytes()).unwrap();
+        let mut bytes = whole.clone();
+        bytes[at..at + from.len()].copy_from_slice(to.as_bytes());
+        bytes
+    };
+    for (path, want) in [
+        (file("nothing.safetensors", b""), "nothing.safetensors: no whole safetensors file"),
+        (file("text.safetensors", b"no header at all"), "text.safetensors: no whole safetensors file"),
+        (
+            file("short.safetensors", &whole[..whole.len() - 1]),
+            "short.safetensors: no whole safetensors file",
+        ),
+        (file("lost.safetensors", &replaced("\"x\"", "\"z\"")), "lost.safetensors: expected a tensor \"x\""),
+        (file("dims.safetensors", &replaced("[4,3,5,7]", "[4,3,7,5]")), "dims.safetensors: expected the dim"),
+        (file("key.safetensors", &replaced("batchnorm-case-1", "batchnorm-case-9")), "for \"format\""),
+        (folder.path().join("gone.safetensors"), "gone.safetensors: "),
+        (empty, "empty: expected a folder with *.safetensors files, found none"),
+    ] {
+        let (code, out, err) = replay(&[&path, &case("nchw_train")], &[]);
+        assert_eq!(code, 2, "{err}");
+        assert!(err.contains(want) && err.lines().count() == 1, "expected {want:?} in {err:?}");
+        assert_eq!(out.lines().filter(|l| l.ends_with(" ok")).count(), 8, "the other file ran: {out}");
+    }
+    let wins =
+        replay(&[&case("nchw_train_relu"), &folder.path().join("gone"), &case("nchw_train_relu")], &[]);
+    assert_eq!(wins.0, 2, "2 wins over 1");
+}
+
+#[test]
+fn an_unknown_backend_is_refused_by_name() {
+    let (code, _, err) = replay(&[&case("nchw_train")], &["--backend", "abacus"]);
+    assert_eq!(code, 2);
+    assert!(err.contains("abacus") && err.contains("scalar"), "{err}");
+}
+
+#[test]
+fn help_names_the_hash() {
+    let out = xtask().args(["replay", "--help"]).output().unwrap().stdout;
+    assert!(String::from_utf8(out).unwrap().contains("FNV-1a"));
+}
+
+#[test]
+fn a_reader_that_leaves_is_no_panic() {
+    let mut child = xtask()
+        .args(["replay".as_ref(), cases().as_os_str()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), err.as_str()), (Some(141), ""));
+}
