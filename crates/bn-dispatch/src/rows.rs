@@ -39,9 +39,9 @@ pub(crate) fn moments<T: Item, I: Isa, const W: usize>(
                     None => add_run(&mut lanes, whole, rest, |lanes, i| {
                         let x = padded(run, part + i * T::LANES);
                         if I::FMA {
-                            T::add_plain::<W, true>(lanes, &x)
+                            T::add_plain::<W, true>(lanes, &x);
                         } else {
-                            T::add_plain::<W, false>(lanes, &x)
+                            T::add_plain::<W, false>(lanes, &x);
                         }
                     }),
                     Some(pilot) => add_run(&mut lanes, whole, rest, |lanes, i| {
