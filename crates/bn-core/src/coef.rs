@@ -22,19 +22,21 @@ pub struct Stats<T: Real> {
 impl<T: Real> Stats<T> {
     /// From Σ(x−k) and Σ(x−k)² over n values: δ₁ = Σ(x−k)/n, σ² = (Σ(x−k)² − Σ(x−k)·δ₁)/n.
     ///
-    /// The flag says that the sums must be taken again around the mean, because too much cancels in σ²
-    /// (see [`Real::RECENTRE`]).
-    pub fn from_sums(n: usize, k: T, first: T::Wide, second: T::Wide, eps: f64) -> (Self, bool) {
-        let n = T::Wide::from_f64(n as f64);
-        let offset = first / n;
+    /// k is 0 where there is no `pilot` yet. The flag then says whether the sums must be taken again around the
+    /// mean, because too much cancels in σ² (see [`Real::RECENTRE`]); if so, invstd is left out.
+    pub fn from_sums(n: usize, pilot: Option<T>, first: T::Wide, second: T::Wide, eps: f64) -> (Self, bool) {
+        let n = n as f64;
+        let offset = first.over(n);
         let removed = first * offset;
         let m2 = second - removed;
-        let recentre = removed.to_f64() > T::RECENTRE * m2.to_f64();
+        let recentre = pilot.is_none() && removed.to_f64() > T::RECENTRE * m2.to_f64();
         // Rounding can leave a constant feature below zero. A NaN stays.
-        let var = if m2.to_f64() < 0.0 { T::Wide::default() } else { m2 / n };
+        let var = if m2.to_f64() < 0.0 { T::Wide::default() } else { m2.over(n) };
+        let k = pilot.unwrap_or_default();
         let mean = T::round(k.widen() + offset);
         let delta = ((k.widen() - mean.widen()) + offset).to_f64();
-        (Self { k: mean, delta, var, invstd: invstd::<T>(var, eps) }, recentre)
+        let invstd = if recentre { T::Wide::default() } else { invstd::<T>(var, eps) };
+        (Self { k: mean, delta, var, invstd }, recentre)
     }
 
     /// From running statistics, which are values of the type and so leave δ = 0.
@@ -102,16 +104,16 @@ pub struct GradCoef<T> {
 impl<T: Real> GradCoef<T> {
     /// From dx = (γ·invstd/n)·(n·dy − dβ − x̂·dγ) with x̂ = ((x−k) − δ)·invstd, sorted by dy, x−k and 1.
     pub fn new(stats: &Stats<T>, weight: T, grads: &ParamGrads<T>, n: usize) -> Self {
-        let n = T::Wide::from_f64(n as f64);
+        let n = n as f64;
         let a = weight.widen() * stats.invstd;
-        let c = -(a * stats.invstd * grads.dweight / n);
-        let d = -(a * grads.dbias / n) - c * T::Wide::from_f64(stats.delta);
+        let c = -(a * stats.invstd * grads.dweight).over(n);
+        let d = -(a * grads.dbias).over(n) - c * T::Wide::from_f64(stats.delta);
         Self { a: T::round(a), c: T::round(c), d: T::round(d) }
     }
 }
 
 fn invstd<T: Real>(var: T::Wide, eps: f64) -> T::Wide {
-    T::Wide::from_f64(1.0) / (var + T::Wide::from_f64(eps)).sqrt()
+    (var + T::Wide::from_f64(eps)).recip_sqrt()
 }
 
 /// The magnitudes that coefficients may have for the kernels' arithmetic.

@@ -31,6 +31,10 @@ pub trait Wide:
     fn to_f64(self) -> f64;
     /// √self; NaN where self < 0.
     fn sqrt(self) -> Self;
+    /// 1/√self.
+    fn recip_sqrt(self) -> Self;
+    /// self / n; exact where the quotient is a value of f64.
+    fn over(self, n: f64) -> Self;
 
     /// `v`, exactly.
     #[inline(always)]
@@ -57,6 +61,14 @@ impl Wide for f64 {
     #[inline(always)]
     fn sqrt(self) -> Self {
         self.sqrt()
+    }
+    #[inline(always)]
+    fn recip_sqrt(self) -> Self {
+        1.0 / self.sqrt()
+    }
+    #[inline(always)]
+    fn over(self, n: f64) -> Self {
+        self / n
     }
 }
 
@@ -126,6 +138,27 @@ impl Wide for Dd {
         let rest = (self - Self::from_parts(p, e)).hi;
         Self::from_parts(s, rest / (2.0 * s))
     }
+    #[inline]
+    fn recip_sqrt(self) -> Self {
+        // One step of Newton's iteration, y ← y + y·(1 − v·y²)/2, doubles the digits without a wide division.
+        let y = 1.0 / self.hi.sqrt();
+        if y == 0.0 || !y.is_finite() {
+            return Self { hi: y, lo: 0.0 };
+        }
+        let (p, e) = two_prod(y, y);
+        let rest = (Self::from_f64(1.0) - self * Self::from_parts(p, e)).hi;
+        Self::from_parts(y, 0.5 * y * rest)
+    }
+    #[inline]
+    fn over(self, n: f64) -> Self {
+        let q = self.hi / n;
+        if !q.is_finite() {
+            return Self { hi: q, lo: 0.0 };
+        }
+        let (p, e) = two_prod(q, n);
+        let rest = ((self.hi - p) - e) + self.lo;
+        Self::from_parts(q, rest / n)
+    }
 }
 
 impl Add for Dd {
@@ -194,6 +227,9 @@ mod tests {
         assert!((one - dd(1.0, 0.0)).to_f64().abs() < 1e-31);
         let root = dd(2.0, 0.0).sqrt();
         assert!((root * root - dd(2.0, 0.0)).to_f64().abs() < 1e-31);
+        let inverse = dd(2.0, 1e-17).recip_sqrt();
+        assert!((inverse * inverse * dd(2.0, 1e-17) - dd(1.0, 0.0)).to_f64().abs() < 1e-31);
+        assert!((dd(1.0, 1e-17).over(3.0) * dd(3.0, 0.0) - dd(1.0, 1e-17)).to_f64().abs() < 1e-31);
         assert_eq!(((dd(1e16, 0.0) + dd(1.0, 1e-17)) - dd(1e16, 0.0)).to_f64(), 1.0);
     }
 
@@ -203,6 +239,7 @@ mod tests {
             for c in [0.1, 12.345, 1e-9, -7e8] {
                 let (p, e) = two_prod(n, c);
                 assert_eq!(dd(p, e) / dd(n, 0.0), dd(c, 0.0), "n={n} c={c}");
+                assert_eq!(dd(p, e).over(n), dd(c, 0.0), "n={n} c={c}");
             }
         }
     }

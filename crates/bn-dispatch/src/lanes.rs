@@ -6,7 +6,7 @@
 
 use crate::isa::Isa;
 use crate::sink::{PIECE, Sink};
-use crate::sum::{Item, Lanes};
+use crate::sum::{Item, Lanes, chunk};
 use bn_core::kernels::{Acc, Affine, GradAffine, Hints};
 use bn_core::strips::{Strips, StripsMut};
 
@@ -36,12 +36,6 @@ impl<'a, T: Copy> Group<'a, T> {
     }
 }
 
-/// The `W` elements of `strip` from `at` on, which are there.
-#[inline(always)]
-fn chunk<T, const W: usize>(strip: &[T], at: usize) -> &[T; W] {
-    strip[at..].first_chunk().unwrap_or_else(|| unreachable!("columns are walked to the strip's length"))
-}
-
 /// Where `len` columns are walked in chunks of W, of 4 and of 1: the ends of the first two.
 #[inline(always)]
 fn cuts<const W: usize>(len: usize) -> (usize, usize) {
@@ -59,7 +53,10 @@ fn moments_chunk<T: Item, I: Isa, const W: usize>(
     match pilot {
         None if I::FMA => x.chunks(at).for_each(|x| T::add_plain::<W, true>(&mut lanes, x)),
         None => x.chunks(at).for_each(|x| T::add_plain::<W, false>(&mut lanes, x)),
-        Some(pilot) => x.chunks(at).for_each(|x| T::add_shifted(&mut lanes, x, chunk(pilot, at))),
+        Some(pilot) => {
+            let k = chunk::<T, W>(pilot, at).map(T::to_f64);
+            x.chunks(at).for_each(|x| T::add_shifted(&mut lanes, x, &k));
+        }
     }
     lanes.store::<T>(acc, at);
 }
@@ -94,9 +91,9 @@ fn grad_sums_chunk<T: Item, const W: usize>(
     acc: &mut Acc<'_>,
 ) {
     let mut lanes = Lanes::<W>::load::<T>(acc, at);
-    let k = chunk(pilot, at);
+    let k = chunk::<T, W>(pilot, at).map(T::to_f64);
     for (x, dy) in x.chunks(at).zip(dy.chunks(at)) {
-        T::add_grads(&mut lanes, x, dy, k);
+        T::add_grads(&mut lanes, x, dy, &k);
     }
     lanes.store::<T>(acc, at);
 }

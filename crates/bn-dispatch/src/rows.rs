@@ -10,7 +10,7 @@
 
 use crate::isa::Isa;
 use crate::sink::{PIECE, Sink};
-use crate::sum::{Item, Lanes, padded};
+use crate::sum::{Item, Lanes, chunk, padded};
 use bn_core::kernels::{Acc, Affine, GradAffine, Hints};
 use bn_core::strips::{Strips, StripsMut};
 
@@ -33,20 +33,20 @@ pub(crate) fn moments<T: Item, I: Isa, const W: usize>(
         for part in (0..T::LANES).step_by(W) {
             let (whole, rest) = chunks::<W>(inner, part, T::LANES);
             let mut lanes = Lanes::<W>::load::<T>(acc, f * T::LANES + part);
-            for row in 0..x.rows() {
-                let run = &x.strip(row)[f * inner..];
-                match pilot {
-                    None => add_run(&mut lanes, whole, rest, |lanes, i| {
-                        let x = padded(run, part + i * T::LANES);
-                        if I::FMA {
-                            T::add_plain::<W, true>(lanes, &x);
-                        } else {
-                            T::add_plain::<W, false>(lanes, &x);
-                        }
-                    }),
-                    Some(pilot) => add_run(&mut lanes, whole, rest, |lanes, i| {
-                        T::add_shifted(lanes, &padded(run, part + i * T::LANES), &[pilot[f]; W]);
-                    }),
+            let runs = (0..x.rows()).map(|row| &x.strip(row)[f * inner + part..]);
+            match pilot.map(|pilot| [pilot[f].to_f64(); W]) {
+                None => {
+                    for run in runs {
+                        lanes = add_whole(lanes, whole, |l, i| plain::<T, I, W>(l, chunk(run, i * T::LANES)));
+                        add_rest(&mut lanes, rest, |l| plain::<T, I, W>(l, &padded(run, whole * T::LANES)));
+                    }
+                }
+                Some(k) => {
+                    for run in runs {
+                        lanes =
+                            add_whole(lanes, whole, |l, i| T::add_shifted(l, chunk(run, i * T::LANES), &k));
+                        add_rest(&mut lanes, rest, |l| T::add_shifted(l, &padded(run, whole * T::LANES), &k));
+                    }
                 }
             }
             lanes.store::<T>(acc, f * T::LANES + part);
@@ -54,20 +54,35 @@ pub(crate) fn moments<T: Item, I: Isa, const W: usize>(
     }
 }
 
-/// Adds a run: chunks 0..whole, and of the one behind them the first `rest` lanes.
 #[inline(always)]
-fn add_run<const W: usize>(
-    lanes: &mut Lanes<W>,
-    whole: usize,
-    rest: usize,
-    add: impl Fn(&mut Lanes<W>, usize),
-) {
-    for i in 0..whole {
-        add(lanes, i);
+fn plain<T: Item, I: Isa, const W: usize>(lanes: &mut Lanes<W>, x: &[T; W]) {
+    if I::FMA {
+        T::add_plain::<W, true>(lanes, x);
+    } else {
+        T::add_plain::<W, false>(lanes, x);
     }
+}
+
+/// Adds the chunks 0..whole. By value: the rest of a run takes the lanes' address, and here they must stay in
+/// registers.
+#[inline(always)]
+fn add_whole<const W: usize>(
+    mut lanes: Lanes<W>,
+    whole: usize,
+    add: impl Fn(&mut Lanes<W>, usize),
+) -> Lanes<W> {
+    for i in 0..whole {
+        add(&mut lanes, i);
+    }
+    lanes
+}
+
+/// Adds the first `rest` lanes of a chunk.
+#[inline(always)]
+fn add_rest<const W: usize>(lanes: &mut Lanes<W>, rest: usize, add: impl Fn(&mut Lanes<W>)) {
     if rest > 0 {
         let mut added = *lanes;
-        add(&mut added, whole);
+        add(&mut added);
         lanes.take_first(rest, &added);
     }
 }
@@ -81,16 +96,17 @@ pub(crate) fn grad_sums<T: Item, const W: usize>(
     acc: &mut Acc<'_>,
 ) {
     for f in 0..x.len() / inner {
-        let k = [pilot[f]; W];
+        let k = [pilot[f].to_f64(); W];
         for part in (0..T::LANES).step_by(W) {
             let (whole, rest) = chunks::<W>(inner, part, T::LANES);
             let mut lanes = Lanes::<W>::load::<T>(acc, f * T::LANES + part);
             for row in 0..x.rows() {
-                let (x, dy) = (&x.strip(row)[f * inner..], &dy.strip(row)[f * inner..]);
-                add_run(&mut lanes, whole, rest, |lanes, i| {
-                    let at = part + i * T::LANES;
-                    T::add_grads(lanes, &padded(x, at), &padded(dy, at), &k);
+                let (x, dy) = (&x.strip(row)[f * inner + part..], &dy.strip(row)[f * inner + part..]);
+                lanes = add_whole(lanes, whole, |l, i| {
+                    T::add_grads(l, chunk(x, i * T::LANES), chunk(dy, i * T::LANES), &k);
                 });
+                let at = whole * T::LANES;
+                add_rest(&mut lanes, rest, |l| T::add_grads(l, &padded(x, at), &padded(dy, at), &k));
             }
             lanes.store::<T>(acc, f * T::LANES + part);
         }

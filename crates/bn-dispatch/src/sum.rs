@@ -16,7 +16,7 @@ pub(crate) struct Lanes<const W: usize> {
 
 /// The chunk of `W` lanes at `start`, as an array.
 #[inline(always)]
-fn chunk<const W: usize>(lanes: &mut [f64], start: usize) -> &mut [f64; W] {
+fn lanes_at<const W: usize>(lanes: &mut [f64], start: usize) -> &mut [f64; W] {
     lanes[start..].first_chunk_mut().unwrap_or_else(|| unreachable!("an accumulator has a tile's lanes"))
 }
 
@@ -26,11 +26,11 @@ impl<const W: usize> Lanes<W> {
     pub(crate) fn load<T: Item>(acc: &mut Acc<'_>, start: usize) -> Self {
         let zero = [0.0; W];
         let mut lanes = Self { first: zero, first_lo: zero, second: zero, second_lo: zero };
-        lanes.first = *chunk(acc.first.hi, start);
-        lanes.second = *chunk(acc.second.hi, start);
+        lanes.first = *lanes_at(acc.first.hi, start);
+        lanes.second = *lanes_at(acc.second.hi, start);
         if T::COMPENSATED {
-            lanes.first_lo = *chunk(acc.first.lo, start);
-            lanes.second_lo = *chunk(acc.second.lo, start);
+            lanes.first_lo = *lanes_at(acc.first.lo, start);
+            lanes.second_lo = *lanes_at(acc.second.lo, start);
         }
         lanes
     }
@@ -38,11 +38,11 @@ impl<const W: usize> Lanes<W> {
     /// Puts them back.
     #[inline(always)]
     pub(crate) fn store<T: Item>(&self, acc: &mut Acc<'_>, start: usize) {
-        *chunk(acc.first.hi, start) = self.first;
-        *chunk(acc.second.hi, start) = self.second;
+        *lanes_at(acc.first.hi, start) = self.first;
+        *lanes_at(acc.second.hi, start) = self.second;
         if T::COMPENSATED {
-            *chunk(acc.first.lo, start) = self.first_lo;
-            *chunk(acc.second.lo, start) = self.second_lo;
+            *lanes_at(acc.first.lo, start) = self.first_lo;
+            *lanes_at(acc.second.lo, start) = self.second_lo;
         }
     }
 
@@ -66,10 +66,10 @@ pub(crate) trait Item: Real {
 
     /// Adds x and x². With `FMA`, x² and its sum are one instruction, which is exact for f32.
     fn add_plain<const W: usize, const FMA: bool>(lanes: &mut Lanes<W>, x: &[Self; W]);
-    /// Adds x − k and (x − k)².
-    fn add_shifted<const W: usize>(lanes: &mut Lanes<W>, x: &[Self; W], k: &[Self; W]);
+    /// Adds x − k and (x − k)²; k is widened once for many chunks.
+    fn add_shifted<const W: usize>(lanes: &mut Lanes<W>, x: &[Self; W], k: &[f64; W]);
     /// Adds dy and dy·(x − k).
-    fn add_grads<const W: usize>(lanes: &mut Lanes<W>, x: &[Self; W], dy: &[Self; W], k: &[Self; W]);
+    fn add_grads<const W: usize>(lanes: &mut Lanes<W>, x: &[Self; W], dy: &[Self; W], k: &[f64; W]);
 }
 
 impl Item for f32 {
@@ -86,18 +86,18 @@ impl Item for f32 {
     }
 
     #[inline(always)]
-    fn add_shifted<const W: usize>(lanes: &mut Lanes<W>, x: &[f32; W], k: &[f32; W]) {
+    fn add_shifted<const W: usize>(lanes: &mut Lanes<W>, x: &[f32; W], k: &[f64; W]) {
         for i in 0..W {
-            let d = f64::from(x[i]) - f64::from(k[i]);
+            let d = f64::from(x[i]) - k[i];
             lanes.first[i] += d;
             lanes.second[i] += d * d;
         }
     }
 
     #[inline(always)]
-    fn add_grads<const W: usize>(lanes: &mut Lanes<W>, x: &[f32; W], dy: &[f32; W], k: &[f32; W]) {
+    fn add_grads<const W: usize>(lanes: &mut Lanes<W>, x: &[f32; W], dy: &[f32; W], k: &[f64; W]) {
         for i in 0..W {
-            let (d, dy) = (f64::from(x[i]) - f64::from(k[i]), f64::from(dy[i]));
+            let (d, dy) = (f64::from(x[i]) - k[i], f64::from(dy[i]));
             lanes.first[i] += dy;
             lanes.second[i] += dy * d;
         }
@@ -140,6 +140,12 @@ impl Item for f64 {
             add(&mut lanes.second[i], &mut lanes.second_lo[i], p, q + dy[i] * e);
         }
     }
+}
+
+/// The `W` elements of `values` from `at` on, which are there.
+#[inline(always)]
+pub(crate) fn chunk<T, const W: usize>(values: &[T], at: usize) -> &[T; W] {
+    values[at..].first_chunk().unwrap_or_else(|| unreachable!("whole chunks are counted before"))
 }
 
 /// The `W` elements of `values` from `at` on; behind its end, zeros.

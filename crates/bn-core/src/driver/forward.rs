@@ -129,7 +129,7 @@ impl<T: Element> Block<'_, '_, T> {
         reduce(exec, plan, scratches, sums, &|rows, acc| moments(rows, None, acc));
         let mut again = false;
         for (f, &(first, second)) in sums.iter().enumerate() {
-            let (stats, recentre) = Stats::from_sums(n, T::Compute::default(), first, second, job.eps);
+            let (stats, recentre) = Stats::from_sums(n, None, first, second, job.eps);
             job.stats.set(f, &stats);
             (unfit[f], pilot[f]) = (recentre, stats.k);
             again |= recentre;
@@ -142,7 +142,7 @@ impl<T: Element> Block<'_, '_, T> {
         reduce(exec, plan, scratches, sums, &|rows, acc| moments(rows, Some(pilot), acc));
         for (f, &(first, second)) in sums.iter().enumerate().filter(|&(f, _)| unfit[f]) {
             let k = job.stats.k[f];
-            job.stats.set(f, &Stats::from_sums(n, k, first, second, job.eps).0);
+            job.stats.set(f, &Stats::from_sums(n, Some(k), first, second, job.eps).0);
         }
     }
 }
