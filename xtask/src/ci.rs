@@ -43,6 +43,7 @@ const GATES: &[Gate] = &[
     Gate("docs", &[("RUSTDOCFLAGS", "-D warnings")], Step::Cargo(&["doc", "--workspace", "--no-deps"])),
     Gate("features", &[], Step::Xtask(&["tidy", "--features"])),
     Gate("test", &[], Step::Readme),
+    Gate("conformance", &[], Step::Xtask(&["conformance"])),
     Gate("digits", &[], Step::Cargo(&["run", "--release", "--example", "digits", "--", "--quick"])),
     Gate(
         "weight_scale",

@@ -62,8 +62,16 @@ pub const SHAPES: &[Entry] = &[
     last(&[1, 11, 13, 65]),
 ];
 
-/// Shapes whose sums are long, run with few data sets: many rows of one feature, a batch cut into segments.
-pub const LONG: &[Entry] = &[first(&[400_000, 1]), first(&[3, 2, 50_021]), last(&[70_001, 3])];
+/// Shapes whose sums are long, run with few data sets: many rows of one feature, a batch cut into segments; and
+/// shapes with enough blocks of features to be shared out between threads.
+pub const LONG: &[Entry] = &[
+    first(&[400_000, 1]),
+    first(&[3, 2, 50_021]),
+    last(&[70_001, 3]),
+    first(&[3, 301, 7, 7]),
+    first(&[40, 1101]),
+    first(&[2, 37, 1000]),
+];
 
 /// The data sets for the long shapes: those that wear out a sum.
 pub const LONG_DATA: &[(X, Dy)] = &[
@@ -74,10 +82,18 @@ pub const LONG_DATA: &[(X, Dy)] = &[
     (X::Pixels, Dy::Tenths),
 ];
 
-/// A case of the table, its answer from the oracle. `variant` turns the settings: mode, affine part, tracking,
-/// eps, momentum and which variance is tracked.
+/// A case of the table with its answer from the oracle.
 #[must_use]
-pub fn case<T: Element>(entry: Entry, (x, dy): (X, Dy), variant: usize) -> Case<T> {
+pub fn case<T: Element>(entry: Entry, data: (X, Dy), variant: usize) -> Case<T> {
+    let mut case = inputs(entry, data, variant);
+    case.expect = expected(&case);
+    case
+}
+
+/// A case of the table without its answer. `variant` turns the settings: mode, affine part, tracking, eps,
+/// momentum and which variance is tracked.
+#[must_use]
+pub fn inputs<T: Element>(entry: Entry, (x, dy): (X, Dy), variant: usize) -> Case<T> {
     let Entry { layout, dims } = entry;
     let dims_name: Vec<String> = dims.iter().map(ToString::to_string).collect();
     let name = format!("{}_{layout:?}_{x:?}_{dy:?}_{}_v{variant}", dims_name.join("x"), T::NAME);
@@ -124,7 +140,6 @@ pub fn case<T: Element>(entry: Entry, (x, dy): (X, Dy), variant: usize) -> Case<
     };
     let (x_flat, dy_flat) = (flat(&by_feature), flat(&gradients));
     (case.x, case.dy) = (x_flat, Some(dy_flat));
-    case.expect = expected(&case);
     case
 }
 

@@ -1,0 +1,45 @@
+//! Threads do not change a bit: every kernel × number of threads gives what the scalar kernels give serially, on
+//! shapes that are large enough to be shared out, by features, by segments and by rows.
+
+use bn_conformance::data::{Dy, X};
+use bn_conformance::digest::same_bits;
+use bn_conformance::run::run;
+use bn_conformance::table::{self, LONG, SHAPES};
+use bn_core::{Backend, Element};
+use bn_dispatch::Dispatch;
+use bn_rayon::Rayon;
+use bn_scalar::Scalar;
+
+const DATA: &[(X, Dy)] =
+    &[(X::Shifted, Dy::Normal), (X::LargestMean, Dy::Tenths), (X::HugeSpread, Dy::Normal)];
+
+fn like_scalar<T: Element, B: Backend + Default>(threads: usize) {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+    for entry in LONG.iter().chain(&SHAPES[SHAPES.len() - 8..]) {
+        for (i, &data) in DATA.iter().enumerate() {
+            let case = table::inputs::<T>(*entry, data, i);
+            let want = run::<T, Scalar>(&case).unwrap();
+            let got = pool.install(|| run::<T, B>(&case)).unwrap();
+            for ((tensor, want), (_, got)) in want.iter().zip(got.iter()) {
+                assert!(same_bits(got, want), "{} {tensor}: {threads} threads", case.name);
+            }
+        }
+    }
+}
+
+fn every_number_of_threads<T: Element>() {
+    for threads in [1, 2, 3, 7] {
+        like_scalar::<T, Rayon<Scalar>>(threads);
+        like_scalar::<T, Rayon<Dispatch>>(threads);
+    }
+}
+
+#[test]
+fn threads_do_not_change_a_bit_of_f32() {
+    every_number_of_threads::<f32>();
+}
+
+#[test]
+fn threads_do_not_change_a_bit_of_f64() {
+    every_number_of_threads::<f64>();
+}
