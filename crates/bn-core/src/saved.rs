@@ -30,7 +30,7 @@ impl fmt::Display for Mode {
 ///
 /// An empty one, `Saved::default()`, can be handed to any forward; it is filled in place and allocates only
 /// when the number of features grows.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Saved<T: Element> {
     pub(crate) shape: Shape,
     pub(crate) mode: Mode,

@@ -12,6 +12,7 @@ pub trait Wide:
     Copy
     + Debug
     + Default
+    + PartialEq
     + Send
     + Sync
     + 'static

@@ -1,17 +1,26 @@
 //! Threads do not change a bit: every kernel × number of threads gives what the scalar kernels give serially, on
 //! shapes that are large enough to be shared out, by features, by segments and by rows.
 
+use bn_conformance::case::Case;
 use bn_conformance::data::{Dy, X};
 use bn_conformance::digest::same_bits;
-use bn_conformance::run::run;
+use bn_conformance::run::{layer, run};
 use bn_conformance::table::{self, LONG, SHAPES};
-use bn_core::{Backend, Element};
+use bn_core::{Backend, Element, Saved, Workspace};
 use bn_dispatch::Dispatch;
 use bn_rayon::Rayon;
 use bn_scalar::Scalar;
 
 const DATA: &[(X, Dy)] =
     &[(X::Shifted, Dy::Normal), (X::LargestMean, Dy::Tenths), (X::HugeSpread, Dy::Normal)];
+
+/// The statistics in the wide type, where another order of summation shows that rounding to `T` would hide.
+fn statistics<T: Element, B: Backend + Default>(case: &Case<T>) -> Saved<T> {
+    let (bn, mut y) = (layer::<T, B>(case).unwrap(), case.x.clone());
+    let (mut saved, mut workspace) = (Saved::default(), Workspace::default());
+    bn.forward_uncommitted_into(case.shape().unwrap(), &case.x, &mut y, &mut saved, &mut workspace).unwrap();
+    saved
+}
 
 fn like_scalar<T: Element, B: Backend + Default>(threads: usize) {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
@@ -20,6 +29,9 @@ fn like_scalar<T: Element, B: Backend + Default>(threads: usize) {
             let case = table::inputs::<T>(*entry, data, i);
             let want = run::<T, Scalar>(&case).unwrap();
             let got = pool.install(|| run::<T, B>(&case)).unwrap();
+            let (sums, want_sums) =
+                (pool.install(|| statistics::<T, B>(&case)), statistics::<T, Scalar>(&case));
+            assert!(sums == want_sums, "{} statistics: {threads} threads", case.name);
             for ((tensor, want), (_, got)) in want.iter().zip(got.iter()) {
                 assert!(same_bits(got, want), "{} {tensor}: {threads} threads", case.name);
             }
