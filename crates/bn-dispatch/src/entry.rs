@@ -8,9 +8,12 @@
 
 use crate::isa;
 use crate::level::Level;
-use crate::{lanes, rows};
-use bn_core::kernels::{Acc, Affine, GradAffine, Hints, Tile, Walk};
+use crate::{Dispatch, lanes, rows, stream};
+use bn_core::kernels::{Acc, Affine, GradAffine, Hints, Kernels, Tile, Walk};
 use bn_core::strips::{Strips, StripsMut};
+
+/// Outputs of more bytes than this are streamed.
+const STREAM_ABOVE: usize = 4 << 20;
 
 /// The four kernels of one element type under one instruction set.
 macro_rules! functions {
@@ -83,36 +86,6 @@ functions!(f32_avx512, f32, isa::Avx512, rows: 32, lanes: 32, #[target_feature(e
 #[cfg(target_arch = "x86_64")]
 functions!(f64_avx512, f64, isa::Avx512, rows: 8, lanes: 16, #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]);
 
-/// An element type with kernels for every level.
-pub(crate) trait Entry: Sized {
-    fn moments(level: Level, tile: Tile, x: Strips<'_, Self>, pilot: Option<&[Self]>, acc: &mut Acc<'_>);
-    fn normalize(
-        level: Level,
-        tile: Tile,
-        x: Strips<'_, Self>,
-        affine: Affine<'_, Self>,
-        y: StripsMut<'_, Self>,
-        hints: Hints<'_, Self>,
-    );
-    fn grad_sums(
-        level: Level,
-        tile: Tile,
-        x: Strips<'_, Self>,
-        dy: Strips<'_, Self>,
-        pilot: &[Self],
-        acc: &mut Acc<'_>,
-    );
-    fn grad_input(
-        level: Level,
-        tile: Tile,
-        x: Strips<'_, Self>,
-        dy: Strips<'_, Self>,
-        affine: GradAffine<'_, Self>,
-        dx: StripsMut<'_, Self>,
-        hints: Hints<'_, Self>,
-    );
-}
-
 /// Enters a function of the level's module.
 macro_rules! enter {
     ($level:expr, $function:ident, [$baseline:ident, $avx2:ident, $avx512:ident], $($arg:expr),*) => {
@@ -128,34 +101,34 @@ macro_rules! enter {
     };
 }
 
-macro_rules! entry {
+macro_rules! kernels {
     ($t:ty, $modules:tt) => {
-        impl Entry for $t {
-            fn moments(level: Level, tile: Tile, x: Strips<'_, $t>, pilot: Option<&[$t]>, acc: &mut Acc<'_>) {
-                enter!(level, moments, $modules, tile, x, pilot, acc);
+        impl Kernels<$t> for Dispatch {
+            fn moments(&self, tile: Tile, x: Strips<'_, $t>, pilot: Option<&[$t]>, mut acc: Acc<'_>) {
+                enter!(self.level(), moments, $modules, tile, x, pilot, &mut acc);
             }
             fn normalize(
-                level: Level,
+                &self,
                 tile: Tile,
                 x: Strips<'_, $t>,
                 affine: Affine<'_, $t>,
                 y: StripsMut<'_, $t>,
                 hints: Hints<'_, $t>,
             ) {
-                enter!(level, normalize, $modules, tile, x, affine, y, hints);
+                enter!(self.level(), normalize, $modules, tile, x, affine, y, hints);
             }
             fn grad_sums(
-                level: Level,
+                &self,
                 tile: Tile,
                 x: Strips<'_, $t>,
                 dy: Strips<'_, $t>,
                 pilot: &[$t],
-                acc: &mut Acc<'_>,
+                mut acc: Acc<'_>,
             ) {
-                enter!(level, grad_sums, $modules, tile, x, dy, pilot, acc);
+                enter!(self.level(), grad_sums, $modules, tile, x, dy, pilot, &mut acc);
             }
             fn grad_input(
-                level: Level,
+                &self,
                 tile: Tile,
                 x: Strips<'_, $t>,
                 dy: Strips<'_, $t>,
@@ -163,11 +136,17 @@ macro_rules! entry {
                 dx: StripsMut<'_, $t>,
                 hints: Hints<'_, $t>,
             ) {
-                enter!(level, grad_input, $modules, tile, x, dy, affine, dx, hints);
+                enter!(self.level(), grad_input, $modules, tile, x, dy, affine, dx, hints);
+            }
+            fn finish(&self) {
+                stream::fence();
+            }
+            fn stream_above(&self) -> usize {
+                STREAM_ABOVE
             }
         }
     };
 }
 
-entry!(f32, [f32_baseline, f32_avx2, f32_avx512]);
-entry!(f64, [f64_baseline, f64_avx2, f64_avx512]);
+kernels!(f32, [f32_baseline, f32_avx2, f32_avx512]);
+kernels!(f64, [f64_baseline, f64_avx2, f64_avx512]);

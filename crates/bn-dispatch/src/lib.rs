@@ -16,14 +16,8 @@ mod sum;
 
 pub use level::Level;
 
-use bn_core::kernels::{Acc, Affine, GradAffine, Hints, Kernels, Tile};
-use bn_core::strips::{Strips, StripsMut};
-use bn_core::{Backend, Serial};
-use entry::Entry;
+use bn_core::{Backend, Kernels, Serial};
 use std::borrow::Cow;
-
-/// Outputs of more bytes than this are streamed: measured, see docs/architecture.md.
-const STREAM_ABOVE: usize = 4 << 20;
 
 /// Kernels for an instruction set that this machine has, run serially.
 #[derive(Clone, Copy, Debug)]
@@ -49,47 +43,6 @@ impl Dispatch {
     #[must_use]
     pub fn level(&self) -> Level {
         self.level
-    }
-}
-
-impl<T: Entry> Kernels<T> for Dispatch {
-    fn moments(&self, tile: Tile, x: Strips<'_, T>, pilot: Option<&[T]>, mut acc: Acc<'_>) {
-        T::moments(self.level, tile, x, pilot, &mut acc);
-    }
-
-    fn normalize(
-        &self,
-        tile: Tile,
-        x: Strips<'_, T>,
-        affine: Affine<'_, T>,
-        y: StripsMut<'_, T>,
-        hints: Hints<'_, T>,
-    ) {
-        T::normalize(self.level, tile, x, affine, y, hints);
-    }
-
-    fn grad_sums(&self, tile: Tile, x: Strips<'_, T>, dy: Strips<'_, T>, pilot: &[T], mut acc: Acc<'_>) {
-        T::grad_sums(self.level, tile, x, dy, pilot, &mut acc);
-    }
-
-    fn grad_input(
-        &self,
-        tile: Tile,
-        x: Strips<'_, T>,
-        dy: Strips<'_, T>,
-        affine: GradAffine<'_, T>,
-        dx: StripsMut<'_, T>,
-        hints: Hints<'_, T>,
-    ) {
-        T::grad_input(self.level, tile, x, dy, affine, dx, hints);
-    }
-
-    fn finish(&self) {
-        stream::fence();
-    }
-
-    fn stream_above(&self) -> usize {
-        STREAM_ABOVE
     }
 }
 
