@@ -7,6 +7,7 @@ use bn_core::Backend;
 use bn_dispatch::{Dispatch, Level};
 use bn_rayon::Rayon;
 use bn_scalar::Scalar;
+use bn_wide::Wide;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use level::{Avx2, Avx512, Baseline};
 
@@ -16,11 +17,13 @@ type Entry = Result<Candidate, (String, Level)>;
 /// One line per combination. The first is the one whose bits the others must give.
 const BACKENDS: &[fn() -> Entry] = &[
     anywhere::<Scalar>,
+    anywhere::<Wide>,
     anywhere::<Dispatch>,
     at::<Baseline>,
     at::<Avx2>,
     at::<Avx512>,
     anywhere::<Rayon<Scalar>>,
+    anywhere::<Rayon<Wide>>,
     anywhere::<Rayon<Dispatch>>,
     at::<Rayon<Baseline>>,
     at::<Rayon<Avx2>>,

@@ -80,7 +80,7 @@ pub(crate) fn run(args: &Args) -> Done {
         writeln!(stdout, "\n==== {} failed: {}\n{}", gate.0, shown(gate, &root), said.trim_end())?;
     }
     let failed = failures.len();
-    writeln!(stdout, "\n{} of {} gates passed", GATES.len() - failed, GATES.len())?;
+    writeln!(stdout, "\ngates: {} passed, {failed} failed", GATES.len() - failed)?;
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

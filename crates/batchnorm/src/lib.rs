@@ -56,11 +56,12 @@
 //! | --- | --- |
 //! | `scalar` (always there) | the kernels in plain Rust, the reference |
 //! | `dispatch` (default) | the kernels compiled per instruction set, chosen at run time |
+//! | `wide` | the kernels on the crate `wide`, as fast as the build's target allows |
 //! | `rayon` (default) | [`Rayon`]: any kernels, run in parallel on the caller's rayon pool |
 //! | `half` | tensors of f16 and bf16 ([`Element`]); parameters and statistics stay f32 |
 //! | `serde` | `Serialize` and `Deserialize` for the layer, [`Config`] and [`RunningStats`] |
 //!
-//! The default of any combination is the fastest kernels that are compiled in, dispatch before scalar, wrapped in
+//! The default of any combination is the fastest kernels that are compiled in, dispatch before wide before scalar, wrapped in
 //! [`Rayon`] where `rayon` is on.
 
 pub use bn_core::{
@@ -72,11 +73,15 @@ pub use bn_dispatch::{Dispatch, Level};
 #[cfg(feature = "rayon")]
 pub use bn_rayon::Rayon;
 pub use bn_scalar::Scalar;
+#[cfg(feature = "wide")]
+pub use bn_wide::Wide;
 
 cfg_if::cfg_if! {
     // The fastest kernels that are compiled in come first; a backend that joins puts its branch above the slower.
     if #[cfg(feature = "dispatch")] {
         type DefaultKernels = Dispatch;
+    } else if #[cfg(feature = "wide")] {
+        type DefaultKernels = Wide;
     } else {
         type DefaultKernels = Scalar;
     }

@@ -6,10 +6,17 @@
 //! product falls below the normal range (|a·b| < 2⁻⁹⁶⁹); the product also fails where |a| > 2⁹⁹⁶. The
 //! driver sends such features to [`crate::rescue`](crate#range).
 
+use std::ops::{Add, Mul, Sub};
+
+/// f64, or a vector of them, on which every operation is elementwise.
+pub trait Float: Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + From<f64> {}
+
+impl<T: Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + From<f64>> Float for T {}
+
 /// `a + b` as `(s, e)` with s = fl(a + b) and s + e = a + b exactly.
 #[inline(always)]
 #[must_use]
-pub fn two_sum(a: f64, b: f64) -> (f64, f64) {
+pub fn two_sum<T: Float>(a: T, b: T) -> (T, T) {
     let s = a + b;
     let t = s - a;
     (s, (a - (s - t)) + (b - t))
@@ -25,9 +32,9 @@ pub fn quick_two_sum(a: f64, b: f64) -> (f64, f64) {
 
 /// `a` as the sum of two numbers of at most 26 bits each.
 #[inline(always)]
-fn split(a: f64) -> (f64, f64) {
+fn split<T: Float>(a: T) -> (T, T) {
     const FACTOR: f64 = ((1u64 << 27) + 1) as f64;
-    let t = FACTOR * a;
+    let t = T::from(FACTOR) * a;
     let hi = t - (t - a);
     (hi, a - hi)
 }
@@ -35,7 +42,7 @@ fn split(a: f64) -> (f64, f64) {
 /// `a · b` as `(p, e)` with p = fl(a·b) and p + e = a·b exactly.
 #[inline(always)]
 #[must_use]
-pub fn two_prod(a: f64, b: f64) -> (f64, f64) {
+pub fn two_prod<T: Float>(a: T, b: T) -> (T, T) {
     let p = a * b;
     let (ah, al) = split(a);
     let (bh, bl) = split(b);

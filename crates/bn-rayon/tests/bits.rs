@@ -10,6 +10,7 @@ use bn_core::{Backend, Element, Saved, Workspace};
 use bn_dispatch::Dispatch;
 use bn_rayon::Rayon;
 use bn_scalar::Scalar;
+use bn_wide::Wide;
 
 const DATA: &[(X, Dy)] =
     &[(X::Shifted, Dy::Normal), (X::LargestMean, Dy::Tenths), (X::HugeSpread, Dy::Normal)];
@@ -42,6 +43,7 @@ fn like_scalar<T: Element, B: Backend + Default>(threads: usize) {
 fn every_number_of_threads<T: Element>() {
     for threads in [1, 2, 3, 7] {
         like_scalar::<T, Rayon<Scalar>>(threads);
+        like_scalar::<T, Rayon<Wide>>(threads);
         like_scalar::<T, Rayon<Dispatch>>(threads);
     }
 }

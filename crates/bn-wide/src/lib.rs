@@ -1,0 +1,97 @@
+//! The four kernels on the portable vectors of [`wide`].
+//!
+//! `wide` takes its instruction set from the build's target: a plain x86-64 build gets SSE2, one with
+//! `-C target-cpu=native` what the machine has. The virtual lanes and their order are those of every backend
+//! (see [`bn_core::kernels`]); of `wide`'s own sums and fused operations none is used, since their rounding
+//! depends on the instruction set.
+
+mod lanes;
+mod rows;
+mod sum;
+
+use bn_core::kernels::{Acc, Affine, GradAffine, Hints, Kernels, Tile, Walk};
+use bn_core::strips::{Strips, StripsMut};
+use bn_core::{Backend, Real, Serial};
+use std::borrow::Cow;
+
+/// Kernels on `wide`, run serially.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wide;
+
+macro_rules! kernels {
+    ($t:ident) => {
+        impl Kernels<$t> for Wide {
+            fn moments(&self, tile: Tile, x: Strips<'_, $t>, pilot: Option<&[$t]>, mut acc: Acc<'_>) {
+                match tile.walk {
+                    Walk::Rows { inner } => rows::moments::<$t, { $t::LANES / 8 }>(inner, x, pilot, &mut acc),
+                    Walk::Lanes => lanes::moments(x, pilot, &mut acc),
+                }
+            }
+
+            fn normalize(
+                &self,
+                tile: Tile,
+                x: Strips<'_, $t>,
+                affine: Affine<'_, $t>,
+                y: StripsMut<'_, $t>,
+                _: Hints<'_, $t>,
+            ) {
+                match tile.walk {
+                    Walk::Rows { inner } => rows::normalize(inner, x, affine, y),
+                    Walk::Lanes => lanes::normalize(x, affine, y),
+                }
+            }
+
+            fn grad_sums(
+                &self,
+                tile: Tile,
+                x: Strips<'_, $t>,
+                dy: Strips<'_, $t>,
+                pilot: &[$t],
+                mut acc: Acc<'_>,
+            ) {
+                match tile.walk {
+                    Walk::Rows { inner } => {
+                        rows::grad_sums::<$t, { $t::LANES / 8 }>(inner, x, dy, pilot, &mut acc)
+                    }
+                    Walk::Lanes => lanes::grad_sums(x, dy, pilot, &mut acc),
+                }
+            }
+
+            fn grad_input(
+                &self,
+                tile: Tile,
+                x: Strips<'_, $t>,
+                dy: Strips<'_, $t>,
+                affine: GradAffine<'_, $t>,
+                dx: StripsMut<'_, $t>,
+                _: Hints<'_, $t>,
+            ) {
+                match tile.walk {
+                    Walk::Rows { inner } => rows::grad_input(inner, x, dy, affine, dx),
+                    Walk::Lanes => lanes::grad_input(x, dy, affine, dx),
+                }
+            }
+        }
+    };
+}
+
+kernels!(f32);
+kernels!(f64);
+
+impl Backend for Wide {
+    type Exec = Serial;
+
+    fn name(&self) -> Cow<'static, str> {
+        "wide".into()
+    }
+    fn exec(&self) -> &Serial {
+        &Serial
+    }
+    fn f32(&self) -> &dyn Kernels<f32> {
+        self
+    }
+    fn f64(&self) -> &dyn Kernels<f64> {
+        self
+    }
+}

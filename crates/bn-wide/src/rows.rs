@@ -1,0 +1,108 @@
+//! A feature's values side by side (inner > 1): coefficients are splat, sums run over lanes.
+//!
+//! 1. G vectors of eight lanes go over a run together. The features of a strip come one after the other, the
+//!    lanes wait in the accumulator meanwhile.
+//! 2. The elements behind the last whole step are added lane by lane, in the accumulator.
+
+use crate::sum::{Coef, Item, Lanes, Sums, grad_input as map_gradient, normalize as map};
+use bn_core::kernels::{Acc, Affine, GradAffine};
+use bn_core::strips::{Strips, StripsMut};
+use wide::f64x8;
+
+pub(crate) fn moments<T: Item, const G: usize>(
+    inner: usize,
+    x: Strips<'_, T>,
+    pilot: Option<&[T]>,
+    acc: &mut Acc<'_>,
+) {
+    for strip in x.iter() {
+        for (f, run) in strip.chunks_exact(inner).enumerate() {
+            let k = pilot.map_or(0.0, |pilot| pilot[f].to_f64());
+            add_run::<T, G>(
+                acc,
+                f * 8 * G,
+                inner,
+                |sums, at| sums.add_moments::<T>(f64x8::widen(&run[at..]), f64x8::from(k)),
+                |sum, at| sum.add_moments::<T>(f64::widen(&run[at..]), k),
+            );
+        }
+    }
+}
+
+pub(crate) fn grad_sums<T: Item, const G: usize>(
+    inner: usize,
+    x: Strips<'_, T>,
+    dy: Strips<'_, T>,
+    pilot: &[T],
+    acc: &mut Acc<'_>,
+) {
+    for (x, dy) in x.iter().zip(dy.iter()) {
+        for (f, (x, dy)) in x.chunks_exact(inner).zip(dy.chunks_exact(inner)).enumerate() {
+            let k = pilot[f].to_f64();
+            add_run::<T, G>(
+                acc,
+                f * 8 * G,
+                inner,
+                |sums, at| {
+                    sums.add_grads::<T>(f64x8::widen(&x[at..]), f64x8::widen(&dy[at..]), f64x8::from(k));
+                },
+                |sum, at| sum.add_grads::<T>(f64::widen(&x[at..]), f64::widen(&dy[at..]), k),
+            );
+        }
+    }
+}
+
+/// Adds a run of `inner` elements to the 8·G lanes from `start` on: `vector` takes eight elements, `number` one.
+#[inline(always)]
+fn add_run<T: Item, const G: usize>(
+    acc: &mut Acc<'_>,
+    start: usize,
+    inner: usize,
+    vector: impl Fn(&mut Sums<f64x8>, usize),
+    number: impl Fn(&mut Sums<f64>, usize),
+) {
+    let whole = inner / (8 * G) * (8 * G);
+    let mut groups: [Sums<f64x8>; G] = std::array::from_fn(|g| Sums::load::<T>(acc, start + 8 * g));
+    for at in (0..whole).step_by(8 * G) {
+        for (g, sums) in groups.iter_mut().enumerate() {
+            vector(sums, at + 8 * g);
+        }
+    }
+    for (g, sums) in groups.into_iter().enumerate() {
+        sums.store::<T>(acc, start + 8 * g);
+    }
+    for at in whole..inner {
+        let lane = start + at - whole;
+        let mut sum = Sums::load::<T>(acc, lane);
+        number(&mut sum, at);
+        sum.store::<T>(acc, lane);
+    }
+}
+
+pub(crate) fn normalize<T: Item>(
+    inner: usize,
+    x: Strips<'_, T>,
+    Affine { k, a, b }: Affine<'_, T>,
+    mut y: StripsMut<'_, T>,
+) {
+    for (i, x) in x.iter().enumerate() {
+        for (f, (x, y)) in x.chunks_exact(inner).zip(y.strip_mut(i).chunks_exact_mut(inner)).enumerate() {
+            map(x, [k, a, b].map(|coef| Coef::Splat(coef[f])), y);
+        }
+    }
+}
+
+pub(crate) fn grad_input<T: Item>(
+    inner: usize,
+    x: Strips<'_, T>,
+    dy: Strips<'_, T>,
+    GradAffine { k, a, c, d }: GradAffine<'_, T>,
+    mut dx: StripsMut<'_, T>,
+) {
+    for (i, (x, dy)) in x.iter().zip(dy.iter()).enumerate() {
+        let runs = x.chunks_exact(inner).zip(dy.chunks_exact(inner));
+        for (f, ((x, dy), dx)) in runs.zip(dx.strip_mut(i).chunks_exact_mut(inner)).enumerate() {
+            map_gradient(x, dy, [k, a, c, d].map(|coef| Coef::Splat(coef[f])), dx);
+        }
+    }
+}

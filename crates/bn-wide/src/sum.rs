@@ -1,0 +1,229 @@
+//! What elements add to their virtual lanes, and how maps are computed: for a vector of elements, and for the
+//! single ones behind the last whole vector, by the same code.
+
+use bn_core::Real;
+use bn_core::eft::{Float, two_prod, two_sum};
+use bn_core::kernels::{Acc, Plane};
+use std::ops::{Add, Mul, Neg, Sub};
+use wide::{f32x16, f64x8};
+
+/// N elements side by side: a vector, or a number by itself.
+pub(crate) trait Vector<T>:
+    Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self>
+{
+    const N: usize;
+    /// `v` in every place.
+    fn splat(v: T) -> Self;
+    /// The first N of `values`.
+    fn load(values: &[T]) -> Self;
+    /// Into the first N of `values`.
+    fn store(self, values: &mut [T]);
+}
+
+macro_rules! vector {
+    ($t:ident, $vector:ident, $n:literal) => {
+        impl Vector<$t> for $t {
+            const N: usize = 1;
+            #[inline(always)]
+            fn splat(v: $t) -> Self {
+                v
+            }
+            #[inline(always)]
+            fn load(values: &[$t]) -> Self {
+                values[0]
+            }
+            #[inline(always)]
+            fn store(self, values: &mut [$t]) {
+                values[0] = self;
+            }
+        }
+
+        impl Vector<$t> for $vector {
+            const N: usize = $n;
+            #[inline(always)]
+            fn splat(v: $t) -> Self {
+                Self::from([v; $n])
+            }
+            #[inline(always)]
+            fn load(values: &[$t]) -> Self {
+                Self::from(*first::<$t, $n>(values))
+            }
+            #[inline(always)]
+            fn store(self, values: &mut [$t]) {
+                values[..$n].copy_from_slice(&self.to_array());
+            }
+        }
+    };
+}
+
+vector!(f32, f32x16, 16);
+vector!(f64, f64x8, 8);
+
+/// The first N of `values`; callers cut their slices to whole vectors.
+#[inline(always)]
+fn first<T, const N: usize>(values: &[T]) -> &[T; N] {
+    values.first_chunk().unwrap_or_else(|| unreachable!("slices are cut to whole vectors"))
+}
+
+/// An element type, with the vector that its maps run on.
+pub(crate) trait Item: Real + Vector<Self> {
+    /// What maps run on.
+    type Vector: Vector<Self>;
+    /// Whether sums carry remainders.
+    const COMPENSATED: bool;
+}
+
+impl Item for f32 {
+    type Vector = f32x16;
+    const COMPENSATED: bool = false;
+}
+
+impl Item for f64 {
+    type Vector = f64x8;
+    const COMPENSATED: bool = true;
+}
+
+/// A coefficient of every element: one for all, or one each.
+#[derive(Clone, Copy)]
+pub(crate) enum Coef<'a, T> {
+    Splat(T),
+    Each(&'a [T]),
+}
+
+impl<T: Copy> Coef<'_, T> {
+    /// Those of the elements from `at` on.
+    #[inline(always)]
+    fn at<V: Vector<T>>(self, at: usize) -> V {
+        match self {
+            Self::Splat(v) => V::splat(v),
+            Self::Each(values) => V::load(&values[at..]),
+        }
+    }
+}
+
+/// y = (x−k)·a + b, elementwise on slices of one length.
+#[inline(always)]
+pub(crate) fn normalize<T: Item>(x: &[T], kab: [Coef<'_, T>; 3], y: &mut [T]) {
+    let whole = x.len() / T::Vector::N * T::Vector::N;
+    for at in (0..whole).step_by(T::Vector::N) {
+        normalize_at::<T, T::Vector>(x, kab, y, at);
+    }
+    for at in whole..x.len() {
+        normalize_at::<T, T>(x, kab, y, at);
+    }
+}
+
+#[inline(always)]
+fn normalize_at<T: Item, V: Vector<T>>(x: &[T], [k, a, b]: [Coef<'_, T>; 3], y: &mut [T], at: usize) {
+    let v = (V::load(&x[at..]) - k.at(at)) * a.at(at) + b.at(at);
+    v.store(&mut y[at..]);
+}
+
+/// dx = (dy·a + (x−k)·c) + d, likewise.
+#[inline(always)]
+pub(crate) fn grad_input<T: Item>(x: &[T], dy: &[T], kacd: [Coef<'_, T>; 4], dx: &mut [T]) {
+    let whole = x.len() / T::Vector::N * T::Vector::N;
+    for at in (0..whole).step_by(T::Vector::N) {
+        grad_input_at::<T, T::Vector>(x, dy, kacd, dx, at);
+    }
+    for at in whole..x.len() {
+        grad_input_at::<T, T>(x, dy, kacd, dx, at);
+    }
+}
+
+#[inline(always)]
+fn grad_input_at<T: Item, V: Vector<T>>(
+    x: &[T],
+    dy: &[T],
+    [k, a, c, d]: [Coef<'_, T>; 4],
+    dx: &mut [T],
+    at: usize,
+) {
+    let (x, dy) = (V::load(&x[at..]), V::load(&dy[at..]));
+    let v = (dy * a.at(at) + (x - k.at(at)) * c.at(at)) + d.at(at);
+    v.store(&mut dx[at..]);
+}
+
+/// N virtual lanes of a sum.
+pub(crate) trait Lanes: Float + Neg<Output = Self> + Vector<f64> {
+    /// The first N elements, widened.
+    fn widen<T: Item>(values: &[T]) -> Self;
+}
+
+impl Lanes for f64 {
+    #[inline(always)]
+    fn widen<T: Item>(values: &[T]) -> Self {
+        values[0].to_f64()
+    }
+}
+
+impl Lanes for f64x8 {
+    #[inline(always)]
+    fn widen<T: Item>(values: &[T]) -> Self {
+        Self::from(first::<T, 8>(values).map(T::to_f64))
+    }
+}
+
+/// Both sums of N lanes. f32 leaves the remainders alone.
+#[derive(Clone, Copy)]
+pub(crate) struct Sums<V> {
+    first: (V, V),
+    second: (V, V),
+}
+
+impl<V: Lanes> Sums<V> {
+    #[inline(always)]
+    pub(crate) fn load<T: Item>(acc: &Acc<'_>, start: usize) -> Self {
+        let plane = |plane: &Plane<'_>| {
+            let lo = if T::COMPENSATED { V::load(&plane.lo[start..]) } else { V::from(0.0) };
+            (V::load(&plane.hi[start..]), lo)
+        };
+        Self { first: plane(&acc.first), second: plane(&acc.second) }
+    }
+
+    #[inline(always)]
+    pub(crate) fn store<T: Item>(self, acc: &mut Acc<'_>, start: usize) {
+        for (plane, (hi, lo)) in [(&mut acc.first, self.first), (&mut acc.second, self.second)] {
+            hi.store(&mut plane.hi[start..]);
+            if T::COMPENSATED {
+                lo.store(&mut plane.lo[start..]);
+            }
+        }
+    }
+
+    /// Adds x − k and (x − k)².
+    #[inline(always)]
+    pub(crate) fn add_moments<T: Item>(&mut self, x: V, k: V) {
+        if T::COMPENSATED {
+            let (d, e) = two_sum(x, -k);
+            add(&mut self.first, d, e);
+            add(&mut self.second, d * d, (d + d) * e);
+        } else {
+            let d = x - k;
+            self.first.0 = self.first.0 + d;
+            self.second.0 = self.second.0 + d * d;
+        }
+    }
+
+    /// Adds dy and dy·(x − k).
+    #[inline(always)]
+    pub(crate) fn add_grads<T: Item>(&mut self, x: V, dy: V, k: V) {
+        if T::COMPENSATED {
+            let (d, e) = two_sum(x, -k);
+            let (p, q) = two_prod(dy, d);
+            add(&mut self.first, dy, V::from(0.0));
+            add(&mut self.second, p, q + dy * e);
+        } else {
+            let d = x - k;
+            self.first.0 = self.first.0 + dy;
+            self.second.0 = self.second.0 + dy * d;
+        }
+    }
+}
+
+/// Adds `v` and the remainder `rest` that belongs to it.
+#[inline(always)]
+fn add<V: Lanes>(sum: &mut (V, V), v: V, rest: V) {
+    let (hi, e) = two_sum(sum.0, v);
+    *sum = (hi, sum.1 + (e + rest));
+}
