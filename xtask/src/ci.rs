@@ -44,6 +44,9 @@ const GATES: &[Gate] = &[
     Gate("features", &[], Step::Xtask(&["tidy", "--features"])),
     Gate("test", &[], Step::Readme),
     Gate("conformance", &[], Step::Xtask(&["conformance"])),
+    // The same bits from other instructions: what the compiler makes of the kernels for newer machines.
+    Gate("bits-v3", &[("RUSTFLAGS", "-C target-cpu=x86-64-v3")], Step::Cargo(BITS_V3)),
+    Gate("bits-native", &[("RUSTFLAGS", "-C target-cpu=native")], Step::Cargo(BITS_NATIVE)),
     Gate("digits", &[], Step::Cargo(&["run", "--release", "--example", "digits", "--", "--quick"])),
     Gate(
         "weight_scale",
@@ -51,6 +54,26 @@ const GATES: &[Gate] = &[
         Step::Cargo(&["run", "--release", "--example", "weight_scale", "--", "--quick"]),
     ),
 ];
+
+/// The golden digests, and every backend on several threads, in a build of its own.
+const BITS_V3: &[&str] = &bits("target/x86-64-v3");
+const BITS_NATIVE: &[&str] = &bits("target/native");
+
+const fn bits(folder: &'static str) -> [&'static str; 11] {
+    [
+        "test",
+        "--target-dir",
+        folder,
+        "-p",
+        "bn-conformance",
+        "--test",
+        "golden",
+        "-p",
+        "bn-rayon",
+        "--test",
+        "bits",
+    ]
+}
 
 pub(crate) fn run(args: &Args) -> Done {
     let root = out::root();

@@ -1,0 +1,79 @@
+//! Golden digests: the bits that the scalar kernels give, committed, so that another machine, another compiler
+//! or another build level can be held to them. Every other backend is held to the scalar kernels by `conforms`.
+//!
+//! `BATCHNORM_GOLDEN=write cargo test -p bn-conformance --test golden` writes them anew; a change of the file is a
+//! change of the numeric plan and belongs into the changelog.
+
+use bn_conformance::data::{Dy, X, rng};
+use bn_conformance::digest::digest;
+use bn_conformance::run::run;
+use bn_conformance::table::{self, Entry, LONG, SHAPES};
+use bn_core::{Element, Error, Layout, Real};
+use half::{bf16, f16};
+use rand::RngExt;
+use std::fmt::Write;
+use std::path::Path;
+
+/// Values whose making needs no function that the system's libraries round as they like: n/2²⁰, shifted.
+fn exact<R: Real>(len: usize, from: f64, span: f64, rng: &mut rand_pcg::Pcg64Mcg) -> Vec<R> {
+    let fraction =
+        |rng: &mut rand_pcg::Pcg64Mcg| f64::from(rng.random_range(0..1u32 << 20)) / f64::from(1 << 20);
+    (0..len).map(|_| R::from_f64(from + span * fraction(rng))).collect()
+}
+
+/// One digest for all tensors of a few steps of a shape: centred, far off centre, and in evaluation.
+fn of_shape<T: Element>(entry: Entry) -> u64 {
+    let mut all = 0u64;
+    for (variant, from) in [(0, -1.0), (7, 1000.0), (4, -3.0)] {
+        let mut case = table::inputs::<T>(entry, (X::Zero, Dy::Ones), variant);
+        let mut rng = rng(variant as u64 + 1);
+        let narrow = |v: Vec<T::Compute>| v.into_iter().map(T::from_compute).collect::<Vec<T>>();
+        (case.x, case.dy) = (
+            narrow(exact(case.x.len(), from, 2.5, &mut rng)),
+            Some(narrow(exact(case.x.len(), -0.5, 1.0, &mut rng))),
+        );
+        let c = case.features();
+        case.affine = case.affine.map(|_| [exact(c, 0.5, 1.0, &mut rng), exact(c, -1.0, 2.0, &mut rng)]);
+        case.running = case.running.map(|_| [exact(c, -1.0, 2.0, &mut rng), exact(c, 0.5, 1.0, &mut rng)]);
+        match run::<T, bn_scalar::Scalar>(&case) {
+            Ok(results) => {
+                for (tensor, values) in results.iter() {
+                    all = all.rotate_left(7) ^ digest::<T>(tensor, values);
+                }
+            }
+            Err(Error::OneValue { .. }) => all = all.rotate_left(7) ^ 1,
+            Err(error) => panic!("{}: {error}", case.name),
+        }
+    }
+    all
+}
+
+fn digests() -> String {
+    let mut lines = String::from("# dims layout f32 f64 f16 bf16; FNV-1a of the bits, see tests/golden.rs\n");
+    for entry in SHAPES.iter().chain(LONG) {
+        let dims: Vec<String> = entry.dims.iter().map(ToString::to_string).collect();
+        let layout = if entry.layout == Layout::ChannelsFirst { "first" } else { "last" };
+        let [a, b, c, d] = [
+            of_shape::<f32>(*entry),
+            of_shape::<f64>(*entry),
+            of_shape::<f16>(*entry),
+            of_shape::<bf16>(*entry),
+        ];
+        let _ = writeln!(lines, "{} {layout} {a:016x} {b:016x} {c:016x} {d:016x}", dims.join("x"));
+    }
+    lines
+}
+
+#[test]
+fn bits_are_the_committed_ones() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/digests.txt");
+    let got = digests();
+    if std::env::var("BATCHNORM_GOLDEN").is_ok_and(|v| v == "write") {
+        std::fs::write(&path, &got).unwrap();
+    }
+    let want = std::fs::read_to_string(&path).unwrap();
+    for (got, want) in got.lines().zip(want.lines()) {
+        assert_eq!(got, want, "the first shape whose bits are others (got, then committed)");
+    }
+    assert_eq!(got.lines().count(), want.lines().count());
+}
