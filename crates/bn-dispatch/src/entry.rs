@@ -12,8 +12,9 @@ use crate::{Dispatch, lanes, rows, stream};
 use bn_core::kernels::{Acc, Affine, GradAffine, Hints, Kernels, Tile, Walk};
 use bn_core::strips::{Strips, StripsMut};
 
-/// Outputs of more bytes than this are streamed.
-const STREAM_ABOVE: usize = 4 << 20;
+/// Outputs of more bytes than this are streamed: below, the next layer finds them in cache. Measured, see
+/// docs/architecture.md.
+const STREAM_ABOVE: usize = 8 << 20;
 
 /// The four kernels of one element type under one instruction set.
 macro_rules! functions {
