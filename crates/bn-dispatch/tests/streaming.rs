@@ -1,0 +1,108 @@
+//! Streamed maps write what ordinary ones write, and nothing else: any alignment, ragged strips, gaps between
+//! them, every level that this machine has.
+
+use bn_core::kernels::{Affine, GradAffine, Hints, Kernels, Tile, Walk};
+use bn_core::strips::{Strips, StripsMut};
+use bn_core::{Backend, BatchNorm, Config, Grads, Real, Saved, Shape, Workspace};
+use bn_dispatch::{Dispatch, Level};
+
+/// What untouched elements hold.
+const GUARD: f64 = -77.0;
+
+/// A tile within strips that are longer than it, `offset` elements into a buffer.
+struct Layout {
+    tile: Tile,
+    rows: usize,
+    len: usize,
+    gap: usize,
+    offset: usize,
+}
+
+impl Layout {
+    /// The output of a map into this layout, with everything around it.
+    fn mapped<T: Real>(&self, map: impl Fn(StripsMut<'_, T>)) -> Vec<T> {
+        let stride = self.len + self.gap;
+        let mut buf = vec![T::from_f64(GUARD); self.offset + self.rows * stride];
+        let mut strips = StripsMut::from_slice(&mut buf[self.offset..], self.rows, stride).unwrap();
+        map(strips.columns(0..self.len));
+        buf
+    }
+}
+
+fn layouts() -> Vec<Layout> {
+    let mut layouts = Vec::new();
+    for offset in [0, 1, 5, 15] {
+        for (features, inner) in [(1, 1300), (3, 257), (2, 512), (1, 5)] {
+            let tile = Tile { features, walk: Walk::Rows { inner } };
+            for gap in [0, 7] {
+                layouts.push(Layout { tile, rows: 3, len: features * inner, gap, offset });
+            }
+        }
+        for len in [1, 3, 15, 16, 17, 100, 511, 512, 513, 1024, 1500] {
+            let tile = Tile { features: len, walk: Walk::Lanes };
+            layouts.push(Layout { tile, rows: 4, len, gap: offset, offset });
+        }
+    }
+    layouts
+}
+
+fn streams_what_it_writes<T: Real>(kernels: &dyn Kernels<T>, name: &str) {
+    for layout in layouts() {
+        let value = |i: usize, m: usize| T::from_f64((i * m % 101) as f64 / 7.0 - 5.0);
+        let filled = |m: usize| (0..layout.rows * layout.len).map(|i| value(i, m)).collect::<Vec<T>>();
+        let (x, dy) = (filled(37), filled(53));
+        let strips = |v| Strips::from_slice(v, layout.rows, layout.len).unwrap();
+        let coefs: Vec<Vec<T>> =
+            (1..5).map(|m| (0..layout.len).map(|i| value(i, 11 * m)).collect()).collect();
+        let (k, a, c, d) = (&coefs[0], &coefs[1], &coefs[2], &coefs[3]);
+        let both = |map: &dyn Fn(StripsMut<'_, T>, Hints<'_, T>)| {
+            let plain = layout.mapped(|y| map(y, Hints::default()));
+            let next = [Some(strips(&x)), Some(strips(&dy))];
+            let streamed = layout.mapped(|y| map(y, Hints { stream: true, next }));
+            kernels.finish();
+            assert!(plain == streamed, "{name} {:?} at {}", layout.tile, layout.offset);
+            let touched = streamed.iter().filter(|v| v.to_f64() != GUARD).count();
+            assert!(touched <= layout.rows * layout.len, "{name} {:?}: wrote elsewhere", layout.tile);
+        };
+        both(&|y, hints| kernels.normalize(layout.tile, strips(&x), Affine { k, a, b: d }, y, hints));
+        both(&|y, hints| {
+            kernels.grad_input(layout.tile, strips(&x), strips(&dy), GradAffine { k, a, c, d }, y, hints);
+        });
+    }
+}
+
+#[test]
+fn streamed_maps_write_what_ordinary_ones_do() {
+    for level in Level::ALL {
+        let Some(dispatch) = Dispatch::at(level) else {
+            println!("skipped {level}: not on this machine");
+            continue;
+        };
+        streams_what_it_writes::<f32>(dispatch.f32(), level.name());
+        streams_what_it_writes::<f64>(dispatch.f64(), level.name());
+    }
+}
+
+/// A step over a tensor that is large enough to be streamed: the bits of every level are those of the first.
+#[test]
+fn a_streamed_step_has_the_bits_of_every_level() {
+    for shape in [Shape::nchw(5, 9, 230, 211), Shape::nchw(40, 1100, 7, 7), Shape::nc(2300, 1000)] {
+        let shape = shape.unwrap();
+        let x: Vec<f32> = (0..shape.len()).map(|i| (i * 7919 % 10_007) as f32 * 0.01 - 40.0).collect();
+        let step = |dispatch: Dispatch| {
+            let mut bn =
+                BatchNorm::<f32, _>::with_backend(shape.features(), Config::default(), dispatch).unwrap();
+            let (mut saved, mut workspace) = (Saved::default(), Workspace::default());
+            let (mut y, mut dx) = (vec![0.0; x.len()], vec![0.0; x.len()]);
+            let (mut dweight, mut dbias) = (vec![0.0; shape.features()], vec![0.0; shape.features()]);
+            bn.forward_into(shape, &x, &mut y, &mut saved, &mut workspace).unwrap();
+            let grads = Grads { dx: &mut dx, dweight: &mut dweight, dbias: &mut dbias };
+            bn.backward_into(&saved, &x, &y, grads, &mut workspace).unwrap();
+            [y, dx, dweight, dbias].map(|v| v.into_iter().map(f32::to_bits).collect::<Vec<u32>>())
+        };
+        let want = step(Dispatch::at(Level::Baseline).unwrap());
+        for dispatch in Level::ALL.into_iter().filter_map(Dispatch::at) {
+            assert!(step(dispatch) == want, "{shape} at {}", dispatch.level());
+        }
+    }
+}
