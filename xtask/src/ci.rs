@@ -23,8 +23,17 @@ enum Step {
     Cargo(&'static [&'static str]),
     /// This program with these arguments.
     Xtask(&'static [&'static str]),
+    /// The nightly toolchain's cargo with these arguments; skipped, and said so, where there is none.
+    Nightly(&'static [&'static str]),
     /// The test command that README.md tells its readers.
     Readme,
+}
+
+/// How a gate ended that did not fail.
+#[derive(Debug, PartialEq)]
+enum Passed {
+    Ok,
+    Skipped(&'static str),
 }
 
 /// A gate: what reports call it, variables of its environment, and what it runs.
@@ -47,6 +56,7 @@ const GATES: &[Gate] = &[
     // The same bits from other instructions: what the compiler makes of the kernels for newer machines.
     Gate("bits-v3", &[("RUSTFLAGS", "-C target-cpu=x86-64-v3")], Step::Cargo(BITS_V3)),
     Gate("bits-native", &[("RUSTFLAGS", "-C target-cpu=native")], Step::Cargo(BITS_NATIVE)),
+    Gate("asan", &[("RUSTFLAGS", "-Zsanitizer=address")], Step::Nightly(ASAN)),
     Gate("digits", &[], Step::Cargo(&["run", "--release", "--example", "digits", "--", "--quick"])),
     Gate(
         "weight_scale",
@@ -75,6 +85,21 @@ const fn bits(folder: &'static str) -> [&'static str; 11] {
     ]
 }
 
+/// The files that may hold `unsafe`, under AddressSanitizer. It wants a target that is named, so that build scripts
+/// are left alone.
+const ASAN: &[&str] = &[
+    "test",
+    "--target",
+    "x86_64-unknown-linux-gnu",
+    "--target-dir",
+    "target/asan",
+    "-p",
+    "bn-dispatch",
+    "--lib",
+    "--test",
+    "streaming",
+];
+
 pub(crate) fn run(args: &Args) -> Done {
     let root = out::root();
     let mut stdout = io::stdout().lock();
@@ -87,23 +112,34 @@ pub(crate) fn run(args: &Args) -> Done {
     }
     // Now: a gate may put another build of this program in its place.
     let own = std::env::current_exe()?;
-    let mut failures = Vec::new();
+    let (mut failures, mut skipped) = (Vec::new(), 0);
     for gate in GATES {
         write!(stdout, "{:width$}  ", gate.0)?;
         stdout.flush()?;
         let start = Instant::now();
         let result = pass(gate, &root, &own);
-        let state = if result.is_ok() { "ok" } else { "FAIL" };
-        writeln!(stdout, "{state:4}  {:7.1} s", start.elapsed().as_secs_f64())?;
-        if let Err(said) = result {
-            failures.push((gate, said));
+        let state = match &result {
+            Ok(Passed::Ok) => "ok",
+            Ok(Passed::Skipped(_)) => "skip",
+            Err(_) => "FAIL",
+        };
+        write!(stdout, "{state:4}  {:7.1} s", start.elapsed().as_secs_f64())?;
+        match result {
+            Ok(Passed::Ok) => {}
+            Ok(Passed::Skipped(why)) => {
+                skipped += 1;
+                write!(stdout, "  {why}")?;
+            }
+            Err(said) => failures.push((gate, said)),
         }
+        writeln!(stdout)?;
     }
     for (gate, said) in &failures {
         writeln!(stdout, "\n==== {} failed: {}\n{}", gate.0, shown(gate, &root), said.trim_end())?;
     }
     let failed = failures.len();
-    writeln!(stdout, "\ngates: {} passed, {failed} failed", GATES.len() - failed)?;
+    let passed = GATES.len() - failed - skipped;
+    writeln!(stdout, "\ngates: {passed} passed, {failed} failed, {skipped} skipped")?;
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -122,6 +158,7 @@ fn words(step: Step, root: &Path) -> Result<Vec<String>, String> {
     match step {
         Step::Cargo(args) => Ok(owned(&[&["cargo"], args].concat())),
         Step::Xtask(args) => Ok(owned(&[&["cargo", "xtask"], args].concat())),
+        Step::Nightly(args) => Ok(owned(&[&["rustup", "run", "nightly", "cargo"], args].concat())),
         Step::Readme => {
             let path = root.join("README.md");
             let text = std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
@@ -151,7 +188,7 @@ fn test_command(readme: &str) -> Result<Vec<String>, String> {
 }
 
 /// Runs a gate; an error is what it said.
-fn pass(gate: &Gate, root: &Path, own: &Path) -> Result<(), String> {
+fn pass(gate: &Gate, root: &Path, own: &Path) -> Result<Passed, String> {
     let Gate(_, env, step) = gate;
     let words = words(*step, root)?;
     let mut command = match step {
@@ -159,6 +196,15 @@ fn pass(gate: &Gate, root: &Path, own: &Path) -> Result<(), String> {
         Step::Xtask(args) => {
             let mut command = Command::new(own);
             command.args(*args);
+            command
+        }
+        Step::Nightly(_) => {
+            let found = Command::new("rustup").args(["run", "nightly", "cargo", "--version"]).output();
+            if !found.is_ok_and(|found| found.status.success()) {
+                return Ok(Passed::Skipped("no nightly toolchain"));
+            }
+            let mut command = Command::new(&words[0]);
+            command.args(&words[1..]);
             command
         }
         Step::Cargo(_) | Step::Readme => {
@@ -170,7 +216,7 @@ fn pass(gate: &Gate, root: &Path, own: &Path) -> Result<(), String> {
     command.current_dir(root).envs(env.iter().copied());
     let output = command.output().map_err(|e| format!("cannot run {}: {e}", words.join(" ")))?;
     if output.status.success() {
-        return Ok(());
+        return Ok(Passed::Ok);
     }
     let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     Err(format!("{}{}{}", said[0], said[1], output.status))
@@ -194,7 +240,7 @@ mod tests {
     fn a_gate_fails_as_its_command_does() {
         let root = out::root();
         let run = |step, root: &Path| pass(&Gate("gate", &[], step), root, Path::new("no/program"));
-        assert_eq!(run(Step::Cargo(&["--version"]), &root), Ok(()));
+        assert_eq!(run(Step::Cargo(&["--version"]), &root), Ok(Passed::Ok));
         assert!(run(Step::Xtask(&["tidy"]), &root).unwrap_err().contains("cannot run cargo xtask tidy"));
         let said = run(Step::Cargo(&["no-such-command"]), &root).unwrap_err();
         assert!(said.contains("no-such-command"), "{said}");
