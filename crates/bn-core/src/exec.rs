@@ -11,6 +11,9 @@ pub trait Executor: Sync {
     /// How many closures can run at once; the driver prepares a scratch for a few jobs each. It changes the
     /// schedule, never a result.
     fn width(&self) -> usize;
+
+    /// Whether work on a tensor of `len` elements is worth waking other threads for. Likewise only schedule.
+    fn is_worth(&self, len: usize) -> bool;
 }
 
 /// One after the other, on the caller's thread.
@@ -24,6 +27,10 @@ impl Executor for Serial {
 
     fn width(&self) -> usize {
         1
+    }
+
+    fn is_worth(&self, _: usize) -> bool {
+        false
     }
 }
 

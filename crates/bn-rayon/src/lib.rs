@@ -7,6 +7,10 @@
 use bn_core::{Backend, Executor, Kernels};
 use std::borrow::Cow;
 
+/// Fewer elements than this stay on the caller's thread. On two cores of a virtual machine waking the second costs
+/// about 0.1 ms: forward of (128,1024) took 65 µs on one thread and 188 µs on two, of (32,512,7,7) 981 and 509 µs.
+const WORTH_LEN: usize = 1 << 19;
+
 /// `K`'s kernels, run by rayon.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Rayon<K>(pub K);
@@ -22,6 +26,10 @@ impl Executor for Pool {
 
     fn width(&self) -> usize {
         rayon::current_num_threads()
+    }
+
+    fn is_worth(&self, len: usize) -> bool {
+        len >= WORTH_LEN
     }
 }
 

@@ -25,15 +25,12 @@ use std::ops::Range;
 
 /// Jobs made ready per closure that can run at once, so that an uneven machine can balance them.
 const JOBS_PER_WORKER: usize = 4;
-/// Fewer elements than this are not worth waking another thread for.
-const PARALLEL_LEN: usize = 1 << 15;
-
 /// What L2 is taken to hold. Only the speed depends on it.
 const L2_BYTES: usize = 2 << 20;
 
 /// How many scratches a workspace needs for an executor.
 pub(crate) fn scratches(exec: &impl Executor, plan: &Plan) -> usize {
-    if exec.width() == 1 || plan.shape.len() < PARALLEL_LEN {
+    if exec.width() == 1 || !exec.is_worth(plan.shape.len()) {
         return 1;
     }
     let blocks = plan.shape.features().div_ceil(plan.block).max(1);
