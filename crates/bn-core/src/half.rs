@@ -31,6 +31,11 @@ impl Piece {
         }
     }
 
+    /// The values of the piece's features, out of one for each feature of the tile.
+    fn of<'v>(&self, values: &'v [f32]) -> &'v [f32] {
+        &values[self.features.clone()]
+    }
+
     fn len(&self) -> (usize, usize) {
         (self.rows.len(), self.cols.len())
     }
@@ -110,7 +115,7 @@ macro_rules! half_type {
             ) {
                 let mut buf = [0.0; PIECE];
                 for_pieces(tile, x.rows(), |p| {
-                    let pilot = pilot.map(|pilot| &pilot[p.features.clone()]);
+                    let pilot = pilot.map(|pilot| p.of(pilot));
                     kernels.moments(p.tile, widened(x, &p, &mut buf), pilot, acc.from_lane(p.lane()));
                 });
             }
@@ -125,8 +130,8 @@ macro_rules! half_type {
             ) {
                 let mut buf = [0.0; PIECE];
                 for_pieces(tile, x.rows(), |p| {
-                    let of = |coef| <[f32]>::get(coef, p.features.clone()).unwrap_or_default();
-                    let (x, affine) = (widened(x, &p, &mut buf), Affine { k: of(k), a: of(a), b: of(b) });
+                    let (x, affine) =
+                        (widened(x, &p, &mut buf), Affine { k: p.of(k), a: p.of(a), b: p.of(b) });
                     narrowed(&mut y, &p, |y| kernels.normalize(p.tile, x, affine, y, Hints::default()));
                 });
             }
@@ -142,7 +147,7 @@ macro_rules! half_type {
                 let (mut x_buf, mut dy_buf) = ([0.0; PIECE], [0.0; PIECE]);
                 for_pieces(tile, x.rows(), |p| {
                     let (x, dy) = (widened(x, &p, &mut x_buf), widened(dy, &p, &mut dy_buf));
-                    kernels.grad_sums(p.tile, x, dy, &pilot[p.features.clone()], acc.from_lane(p.lane()));
+                    kernels.grad_sums(p.tile, x, dy, p.of(pilot), acc.from_lane(p.lane()));
                 });
             }
 
@@ -157,9 +162,8 @@ macro_rules! half_type {
             ) {
                 let (mut x_buf, mut dy_buf) = ([0.0; PIECE], [0.0; PIECE]);
                 for_pieces(tile, x.rows(), |p| {
-                    let of = |coef| <[f32]>::get(coef, p.features.clone()).unwrap_or_default();
                     let (x, dy) = (widened(x, &p, &mut x_buf), widened(dy, &p, &mut dy_buf));
-                    let affine = GradAffine { k: of(k), a: of(a), c: of(c), d: of(d) };
+                    let affine = GradAffine { k: p.of(k), a: p.of(a), c: p.of(c), d: p.of(d) };
                     narrowed(&mut dx, &p, |dx| {
                         kernels.grad_input(p.tile, x, dy, affine, dx, Hints::default())
                     });
