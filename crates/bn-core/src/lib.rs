@@ -10,6 +10,7 @@
 //! | [`plan`] | how a shape is cut; from the shape and the element type alone |
 //! | `driver` | jobs, blocks, reduce and map |
 //! | [`kernels`], [`exec`] | the traits that a backend implements |
+//! | [`stream`] | writing past the caches, and prefetch, for kernels |
 //! | [`coef`] | coefficient maths between the kernels, in the wide type |
 //! | [`wide`], [`eft`] | f64 for f32 data, double-double for f64 data |
 //! | `half` | f16 and bf16 tensors, converted piece by piece |
@@ -38,6 +39,7 @@ mod rescue;
 pub mod running;
 pub mod saved;
 pub mod shape;
+pub mod stream;
 pub mod strips;
 pub mod wide;
 pub mod workspace;

@@ -57,6 +57,13 @@ impl<'a, T> Strips<'a, T> {
         row.to_slice().unwrap_or_else(|| unreachable!("strips are contiguous: checked when made"))
     }
 
+    /// Strip `i`; behind the last one, nothing.
+    #[inline]
+    #[must_use]
+    pub fn strip_or_empty(&self, i: usize) -> &'a [T] {
+        if i < self.rows() { self.strip(i) } else { &[] }
+    }
+
     /// All strips in order.
     pub fn iter(self) -> impl Iterator<Item = &'a [T]> {
         (0..self.rows()).map(move |i| self.strip(i))

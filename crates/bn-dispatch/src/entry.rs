@@ -8,8 +8,9 @@
 
 use crate::isa;
 use crate::level::Level;
-use crate::{Dispatch, lanes, rows, stream};
+use crate::{Dispatch, lanes, rows};
 use bn_core::kernels::{Acc, Affine, GradAffine, Hints, Kernels, Tile, Walk};
+use bn_core::stream::{self, Stores};
 use bn_core::strips::{Strips, StripsMut};
 
 /// Outputs of more bytes than this are streamed: below, the next layer finds them in cache. Measured, see
@@ -18,9 +19,15 @@ const STREAM_ABOVE: usize = 8 << 20;
 
 /// The four kernels of one element type under one instruction set.
 macro_rules! functions {
-    ($module:ident, $t:ty, $isa:ty, rows: $rows:expr, lanes: $lanes:expr, $(#[$target:meta])?) => {
+    ($module:ident, $t:ty, $isa:ty, line: $line:expr, stores: $stores:expr, rows: $rows:expr, lanes: $lanes:expr, $(#[$target:meta])?) => {
         mod $module {
             use super::*;
+
+            #[inline(always)]
+            fn stores() -> Stores<{ $stores }> {
+                // SAFETY: the functions of this module are entered where the machine has their instruction set.
+                unsafe { Stores::detected() }
+            }
 
             $(#[$target])?
             pub(super) fn moments(tile: Tile, x: Strips<'_, $t>, pilot: Option<&[$t]>, acc: &mut Acc<'_>) {
@@ -39,8 +46,8 @@ macro_rules! functions {
                 hints: Hints<'_, $t>,
             ) {
                 match tile.walk {
-                    Walk::Rows { inner } => rows::normalize::<$t, $isa>(inner, x, affine, y, hints),
-                    Walk::Lanes => lanes::normalize::<$t, $isa>(x, affine, y, hints),
+                    Walk::Rows { inner } => rows::normalize::<$t, { $line }, { $stores }>(inner, x, affine, y, hints, stores()),
+                    Walk::Lanes => lanes::normalize::<$t, { $line }, { $stores }>(x, affine, y, hints, stores()),
                 }
             }
 
@@ -68,24 +75,24 @@ macro_rules! functions {
                 hints: Hints<'_, $t>,
             ) {
                 match tile.walk {
-                    Walk::Rows { inner } => rows::grad_input::<$t, $isa>(inner, x, dy, affine, dx, hints),
-                    Walk::Lanes => lanes::grad_input::<$t, $isa>(x, dy, affine, dx, hints),
+                    Walk::Rows { inner } => rows::grad_input::<$t, { $line }, { $stores }>(inner, x, dy, affine, dx, hints, stores()),
+                    Walk::Lanes => lanes::grad_input::<$t, { $line }, { $stores }>(x, dy, affine, dx, hints, stores()),
                 }
             }
         }
     };
 }
 
-functions!(f32_baseline, f32, isa::Baseline, rows: 8, lanes: 8,);
-functions!(f64_baseline, f64, isa::Baseline, rows: 4, lanes: 4,);
+functions!(f32_baseline, f32, isa::Baseline, line: 16, stores: 16, rows: 8, lanes: 8,);
+functions!(f64_baseline, f64, isa::Baseline, line: 8, stores: 16, rows: 4, lanes: 4,);
 #[cfg(target_arch = "x86_64")]
-functions!(f32_avx2, f32, isa::Avx2, rows: 16, lanes: 16, #[target_feature(enable = "avx2,fma")]);
+functions!(f32_avx2, f32, isa::Avx2, line: 16, stores: 32, rows: 16, lanes: 16, #[target_feature(enable = "avx2,fma")]);
 #[cfg(target_arch = "x86_64")]
-functions!(f64_avx2, f64, isa::Avx2, rows: 4, lanes: 8, #[target_feature(enable = "avx2,fma")]);
+functions!(f64_avx2, f64, isa::Avx2, line: 8, stores: 32, rows: 4, lanes: 8, #[target_feature(enable = "avx2,fma")]);
 #[cfg(target_arch = "x86_64")]
-functions!(f32_avx512, f32, isa::Avx512, rows: 32, lanes: 32, #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]);
+functions!(f32_avx512, f32, isa::Avx512, line: 16, stores: 64, rows: 32, lanes: 32, #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]);
 #[cfg(target_arch = "x86_64")]
-functions!(f64_avx512, f64, isa::Avx512, rows: 8, lanes: 16, #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]);
+functions!(f64_avx512, f64, isa::Avx512, line: 8, stores: 64, rows: 8, lanes: 16, #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]);
 
 /// Enters a function of the level's module.
 macro_rules! enter {

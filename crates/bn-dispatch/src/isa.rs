@@ -5,8 +5,6 @@
 pub(crate) trait Isa {
     /// Whether it has a fused multiply-add.
     const FMA: bool;
-    /// Bytes of a streaming store.
-    const STORE: usize;
 }
 
 /// The target's own: SSE2's sixteen registers of two f64, or NEON's.
@@ -18,15 +16,12 @@ pub(crate) struct Avx512;
 
 impl Isa for Baseline {
     const FMA: bool = false;
-    const STORE: usize = 16;
 }
 
 impl Isa for Avx2 {
     const FMA: bool = true;
-    const STORE: usize = 32;
 }
 
 impl Isa for Avx512 {
     const FMA: bool = true;
-    const STORE: usize = 64;
 }

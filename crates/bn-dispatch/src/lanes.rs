@@ -5,9 +5,10 @@
 //! 2. What is left of a strip behind the last whole chunk is taken in chunks of four and one.
 
 use crate::isa::Isa;
-use crate::sink::{PIECE, Sink};
+use crate::map::{GradInput, Normalize};
 use crate::sum::{Item, Lanes, chunk};
 use bn_core::kernels::{Acc, Affine, GradAffine, Hints};
+use bn_core::stream::{Stores, fill};
 use bn_core::strips::{Strips, StripsMut};
 
 /// The most strips of a group.
@@ -121,55 +122,34 @@ pub(crate) fn grad_sums<T: Item, const W: usize>(
 }
 
 #[inline(always)]
-pub(crate) fn normalize<T: Item, I: Isa>(
+pub(crate) fn normalize<T: Item, const L: usize, const BYTES: usize>(
     x: Strips<'_, T>,
     Affine { k, a, b }: Affine<'_, T>,
     mut y: StripsMut<'_, T>,
     hints: Hints<'_, T>,
+    stores: Stores<BYTES>,
 ) {
-    let mut buf = [T::default(); 2 * PIECE];
+    let stream = hints.stream.then_some(stores);
     for row in 0..x.rows() {
-        let x = x.strip(row);
-        let mut sink = Sink::<T, I>::new(y.strip_mut(row), &mut buf, &hints, row);
-        sink.run(
-            x.len(),
-            #[inline(always)]
-            |at, y| {
-                let n = y.len();
-                let (x, k, a, b) = (&x[at..][..n], &k[at..][..n], &a[at..][..n], &b[at..][..n]);
-                for i in 0..n {
-                    y[i] = (x[i] - k[i]) * a[i] + b[i];
-                }
-            },
-        );
-        sink.finish();
+        let ahead = hints.ahead(row, [x.strip_or_empty(row + 1), &[]]);
+        let map = Normalize { x: x.strip(row), k, a, b };
+        fill::<T, L, BYTES>(y.strip_mut(row), stream, ahead, &map);
     }
 }
 
 #[inline(always)]
-pub(crate) fn grad_input<T: Item, I: Isa>(
+pub(crate) fn grad_input<T: Item, const L: usize, const BYTES: usize>(
     x: Strips<'_, T>,
     dy: Strips<'_, T>,
     GradAffine { k, a, c, d }: GradAffine<'_, T>,
     mut dx: StripsMut<'_, T>,
     hints: Hints<'_, T>,
+    stores: Stores<BYTES>,
 ) {
-    let mut buf = [T::default(); 2 * PIECE];
+    let stream = hints.stream.then_some(stores);
     for row in 0..x.rows() {
-        let (x, dy) = (x.strip(row), dy.strip(row));
-        let mut sink = Sink::<T, I>::new(dx.strip_mut(row), &mut buf, &hints, row);
-        sink.run(
-            x.len(),
-            #[inline(always)]
-            |at, dx| {
-                let n = dx.len();
-                let (x, dy) = (&x[at..][..n], &dy[at..][..n]);
-                let (k, a, c, d) = (&k[at..][..n], &a[at..][..n], &c[at..][..n], &d[at..][..n]);
-                for i in 0..n {
-                    dx[i] = (dy[i] * a[i] + (x[i] - k[i]) * c[i]) + d[i];
-                }
-            },
-        );
-        sink.finish();
+        let ahead = hints.ahead(row, [x.strip_or_empty(row + 1), dy.strip_or_empty(row + 1)]);
+        let map = GradInput { x: x.strip(row), dy: dy.strip(row), k, a, c, d };
+        fill::<T, L, BYTES>(dx.strip_mut(row), stream, ahead, &map);
     }
 }

@@ -3,15 +3,14 @@
 //!
 //! The source is plain Rust over arrays of virtual lanes (`rows`, `lanes`, `sum`), compiled once per [`Level`]
 //! under `#[target_feature]` (`entry`). Every operation is elementwise and rounded on its own, so all levels
-//! give the same bits. `sink` and `stream` write large outputs past the caches.
+//! give the same bits. What maps compute per cache line is in `map`.
 
 mod entry;
 mod isa;
 mod lanes;
 mod level;
+mod map;
 mod rows;
-mod sink;
-mod stream;
 mod sum;
 
 pub use level::Level;

@@ -9,9 +9,10 @@
 //! 4. Maps go strip by strip and write in order.
 
 use crate::isa::Isa;
-use crate::sink::{PIECE, Sink};
+use crate::map::{GradInput, Normalize};
 use crate::sum::{Item, Lanes, chunk, padded};
 use bn_core::kernels::{Acc, Affine, GradAffine, Hints};
+use bn_core::stream::{self, Stores, fill};
 use bn_core::strips::{Strips, StripsMut};
 
 /// The chunks of `W` lanes of a run of `inner` elements that begin at lane `part` of `total`: how many are whole,
@@ -36,8 +37,12 @@ pub(crate) fn moments<T: Item, I: Isa, const W: usize>(
             let runs = (0..x.rows()).map(|row| &x.strip(row)[f * inner + part..]);
             match pilot.map(|pilot| [pilot[f].to_f64(); W]) {
                 None => {
-                    for run in runs {
-                        lanes = add_whole(lanes, whole, |l, i| plain::<T, I, W>(l, chunk(run, i * T::LANES)));
+                    for (row, run) in runs.enumerate() {
+                        let ahead = Ahead::new(x, row, f * inner, part);
+                        lanes = add_whole(lanes, whole, |l, i| {
+                            ahead.fetch(i);
+                            plain::<T, I, W>(l, chunk(run, i * T::LANES));
+                        });
                         add_rest(&mut lanes, rest, |l| plain::<T, I, W>(l, &padded(run, whole * T::LANES)));
                     }
                 }
@@ -60,6 +65,28 @@ fn plain<T: Item, I: Isa, const W: usize>(lanes: &mut Lanes<W>, x: &[T; W]) {
         T::add_plain::<W, true>(lanes, x);
     } else {
         T::add_plain::<W, false>(lanes, x);
+    }
+}
+
+/// The run that a feature has in the next strip: fetched while this one's is summed, where this is the first time
+/// that it is read.
+#[derive(Clone, Copy)]
+struct Ahead<'a, T>(&'a [T]);
+
+impl<'a, T: Item> Ahead<'a, T> {
+    #[inline(always)]
+    fn new(x: Strips<'a, T>, row: usize, start: usize, part: usize) -> Self {
+        Self(if part == 0 { x.strip_or_empty(row + 1).get(start..).unwrap_or_default() } else { &[] })
+    }
+
+    /// The lanes of chunk `i`.
+    #[inline(always)]
+    fn fetch(self, i: usize) {
+        if !self.0.is_empty() {
+            for at in (0..T::LANES).step_by(64 / size_of::<T>()) {
+                stream::fetch::<T, true>(self.0, i * T::LANES + at);
+            }
+        }
     }
 }
 
@@ -101,8 +128,10 @@ pub(crate) fn grad_sums<T: Item, const W: usize>(
             let (whole, rest) = chunks::<W>(inner, part, T::LANES);
             let mut lanes = Lanes::<W>::load::<T>(acc, f * T::LANES + part);
             for row in 0..x.rows() {
+                let ahead = [Ahead::new(x, row, f * inner, part), Ahead::new(dy, row, f * inner, part)];
                 let (x, dy) = (&x.strip(row)[f * inner + part..], &dy.strip(row)[f * inner + part..]);
                 lanes = add_whole(lanes, whole, |l, i| {
+                    ahead.iter().for_each(|ahead| ahead.fetch(i));
                     T::add_grads(l, chunk(x, i * T::LANES), chunk(dy, i * T::LANES), &k);
                 });
                 let at = whole * T::LANES;
@@ -114,57 +143,47 @@ pub(crate) fn grad_sums<T: Item, const W: usize>(
 }
 
 #[inline(always)]
-pub(crate) fn normalize<T: Item, I: Isa>(
+pub(crate) fn normalize<T: Item, const L: usize, const BYTES: usize>(
     inner: usize,
     x: Strips<'_, T>,
     Affine { k, a, b }: Affine<'_, T>,
     mut y: StripsMut<'_, T>,
     hints: Hints<'_, T>,
+    stores: Stores<BYTES>,
 ) {
-    let mut buf = [T::default(); 2 * PIECE];
+    let stream = hints.stream.then_some(stores);
     for row in 0..x.rows() {
-        let mut sink = Sink::<T, I>::new(y.strip_mut(row), &mut buf, &hints, row);
-        for (f, x) in x.strip(row).chunks_exact(inner).enumerate() {
-            let (k, a, b) = (k[f], a[f], b[f]);
-            sink.run(
-                inner,
-                #[inline(always)]
-                |at, y| {
-                    for (y, &x) in y.iter_mut().zip(&x[at..]) {
-                        *y = (x - k) * a + b;
-                    }
-                },
-            );
+        let ahead = hints.ahead(row, [x.strip_or_empty(row + 1), &[]]);
+        let runs = x.strip(row).chunks_exact(inner).zip(y.strip_mut(row).chunks_exact_mut(inner));
+        for (f, (x, y)) in runs.enumerate() {
+            let map = Normalize { x, k: k[f], a: a[f], b: b[f] };
+            fill::<T, L, BYTES>(y, stream, from(ahead, f * inner), &map);
         }
-        sink.finish();
     }
 }
 
 #[inline(always)]
-pub(crate) fn grad_input<T: Item, I: Isa>(
+pub(crate) fn grad_input<T: Item, const L: usize, const BYTES: usize>(
     inner: usize,
     x: Strips<'_, T>,
     dy: Strips<'_, T>,
     GradAffine { k, a, c, d }: GradAffine<'_, T>,
     mut dx: StripsMut<'_, T>,
     hints: Hints<'_, T>,
+    stores: Stores<BYTES>,
 ) {
-    let mut buf = [T::default(); 2 * PIECE];
+    let stream = hints.stream.then_some(stores);
     for row in 0..x.rows() {
-        let mut sink = Sink::<T, I>::new(dx.strip_mut(row), &mut buf, &hints, row);
+        let ahead = hints.ahead(row, [x.strip_or_empty(row + 1), dy.strip_or_empty(row + 1)]);
         let runs = x.strip(row).chunks_exact(inner).zip(dy.strip(row).chunks_exact(inner));
-        for (f, (x, dy)) in runs.enumerate() {
-            let (k, a, c, d) = (k[f], a[f], c[f], d[f]);
-            sink.run(
-                inner,
-                #[inline(always)]
-                |at, dx| {
-                    for (dx, (&x, &dy)) in dx.iter_mut().zip(x[at..].iter().zip(&dy[at..])) {
-                        *dx = (dy * a + (x - k) * c) + d;
-                    }
-                },
-            );
+        for (f, ((x, dy), dx)) in runs.zip(dx.strip_mut(row).chunks_exact_mut(inner)).enumerate() {
+            let map = GradInput { x, dy, k: k[f], a: a[f], c: c[f], d: d[f] };
+            fill::<T, L, BYTES>(dx, stream, from(ahead, f * inner), &map);
         }
-        sink.finish();
     }
+}
+
+/// What there is of each strip from `start` on.
+fn from<T>(strips: [&[T]; 2], start: usize) -> [&[T]; 2] {
+    strips.map(|strip| strip.get(start..).unwrap_or_default())
 }

@@ -1,0 +1,352 @@
+//! Stores past the caches, and prefetch: the memory instructions that safe Rust does not have, for the maps of
+//! every kernel crate.
+//!
+//! 1. A streaming store writes a whole cache line without reading it first: the output of a large tensor costs
+//!    one transfer instead of two, and does not drive the next block out of L2.
+//! 2. Only whole, aligned lines stream well; the ragged ends of a range are ordinary stores.
+//! 3. Streaming stores are weakly ordered: [`fence`] must come before another thread may look.
+//! 4. Elsewhere than on x86-64 they are ordinary stores.
+
+#![allow(unsafe_code, reason = "streaming stores and prefetch are intrinsics on raw pointers")]
+
+/// Bytes of a cache line.
+const LINE: usize = 64;
+
+/// Streaming stores of `BYTES` bytes each, on a machine that has them: 16 on every x86-64, 32 with AVX, 64 with
+/// AVX-512. All write whole lines; wider ones go with the vectors of their instruction set.
+#[derive(Clone, Copy, Debug)]
+pub struct Stores<const BYTES: usize>(());
+
+/// The stores of the instruction set that the program is built for.
+pub type Built = Stores<
+    {
+        if cfg!(target_feature = "avx512f") {
+            64
+        } else if cfg!(target_feature = "avx") {
+            32
+        } else {
+            16
+        }
+    },
+>;
+
+impl Built {
+    /// What every machine has that the program may run on.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(())
+    }
+}
+
+impl Default for Built {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<const BYTES: usize> Stores<BYTES> {
+    /// Stores of an instruction set that was detected. To be used in functions that are compiled for it.
+    ///
+    /// # Safety
+    /// The machine has AVX where BYTES is 32, AVX-512F where it is 64.
+    #[must_use]
+    #[inline(always)]
+    pub unsafe fn detected() -> Self {
+        const { assert!(BYTES == 16 || BYTES == 32 || BYTES == 64) };
+        Self(())
+    }
+}
+
+/// What a map computes: L elements fill a cache line.
+pub trait Map<T, const L: usize> {
+    /// The `n` lines from element `start` on, to be asked for by number. (An iterator would do, were its adapters
+    /// inlined into functions that are compiled for another instruction set.)
+    fn lines(&self, start: usize, n: usize) -> impl Fn(usize) -> [T; L];
+    /// The element at `at`.
+    fn one(&self, at: usize) -> T;
+}
+
+/// The `n` lines of `values` from element `start` on. That there are `n` is seen once, not at every line.
+#[inline(always)]
+pub fn lines<T, const L: usize>(values: &[T], start: usize, n: usize) -> &[[T; L]] {
+    &values[start..].as_chunks().0[..n]
+}
+
+/// Fills `out` from `map`, past the caches where `stream` says how; [`fence`] makes that visible. Meanwhile as many
+/// elements of each of `ahead` are brought into L2.
+#[inline(always)]
+pub fn fill<T: Copy, const L: usize, const BYTES: usize>(
+    out: &mut [T],
+    stream: Option<Stores<BYTES>>,
+    ahead: [&[T]; 2],
+    map: &impl Map<T, L>,
+) {
+    let (head, lines, tail) = match stream {
+        Some(_) => lines_mut::<T, L>(out),
+        None => (&mut [][..], &mut [][..], out),
+    };
+    let mut at = head.len();
+    ones(head, 0, map);
+    if let Some(stores) = stream {
+        let value = map.lines(at, lines.len());
+        for (i, line) in lines.iter_mut().enumerate() {
+            prefetch(ahead, at);
+            stores.write(line, value(i));
+            at += L;
+        }
+    }
+    let (chunks, tail) = tail.as_chunks_mut::<L>();
+    let value = map.lines(at, chunks.len());
+    for (i, chunk) in chunks.iter_mut().enumerate() {
+        prefetch(ahead, at);
+        *chunk = value(i);
+        at += L;
+    }
+    ones(tail, at, map);
+}
+
+#[inline(always)]
+fn ones<T, const L: usize>(out: &mut [T], start: usize, map: &impl Map<T, L>) {
+    for (out, at) in out.iter_mut().zip(start..) {
+        *out = map.one(at);
+    }
+}
+
+/// A cache line of elements.
+#[repr(C, align(64))]
+struct Line<T, const L: usize>([T; L]);
+
+/// `to` as what comes before its first whole cache line, its whole lines, and the rest.
+#[inline(always)]
+fn lines_mut<T: Copy, const L: usize>(to: &mut [T]) -> (&mut [T], &mut [Line<T, L>], &mut [T]) {
+    const { assert!(size_of::<[T; L]>() == LINE && size_of::<Line<T, L>>() == LINE) };
+    // SAFETY: a Line is L elements side by side and nothing else, as asserted; any L elements are one.
+    unsafe { to.align_to_mut() }
+}
+
+impl<const BYTES: usize> Stores<BYTES> {
+    /// Streams `value` to a line.
+    #[inline(always)]
+    fn write<T: Copy, const L: usize>(self, to: &mut Line<T, L>, value: [T; L]) {
+        #[cfg(target_arch = "x86_64")]
+        {
+            use std::arch::x86_64::{
+                __m128i, __m256i, __m512i, _mm_loadu_si128, _mm_stream_si128, _mm256_loadu_si256,
+                _mm256_stream_si256, _mm512_loadu_si512, _mm512_stream_si512,
+            };
+            let (to, from) = (to.0.as_mut_ptr().cast::<u8>(), value.as_ptr().cast::<u8>());
+            for at in (0..LINE).step_by(BYTES) {
+                // SAFETY: a line is 64 bytes, on both sides, and BYTES divides that; `to` is aligned to 64 by its type, so
+                // to + at is to BYTES. T is Copy: its bytes may be moved. That the machine has the stores is what
+                // a value of this type stands for.
+                unsafe {
+                    let (to, from) = (to.add(at), from.add(at));
+                    match BYTES {
+                        64 => {
+                            _mm512_stream_si512(
+                                to.cast::<__m512i>(),
+                                _mm512_loadu_si512(from.cast::<__m512i>()),
+                            );
+                        }
+                        32 => _mm256_stream_si256(
+                            to.cast::<__m256i>(),
+                            _mm256_loadu_si256(from.cast::<__m256i>()),
+                        ),
+                        _ => _mm_stream_si128(to.cast::<__m128i>(), _mm_loadu_si128(from.cast::<__m128i>())),
+                    }
+                }
+            }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        {
+            to.0 = value;
+        }
+    }
+}
+
+/// Asks for the cache line of element `at` of each of `ahead` that is not empty.
+#[inline(always)]
+fn prefetch<T>(ahead: [&[T]; 2], at: usize) {
+    for values in ahead {
+        if !values.is_empty() {
+            fetch::<T, false>(values, at);
+        }
+    }
+}
+
+/// Asks for the cache line of element `at` to be brought into L2, with `NEAR` into L1. What is not mapped is not
+/// fetched, so `at` may lie behind the end.
+#[inline(always)]
+pub fn fetch<T, const NEAR: bool>(values: &[T], at: usize) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
+        let address = values.as_ptr().wrapping_add(at).cast();
+        // SAFETY: a prefetch does not access memory as far as the program can tell, and never faults, wherever the
+        // address leads. SSE is in every x86-64.
+        unsafe {
+            if NEAR { _mm_prefetch::<_MM_HINT_T0>(address) } else { _mm_prefetch::<_MM_HINT_T1>(address) }
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (values, at);
+}
+
+/// Makes streamed data visible to other threads.
+pub fn fence() {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every x86-64 has SSE, and a fence touches no memory.
+    unsafe {
+        std::arch::x86_64::_mm_sfence();
+    }
+}
+
+#[cfg(all(test, target_arch = "x86_64", unix))]
+mod tests {
+    use super::*;
+
+    /// Three pages, of which the middle one may be touched: AddressSanitizer does not see a streaming store that
+    /// goes astray, a protected page does.
+    struct Guarded {
+        start: *mut libc::c_void,
+        page: usize,
+    }
+
+    impl Guarded {
+        fn new() -> Self {
+            // SAFETY: an anonymous mapping at an address of the system's choice, checked below; only its middle page
+            // is made accessible.
+            unsafe {
+                let page = usize::try_from(libc::sysconf(libc::_SC_PAGESIZE)).unwrap();
+                let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+                let start = libc::mmap(std::ptr::null_mut(), 3 * page, libc::PROT_NONE, flags, -1, 0);
+                assert_ne!(start, libc::MAP_FAILED);
+                let middle = start.byte_add(page);
+                assert_eq!(libc::mprotect(middle, page, libc::PROT_READ | libc::PROT_WRITE), 0);
+                Self { start, page }
+            }
+        }
+
+        /// The `len` elements that begin `offset` bytes into the page, or that end as far from its end.
+        fn slice<T>(&mut self, offset: usize, len: usize, at_end: bool) -> &mut [T] {
+            let bytes = len * size_of::<T>();
+            assert!(offset + bytes <= self.page && offset.is_multiple_of(align_of::<T>()));
+            let at = if at_end { self.page - bytes - offset } else { offset };
+            // SAFETY: within the accessible page, aligned as checked, any bytes are a T (integers and floats only),
+            // and the borrow of self keeps it alive and unaliased.
+            unsafe { std::slice::from_raw_parts_mut(self.start.byte_add(self.page + at).cast(), len) }
+        }
+    }
+
+    impl Drop for Guarded {
+        fn drop(&mut self) {
+            // SAFETY: the mapping made in `new`, whole.
+            unsafe { libc::munmap(self.start, 3 * self.page) };
+        }
+    }
+
+    struct Copied<'a, T>(&'a [T]);
+
+    impl<T: Copy, const L: usize> Map<T, L> for Copied<'_, T> {
+        fn lines(&self, start: usize, n: usize) -> impl Fn(usize) -> [T; L] {
+            let lines = lines(self.0, start, n);
+            move |i| lines[i]
+        }
+        fn one(&self, at: usize) -> T {
+            self.0[at]
+        }
+    }
+
+    #[target_feature(enable = "avx2")]
+    fn copy_avx2<T: Copy, const L: usize>(to: &mut [T], stores: Option<Stores<32>>, from: &[T]) {
+        fill::<T, L, 32>(to, stores, [from, &[]], &Copied(from));
+    }
+
+    #[target_feature(enable = "avx512f")]
+    fn copy_avx512<T: Copy, const L: usize>(to: &mut [T], stores: Option<Stores<64>>, from: &[T]) {
+        fill::<T, L, 64>(to, stores, [from, &[]], &Copied(from));
+    }
+
+    /// With stores of `bytes`; false where the machine has them not.
+    fn copy<T: Copy, const L: usize>(bytes: usize, to: &mut [T], stream: bool, from: &[T]) -> bool {
+        match bytes {
+            64 if is_x86_feature_detected!("avx512f") => {
+                // SAFETY: it was detected, twice over.
+                unsafe { copy_avx512::<T, L>(to, stream.then(|| Stores::detected()), from) };
+            }
+            32 if is_x86_feature_detected!("avx2") => {
+                // SAFETY: likewise.
+                unsafe { copy_avx2::<T, L>(to, stream.then(|| Stores::detected()), from) };
+            }
+            // SAFETY: every x86-64 has them.
+            16 => fill::<T, L, 16>(
+                to,
+                stream.then(|| unsafe { Stores::detected() }),
+                [from, &[]],
+                &Copied(from),
+            ),
+            _ => return false,
+        }
+        true
+    }
+
+    fn stays_within<T: Copy + PartialEq + std::fmt::Debug + From<u8>, const L: usize>(bytes: usize) {
+        let (mut to_page, mut from_page) = (Guarded::new(), Guarded::new());
+        for len in (0..70).chain([127, 128, 129, 300]) {
+            for offset in (0..=128).step_by(size_of::<T>()) {
+                for (at_end, stream) in [(false, false), (false, true), (true, false), (true, true)] {
+                    let from_offset = offset / 2 / size_of::<T>() * size_of::<T>();
+                    let from = from_page.slice::<T>(from_offset, len, at_end);
+                    for (i, v) in from.iter_mut().enumerate() {
+                        *v = T::from((i % 251) as u8);
+                    }
+                    to_page.slice::<T>(0, 512, at_end).fill(T::from(255));
+                    let to = to_page.slice::<T>(offset, len, at_end);
+                    if !copy::<T, L>(bytes, to, stream, from) {
+                        println!("skipped: this machine has no streaming stores of {bytes} bytes");
+                        return;
+                    }
+                    fence();
+                    assert_eq!(to, from, "len {len} offset {offset}");
+                    let whole = to_page.slice::<T>(0, 512, at_end);
+                    let touched = whole.iter().filter(|v| **v != T::from(255)).count();
+                    assert_eq!(touched, len, "len {len} offset {offset}: wrote elsewhere");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn streamed_copies_stay_within_their_pages() {
+        for bytes in [16, 32, 64] {
+            stays_within::<f32, 16>(bytes);
+            stays_within::<f64, 8>(bytes);
+        }
+    }
+
+    #[test]
+    fn whole_lines_are_lines() {
+        let mut buf = vec![0f32; 100];
+        for start in 0..20 {
+            for end in start..100 {
+                let len = end - start;
+                let (head, lines, tail) = lines_mut::<f32, 16>(&mut buf[start..end]);
+                assert!(head.len() < 16 || lines.is_empty());
+                assert!(tail.len() < 16);
+                assert_eq!(head.len() + 16 * lines.len() + tail.len(), len);
+                assert!(lines.as_ptr().addr().is_multiple_of(LINE));
+            }
+        }
+    }
+
+    #[test]
+    fn prefetching_reads_nothing() {
+        let mut page = Guarded::new();
+        let values = page.slice::<f32>(0, 1024, false);
+        for at in [0, 1023, 1024, 5000, usize::MAX] {
+            fetch::<_, true>(values, at);
+            fetch::<_, false>(values, at);
+        }
+        fetch::<f64, true>(&[], 0);
+    }
+}
