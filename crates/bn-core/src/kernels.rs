@@ -105,12 +105,12 @@ pub struct Hints<'a, T> {
 
 impl<'a, T: Copy> Hints<'a, T> {
     /// What is to be fetched while strip `row` is mapped: as much of what is read after this tile, or, where
-    /// nothing is known of that, the inputs' own next strip.
+    /// nothing is known of that and the tensor is large, the inputs' own next strip.
     #[inline]
     #[must_use]
     pub fn ahead<'s>(&'s self, row: usize, own: [&'s [T]; 2]) -> [&'s [T]; 2] {
         match self.next {
-            [None, None] => own,
+            [None, None] if self.stream => own,
             next => next.map(|next| next.map_or(&[][..], |next| next.strip_or_empty(row))),
         }
     }

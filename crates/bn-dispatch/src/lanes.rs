@@ -4,38 +4,13 @@
 //!    stay in registers for the group, and the group stays in L1.
 //! 2. What is left of a strip behind the last whole chunk is taken in chunks of four and one.
 
+use crate::group::{GROUP, Group};
 use crate::isa::Isa;
 use crate::map::{GradInput, Normalize};
 use crate::sum::{Item, Lanes, chunk};
 use bn_core::kernels::{Acc, Affine, GradAffine, Hints};
 use bn_core::stream::{Stores, fill};
 use bn_core::strips::{Strips, StripsMut};
-
-/// The most strips of a group.
-const GROUP: usize = 16;
-
-/// The strips of a group: each from the first column to the last.
-#[derive(Clone, Copy)]
-struct Group<'a, T> {
-    strips: [&'a [T]; GROUP],
-    rows: usize,
-}
-
-impl<'a, T: Copy> Group<'a, T> {
-    /// The strips from `start` on.
-    #[inline(always)]
-    fn new(x: Strips<'a, T>, start: usize) -> Self {
-        let rows = GROUP.min(x.rows() - start);
-        let strips = std::array::from_fn(|i| if i < rows { x.strip(start + i) } else { &[] });
-        Self { strips, rows }
-    }
-
-    /// Columns `at..at + W` of every strip.
-    #[inline(always)]
-    fn chunks<const W: usize>(&self, at: usize) -> impl Iterator<Item = &'a [T; W]> {
-        self.strips[..self.rows].iter().map(move |strip| chunk(strip, at))
-    }
-}
 
 /// Where `len` columns are walked in chunks of W, of 4 and of 1: the ends of the first two.
 #[inline(always)]

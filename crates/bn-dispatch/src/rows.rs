@@ -8,6 +8,7 @@
 //!    from safe code. Only at a strip's end it is copied.
 //! 4. Maps go strip by strip and write in order.
 
+use crate::group::{GROUP, Group};
 use crate::isa::Isa;
 use crate::map::{GradInput, Normalize};
 use crate::sum::{Item, Lanes, chunk, padded};
@@ -23,6 +24,59 @@ fn chunks<const W: usize>(inner: usize, part: usize, total: usize) -> (usize, us
     (whole, inner.saturating_sub(part + whole * total).min(W))
 }
 
+/// What is fetched while an element is summed is so many elements away, in this run or in the next strip's.
+const AHEAD: usize = 1024;
+
+/// Sums N inputs of which x is one; `groups(i)` are their strips from i on. `adder(f)` gives what adds a chunk of each
+/// to the lanes of feature f, of which only the first `n` elements count.
+#[inline(always)]
+fn reduce<'a, T: Item, const W: usize, const N: usize, A>(
+    inner: usize,
+    x: Strips<'_, T>,
+    groups: impl Fn(usize) -> [Group<'a, T>; N],
+    acc: &mut Acc<'_>,
+    adder: impl Fn(usize) -> A,
+) where
+    A: Fn(&mut Lanes<W>, [&[T; W]; N], usize),
+{
+    let ahead = AHEAD.min(inner);
+    for start in (0..x.rows()).step_by(GROUP) {
+        let (group, next) = (groups(start), groups(start + 1));
+        for f in 0..x.len() / inner {
+            let add = adder(f);
+            for part in (0..T::LANES).step_by(W) {
+                let (whole, rest) = chunks::<W>(inner, part, T::LANES);
+                let from = f * inner + part;
+                let mut lanes = Lanes::<W>::load::<T>(acc, f * T::LANES + part);
+                for row in 0..group[0].rows() {
+                    let runs = group.map(|group| &group.strip(row)[from..]);
+                    for i in 0..whole {
+                        if part == 0 {
+                            let at = i * T::LANES + ahead;
+                            let (strips, at) = if at < inner { (&group, at) } else { (&next, at - inner) };
+                            strips.iter().for_each(|group| fetch_lanes(group.strip(row), from + at));
+                        }
+                        add(&mut lanes, runs.map(|run| chunk(run, i * T::LANES)), W);
+                    }
+                    if rest > 0 {
+                        let chunks = runs.map(|run| padded(run, whole * T::LANES));
+                        add(&mut lanes, chunks.each_ref(), rest);
+                    }
+                }
+                lanes.store::<T>(acc, f * T::LANES + part);
+            }
+        }
+    }
+}
+
+/// Fetches as many elements from `at` on as a feature has lanes.
+#[inline(always)]
+fn fetch_lanes<T: Item>(strip: &[T], at: usize) {
+    for i in (0..T::LANES).step_by(64 / size_of::<T>()) {
+        stream::fetch::<T, true>(strip, at + i);
+    }
+}
+
 #[inline(always)]
 pub(crate) fn moments<T: Item, I: Isa, const W: usize>(
     inner: usize,
@@ -30,87 +84,37 @@ pub(crate) fn moments<T: Item, I: Isa, const W: usize>(
     pilot: Option<&[T]>,
     acc: &mut Acc<'_>,
 ) {
-    for f in 0..x.len() / inner {
-        for part in (0..T::LANES).step_by(W) {
-            let (whole, rest) = chunks::<W>(inner, part, T::LANES);
-            let mut lanes = Lanes::<W>::load::<T>(acc, f * T::LANES + part);
-            let runs = (0..x.rows()).map(|row| &x.strip(row)[f * inner + part..]);
-            match pilot.map(|pilot| [pilot[f].to_f64(); W]) {
-                None => {
-                    for (row, run) in runs.enumerate() {
-                        let ahead = Ahead::new(x, row, f * inner, part);
-                        lanes = add_whole(lanes, whole, |l, i| {
-                            ahead.fetch(i);
-                            plain::<T, I, W>(l, chunk(run, i * T::LANES));
-                        });
-                        add_rest(&mut lanes, rest, |l| plain::<T, I, W>(l, &padded(run, whole * T::LANES)));
+    match pilot {
+        None => reduce::<T, W, 1, _>(
+            inner,
+            x,
+            |i| [Group::new(x, i)],
+            acc,
+            |_| {
+                #[inline(always)]
+                |lanes: &mut Lanes<W>, [x]: [&[T; W]; 1], n| {
+                    let x = first(x, n);
+                    if I::FMA {
+                        T::add_plain::<W, true>(lanes, &x);
+                    } else {
+                        T::add_plain::<W, false>(lanes, &x);
                     }
                 }
-                Some(k) => {
-                    for run in runs {
-                        lanes =
-                            add_whole(lanes, whole, |l, i| T::add_shifted(l, chunk(run, i * T::LANES), &k));
-                        add_rest(&mut lanes, rest, |l| T::add_shifted(l, &padded(run, whole * T::LANES), &k));
-                    }
+            },
+        ),
+        Some(pilot) => reduce::<T, W, 1, _>(
+            inner,
+            x,
+            |i| [Group::new(x, i)],
+            acc,
+            |f| {
+                let k = [pilot[f].to_f64(); W];
+                #[inline(always)]
+                move |lanes: &mut Lanes<W>, [x]: [&[T; W]; 1], n| {
+                    T::add_shifted(lanes, &first(x, n), &first(&k, n));
                 }
-            }
-            lanes.store::<T>(acc, f * T::LANES + part);
-        }
-    }
-}
-
-#[inline(always)]
-fn plain<T: Item, I: Isa, const W: usize>(lanes: &mut Lanes<W>, x: &[T; W]) {
-    if I::FMA {
-        T::add_plain::<W, true>(lanes, x);
-    } else {
-        T::add_plain::<W, false>(lanes, x);
-    }
-}
-
-/// The run that a feature has in the next strip: fetched while this one's is summed, where this is the first time
-/// that it is read.
-#[derive(Clone, Copy)]
-struct Ahead<'a, T>(&'a [T]);
-
-impl<'a, T: Item> Ahead<'a, T> {
-    #[inline(always)]
-    fn new(x: Strips<'a, T>, row: usize, start: usize, part: usize) -> Self {
-        Self(if part == 0 { x.strip_or_empty(row + 1).get(start..).unwrap_or_default() } else { &[] })
-    }
-
-    /// The lanes of chunk `i`.
-    #[inline(always)]
-    fn fetch(self, i: usize) {
-        if !self.0.is_empty() {
-            for at in (0..T::LANES).step_by(64 / size_of::<T>()) {
-                stream::fetch::<T, true>(self.0, i * T::LANES + at);
-            }
-        }
-    }
-}
-
-/// Adds the chunks 0..whole. By value: the rest of a run takes the lanes' address, and here they must stay in
-/// registers.
-#[inline(always)]
-fn add_whole<const W: usize>(
-    mut lanes: Lanes<W>,
-    whole: usize,
-    add: impl Fn(&mut Lanes<W>, usize),
-) -> Lanes<W> {
-    for i in 0..whole {
-        add(&mut lanes, i);
-    }
-    lanes
-}
-
-/// Adds the first `rest` lanes of a chunk.
-#[inline(always)]
-fn add_rest<const W: usize>(lanes: &mut Lanes<W>, rest: usize, add: impl Fn(&mut Lanes<W>)) {
-    if rest > 0 {
-        let mut added = *lanes;
-        add(&mut added);
-        lanes.take_first(rest, &added);
+            },
+        ),
     }
 }
 
@@ -122,24 +126,30 @@ pub(crate) fn grad_sums<T: Item, const W: usize>(
     pilot: &[T],
     acc: &mut Acc<'_>,
 ) {
-    for f in 0..x.len() / inner {
-        let k = [pilot[f].to_f64(); W];
-        for part in (0..T::LANES).step_by(W) {
-            let (whole, rest) = chunks::<W>(inner, part, T::LANES);
-            let mut lanes = Lanes::<W>::load::<T>(acc, f * T::LANES + part);
-            for row in 0..x.rows() {
-                let ahead = [Ahead::new(x, row, f * inner, part), Ahead::new(dy, row, f * inner, part)];
-                let (x, dy) = (&x.strip(row)[f * inner + part..], &dy.strip(row)[f * inner + part..]);
-                lanes = add_whole(lanes, whole, |l, i| {
-                    ahead.iter().for_each(|ahead| ahead.fetch(i));
-                    T::add_grads(l, chunk(x, i * T::LANES), chunk(dy, i * T::LANES), &k);
-                });
-                let at = whole * T::LANES;
-                add_rest(&mut lanes, rest, |l| T::add_grads(l, &padded(x, at), &padded(dy, at), &k));
+    reduce::<T, W, 2, _>(
+        inner,
+        x,
+        |i| [Group::new(x, i), Group::new(dy, i)],
+        acc,
+        |f| {
+            let k = [pilot[f].to_f64(); W];
+            #[inline(always)]
+            move |lanes: &mut Lanes<W>, [x, dy]: [&[T; W]; 2], n| {
+                T::add_grads(lanes, &first(x, n), &first(dy, n), &first(&k, n));
             }
-            lanes.store::<T>(acc, f * T::LANES + part);
-        }
+        },
+    );
+}
+
+/// The first `n` values; zeros behind them. Where x, dy and k are zero, a sum takes in +0, which changes no bit: no sum
+/// is ever -0, since none begins as one.
+#[inline(always)]
+fn first<V: Copy + Default, const W: usize>(values: &[V; W], n: usize) -> [V; W] {
+    let mut kept = [V::default(); W];
+    for i in 0..W {
+        kept[i] = if i < n { values[i] } else { V::default() };
     }
+    kept
 }
 
 #[inline(always)]

@@ -45,18 +45,6 @@ impl<const W: usize> Lanes<W> {
             *lanes_at(acc.second.lo, start) = self.second_lo;
         }
     }
-
-    /// Takes over the first `n` lanes of `other`.
-    #[inline(always)]
-    pub(crate) fn take_first(&mut self, n: usize, other: &Self) {
-        for i in 0..W {
-            let take = i < n;
-            self.first[i] = if take { other.first[i] } else { self.first[i] };
-            self.first_lo[i] = if take { other.first_lo[i] } else { self.first_lo[i] };
-            self.second[i] = if take { other.second[i] } else { self.second[i] };
-            self.second_lo[i] = if take { other.second_lo[i] } else { self.second_lo[i] };
-        }
-    }
 }
 
 /// An element type's arithmetic on W lanes.
