@@ -104,8 +104,9 @@ impl<T: Element> Job<T::Compute> for Block<'_, '_, T> {
         let [k, a, c, d] = state.expanded_coefs(plan, features);
         let Backward { x, dy, ref mut dx, from_batch, .. } = self.job;
         let next = next.map_or([None; 2], |n| [ahead(plan, n.job.x, 2), ahead(plan, n.job.dy, 2)]);
-        let (kernels, hints) = (self.kernels, Hints { stream: self.stream, next });
+        let (kernels, stream) = (self.kernels, self.stream);
         map_rows(exec, plan, scratches.len(), 0..x.rows(), dx.reborrow(), &|rows, dx| {
+            let hints = Hints { stream, next: next.map(|next| next.map(|n| n.rows_range(rows.clone()))) };
             let inputs =
                 parts(plan, x.rows_range(rows.clone())).into_iter().zip(parts(plan, dy.rows_range(rows)));
             for (((tile, x), (_, dy)), dx) in inputs.zip(parts_mut(plan, dx)) {

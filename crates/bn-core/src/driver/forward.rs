@@ -84,9 +84,10 @@ impl<T: Element> Job<T::Compute> for Block<'_, '_, T> {
             state.unfit[f] = !stats.fits(T::RANGE, a, b);
         }
         let [k, a, b, _] = state.expanded_coefs(plan, features);
-        let hints = Hints { stream: self.stream, next: [next.and_then(|n| ahead(plan, n.job.x, 1)), None] };
-        let (kernels, x) = (self.kernels, job.x);
+        let next = next.and_then(|n| ahead(plan, n.job.x, 1));
+        let (kernels, stream, x) = (self.kernels, self.stream, job.x);
         map_rows(exec, plan, scratches.len(), 0..x.rows(), job.y.reborrow(), &|rows, y| {
+            let hints = Hints { stream, next: [next.map(|n| n.rows_range(rows.clone())), None] };
             for ((tile, x), y) in parts(plan, x.rows_range(rows)).into_iter().zip(parts_mut(plan, y)) {
                 if x.rows() > 0 {
                     let n = tile.features;

@@ -25,6 +25,8 @@ use std::ops::Range;
 
 /// Jobs made ready per closure that can run at once, so that an uneven machine can balance them.
 const JOBS_PER_WORKER: usize = 4;
+/// What is mapped in one call of a block that does not stay in L2.
+const PIECE_BYTES: usize = 256 << 10;
 /// What L2 is taken to hold. Only the speed depends on it.
 const L2_BYTES: usize = 2 << 20;
 
@@ -156,7 +158,7 @@ fn map_rows<T: Send>(
 ) {
     let groups = rows.len() / plan.phases();
     if jobs < 2 || groups < 2 {
-        return map(rows, out);
+        return backwards(plan, rows, out, map);
     }
     let cut = groups / 2 * plan.phases();
     let (head, tail) = out.split_rows(cut);
@@ -165,4 +167,27 @@ fn map_rows<T: Send>(
         || map_rows(exec, plan, jobs / 2, first, head, map),
         || map_rows(exec, plan, jobs - jobs / 2, second, tail, map),
     );
+}
+
+/// Hands `out` and the range of its rows to `map`. What does not stay in L2 goes piece by piece, the last rows first:
+/// they were read last and are the likeliest to be still there.
+fn backwards<T: Send>(
+    plan: &Plan,
+    rows: Range<usize>,
+    out: StripsMut<'_, T>,
+    map: &(impl Fn(Range<usize>, StripsMut<'_, T>) + Sync),
+) {
+    let row = (out.len() * size_of::<T>()).max(1);
+    if rows.len() * row <= L2_BYTES / 2 {
+        return map(rows, out);
+    }
+    let piece = (PIECE_BYTES / row).max(1).next_multiple_of(plan.phases());
+    let (mut out, mut end) = (out, rows.end);
+    while end > rows.start + piece {
+        let cut = rows.start + (end - rows.start - 1) / piece * piece;
+        let (head, tail) = out.split_rows(cut - rows.start);
+        map(cut..end, tail);
+        (out, end) = (head, cut);
+    }
+    map(rows.start..end, out);
 }
