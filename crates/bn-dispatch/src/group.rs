@@ -1,6 +1,7 @@
 //! A few strips that are summed together, so that their lanes stay in registers from one to the next.
 
 use crate::sum::chunk;
+use bn_core::stream;
 use bn_core::strips::Strips;
 
 /// The most strips of a group.
@@ -37,9 +38,17 @@ impl<'a, T: Copy> Group<'a, T> {
         self.strips.get(i).copied().unwrap_or_default()
     }
 
-    /// Columns `at..at + W` of every strip.
+    /// Columns `at..at + W` of every strip. Those after them are fetched into L1 meanwhile.
     #[inline(always)]
     pub(crate) fn chunks<const W: usize>(&self, at: usize) -> impl Iterator<Item = &'a [T; W]> {
-        self.strips[..self.rows].iter().map(move |strip| chunk(strip, at))
+        self.strips[..self.rows].iter().map(
+            #[inline(always)]
+            move |strip| {
+                for i in (0..W).step_by(64 / size_of::<T>()) {
+                    stream::fetch::<T, true>(strip, at + W + i);
+                }
+                chunk(strip, at)
+            },
+        )
     }
 }

@@ -11,30 +11,78 @@ use crate::sum::{Item, Lanes, chunk};
 use bn_core::kernels::{Acc, Affine, GradAffine, Hints};
 use bn_core::stream::{Stores, fill};
 use bn_core::strips::{Strips, StripsMut};
+use std::ops::Range;
 
-/// Where `len` columns are walked in chunks of W, of 4 and of 1: the ends of the first two.
-#[inline(always)]
-fn cuts<const W: usize>(len: usize) -> (usize, usize) {
-    (len / W * W, len / 4 * 4)
+/// Rows of at least so many columns begin with a few narrow chunks, so that the others begin where cache lines do.
+const ALIGN_ABOVE: usize = 1024;
+
+/// A sum over the strips of a group.
+trait Sum<T: Item> {
+    /// Adds columns `at..at + W` of every strip to their lanes.
+    fn add<const W: usize>(&self, at: usize, acc: &mut Acc<'_>);
 }
 
+/// Adds the columns of `x`'s strips and of what is summed with them, group by group.
 #[inline(always)]
-fn moments_chunk<T: Item, I: Isa, const W: usize>(
-    x: &Group<'_, T>,
-    at: usize,
-    pilot: Option<&[T]>,
+fn reduce<T: Item, S: Sum<T>, const W: usize>(
+    x: Strips<'_, T>,
     acc: &mut Acc<'_>,
+    group: impl Fn(usize) -> S,
 ) {
-    let mut lanes = Lanes::<W>::load::<T>(acc, at);
-    match pilot {
-        None if I::FMA => x.chunks(at).for_each(|x| T::add_plain::<W, true>(&mut lanes, x)),
-        None => x.chunks(at).for_each(|x| T::add_plain::<W, false>(&mut lanes, x)),
-        Some(pilot) => {
-            let k = chunk::<T, W>(pilot, at).map(T::to_f64);
-            x.chunks(at).for_each(|x| T::add_shifted(&mut lanes, x, &k));
+    let len = x.len();
+    let lead = if len < ALIGN_ABOVE { 0 } else { x.strip_or_empty(0).as_ptr().align_offset(64).min(len) };
+    for start in (0..x.rows()).step_by(GROUP) {
+        let sum = group(start);
+        narrow(&sum, 0..lead, acc);
+        let wide = lead + (len - lead) / W * W;
+        for at in (lead..wide).step_by(W) {
+            sum.add::<W>(at, acc);
         }
+        narrow(&sum, wide..len, acc);
     }
-    lanes.store::<T>(acc, at);
+}
+
+/// Adds a few columns in chunks of 8, 4 and 1.
+#[inline(always)]
+fn narrow<T: Item>(sum: &impl Sum<T>, Range { start: mut at, end }: Range<usize>, acc: &mut Acc<'_>) {
+    while at + 8 <= end {
+        sum.add::<8>(at, acc);
+        at += 8;
+    }
+    if at + 4 <= end {
+        sum.add::<4>(at, acc);
+        at += 4;
+    }
+    while at < end {
+        sum.add::<1>(at, acc);
+        at += 1;
+    }
+}
+
+struct Moments<'a, T, const FMA: bool> {
+    x: Group<'a, T>,
+    pilot: Option<&'a [T]>,
+}
+
+impl<T: Item, const FMA: bool> Sum<T> for Moments<'_, T, FMA> {
+    #[inline(always)]
+    fn add<const W: usize>(&self, at: usize, acc: &mut Acc<'_>) {
+        let mut lanes = Lanes::<W>::load::<T>(acc, at);
+        match self.pilot {
+            None => {
+                for x in self.x.chunks(at) {
+                    T::add_plain::<W, FMA>(&mut lanes, x);
+                }
+            }
+            Some(pilot) => {
+                let k = chunk::<T, W>(pilot, at).map(T::to_f64);
+                for x in self.x.chunks(at) {
+                    T::add_shifted(&mut lanes, x, &k);
+                }
+            }
+        }
+        lanes.store::<T>(acc, at);
+    }
 }
 
 #[inline(always)]
@@ -43,35 +91,29 @@ pub(crate) fn moments<T: Item, I: Isa, const W: usize>(
     pilot: Option<&[T]>,
     acc: &mut Acc<'_>,
 ) {
-    let (wide, narrow) = cuts::<W>(x.len());
-    for start in (0..x.rows()).step_by(GROUP) {
-        let group = Group::new(x, start);
-        for at in (0..wide).step_by(W) {
-            moments_chunk::<T, I, W>(&group, at, pilot, acc);
-        }
-        for at in (wide..narrow).step_by(4) {
-            moments_chunk::<T, I, 4>(&group, at, pilot, acc);
-        }
-        for at in narrow..x.len() {
-            moments_chunk::<T, I, 1>(&group, at, pilot, acc);
-        }
+    if I::FMA {
+        reduce::<T, _, W>(x, acc, |i| Moments::<T, true> { x: Group::new(x, i), pilot });
+    } else {
+        reduce::<T, _, W>(x, acc, |i| Moments::<T, false> { x: Group::new(x, i), pilot });
     }
 }
 
-#[inline(always)]
-fn grad_sums_chunk<T: Item, const W: usize>(
-    x: &Group<'_, T>,
-    dy: &Group<'_, T>,
-    at: usize,
-    pilot: &[T],
-    acc: &mut Acc<'_>,
-) {
-    let mut lanes = Lanes::<W>::load::<T>(acc, at);
-    let k = chunk::<T, W>(pilot, at).map(T::to_f64);
-    for (x, dy) in x.chunks(at).zip(dy.chunks(at)) {
-        T::add_grads(&mut lanes, x, dy, &k);
+struct GradSums<'a, T> {
+    x: Group<'a, T>,
+    dy: Group<'a, T>,
+    pilot: &'a [T],
+}
+
+impl<T: Item> Sum<T> for GradSums<'_, T> {
+    #[inline(always)]
+    fn add<const W: usize>(&self, at: usize, acc: &mut Acc<'_>) {
+        let mut lanes = Lanes::<W>::load::<T>(acc, at);
+        let k = chunk::<T, W>(self.pilot, at).map(T::to_f64);
+        for (x, dy) in self.x.chunks(at).zip(self.dy.chunks(at)) {
+            T::add_grads(&mut lanes, x, dy, &k);
+        }
+        lanes.store::<T>(acc, at);
     }
-    lanes.store::<T>(acc, at);
 }
 
 #[inline(always)]
@@ -81,19 +123,7 @@ pub(crate) fn grad_sums<T: Item, const W: usize>(
     pilot: &[T],
     acc: &mut Acc<'_>,
 ) {
-    let (wide, narrow) = cuts::<W>(x.len());
-    for start in (0..x.rows()).step_by(GROUP) {
-        let (x_group, dy_group) = (Group::new(x, start), Group::new(dy, start));
-        for at in (0..wide).step_by(W) {
-            grad_sums_chunk::<T, W>(&x_group, &dy_group, at, pilot, acc);
-        }
-        for at in (wide..narrow).step_by(4) {
-            grad_sums_chunk::<T, 4>(&x_group, &dy_group, at, pilot, acc);
-        }
-        for at in narrow..x.len() {
-            grad_sums_chunk::<T, 1>(&x_group, &dy_group, at, pilot, acc);
-        }
-    }
+    reduce::<T, _, W>(x, acc, |i| GradSums { x: Group::new(x, i), dy: Group::new(dy, i), pilot });
 }
 
 #[inline(always)]
