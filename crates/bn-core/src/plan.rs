@@ -93,19 +93,17 @@ impl Plan {
         }
     }
 
-    /// Spreads the first `features` values as the lanes of a row are.
-    pub fn expand<V: Copy>(&self, values: &mut [V], features: usize) {
+    /// Spreads `values`, one per feature, over `row` as the lanes of a row are.
+    pub fn spread_over<V: Copy>(&self, values: &[V], row: &mut [V]) {
         match self.spread {
-            Spread::Run | Spread::Phases(1) => {}
-            Spread::Phases(n) => {
-                for phase in 1..n {
-                    values.copy_within(..features, phase * features);
+            Spread::Run | Spread::Phases(_) => {
+                for phase in row.chunks_exact_mut(values.len().max(1)) {
+                    phase.copy_from_slice(values);
                 }
             }
             Spread::Positions(n) => {
-                for f in (0..features).rev() {
-                    let v = values[f];
-                    values[f * n..(f + 1) * n].fill(v);
+                for (run, v) in row.chunks_exact_mut(n).zip(values) {
+                    run.fill(*v);
                 }
             }
         }
@@ -209,14 +207,16 @@ mod tests {
     }
 
     #[test]
-    fn expanded_values_stand_where_their_lanes_do() {
-        let mut values = [1, 2, 3, 0, 0, 0];
+    fn values_are_spread_as_lanes_are() {
         let mut plan = plan(4, 3, 2);
-        plan.expand(&mut values, 3);
-        assert_eq!(values, [1, 1, 2, 2, 3, 3]);
+        let mut row = [0; 6];
+        plan.spread_over(&[1, 2, 3], &mut row);
+        assert_eq!(row, [1, 1, 2, 2, 3, 3]);
         plan.spread = Spread::Phases(2);
-        let mut values = [1, 2, 3, 0, 0, 0];
-        plan.expand(&mut values, 3);
-        assert_eq!(values, [1, 2, 3, 1, 2, 3]);
+        plan.spread_over(&[1, 2, 3], &mut row);
+        assert_eq!(row, [1, 2, 3, 1, 2, 3]);
+        plan.spread = Spread::Run;
+        plan.spread_over(&[1, 2, 3], &mut row[..3]);
+        assert_eq!(row[..3], [1, 2, 3]);
     }
 }

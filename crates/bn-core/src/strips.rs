@@ -128,6 +128,11 @@ impl<'a, T> StripsMut<'a, T> {
         row.into_slice().unwrap_or_else(|| unreachable!("strips are contiguous: checked when made"))
     }
 
+    /// The elements before the first one that begins a cache line.
+    pub(crate) fn lead(&self) -> usize {
+        self.0.as_ptr().align_offset(64)
+    }
+
     /// The same strips for a shorter time.
     pub fn reborrow(&mut self) -> StripsMut<'_, T> {
         StripsMut(self.0.view_mut())

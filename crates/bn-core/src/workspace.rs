@@ -5,6 +5,10 @@ use crate::element::{Element, Real};
 use crate::exec::Executor;
 use crate::plan::Plan;
 use crate::wide::Wide;
+use std::ops::Range;
+
+/// Bytes of a cache line.
+const LINE: usize = 64;
 
 /// Scratch memory for the slice API: sums, pilots and coefficients of a few blocks of features.
 ///
@@ -47,10 +51,17 @@ pub(crate) struct Scratch<R: Real> {
 #[derive(Clone, Debug)]
 pub(crate) struct State<R: Real> {
     pub(crate) sums: Vec<Sums<R>>,
-    pub(crate) pilot: Vec<R>,
-    pub(crate) coefs: [Vec<R>; 4],
+    pub(crate) coefs: Coefs<R>,
     /// Features that leave the kernels' arithmetic; while statistics are taken, those to sum again.
     pub(crate) unfit: Vec<bool>,
+}
+
+/// What the kernels get per feature, the mean first: it is the pilot of the sums as well.
+#[derive(Clone, Debug)]
+pub(crate) struct Coefs<R> {
+    values: [Vec<R>; 4],
+    /// The same as the kernels get them, see [`Coefs::spread`].
+    rows: [Vec<R>; 4],
 }
 
 impl<R: Real> Default for Scratch<R> {
@@ -61,7 +72,13 @@ impl<R: Real> Default for Scratch<R> {
 
 impl<R: Real> Default for State<R> {
     fn default() -> Self {
-        Self { sums: Vec::new(), pilot: Vec::new(), coefs: Default::default(), unfit: Vec::new() }
+        Self { sums: Vec::new(), coefs: Coefs::default(), unfit: Vec::new() }
+    }
+}
+
+impl<R> Default for Coefs<R> {
+    fn default() -> Self {
+        Self { values: Default::default(), rows: Default::default() }
     }
 }
 
@@ -77,26 +94,44 @@ impl<R: Real> Scratch<R> {
         at_least(&mut self.lanes, 2 * R::Wide::PARTS * plan.lanes::<R>(features));
         at_least(&mut self.partials, plan.segments * features);
         at_least(&mut self.state.sums, features);
-        at_least(&mut self.state.pilot, features * plan.copies());
         at_least(&mut self.state.unfit, features);
-        for coef in &mut self.state.coefs {
-            at_least(coef, features * plan.copies());
+        let Coefs { values, rows } = &mut self.state.coefs;
+        for (values, row) in values.iter_mut().zip(rows) {
+            at_least(values, features);
+            at_least(row, features * plan.copies() + 2 * LINE / size_of::<R>());
         }
     }
 }
 
-impl<R: Real> State<R> {
-    pub(crate) fn set_coefs(&mut self, f: usize, values: [R; 4]) {
-        for (coef, v) in self.coefs.iter_mut().zip(values) {
+impl<R: Real> Coefs<R> {
+    pub(crate) fn set(&mut self, f: usize, values: [R; 4]) {
+        for (coef, v) in self.values.iter_mut().zip(values) {
             coef[f] = v;
         }
     }
 
-    /// The coefficients of `features` features, spread over a row as the plan has it.
-    pub(crate) fn expanded_coefs(&mut self, plan: &Plan, features: usize) -> [&[R]; 4] {
-        self.coefs.each_mut().map(|coef| {
-            plan.expand(coef, features);
-            &coef[..features * plan.copies()]
-        })
+    /// The mean of each feature, or what is taken for it.
+    pub(crate) fn pilots(&mut self) -> &mut [R] {
+        &mut self.values[0]
+    }
+
+    /// Spreads coefficient `i` of `features` features over a row as the plan has it. Element `lead` begins a cache
+    /// line: it does in the tensor, and a vector that lies across two lines costs two loads.
+    pub(crate) fn spread(&mut self, i: usize, plan: &Plan, features: usize, lead: usize) {
+        let range = Self::range(&self.rows[i], plan, features, lead);
+        plan.spread_over(&self.values[i][..features], &mut self.rows[i][range]);
+    }
+
+    /// What [`Coefs::spread`] has made.
+    pub(crate) fn row(&self, i: usize, plan: &Plan, features: usize, lead: usize) -> &[R] {
+        let row = &self.rows[i];
+        &row[Self::range(row, plan, features, lead)]
+    }
+
+    fn range(row: &[R], plan: &Plan, features: usize, lead: usize) -> Range<usize> {
+        let line = LINE / size_of::<R>();
+        // At most a line, as any offset to an aligned place is but for code that is run by the compiler.
+        let start = row[lead % line..].as_ptr().align_offset(LINE).min(line);
+        start..start + features * plan.copies()
     }
 }

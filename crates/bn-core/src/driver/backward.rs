@@ -101,7 +101,11 @@ impl<T: Element> Job<T::Compute> for Block<'_, '_, T> {
         let (features, plan) = (self.features(), self.plan);
         let mut state = std::mem::take(&mut scratches[0].state);
         self.take_gradients(exec, scratches, &mut state);
-        let [k, a, c, d] = state.expanded_coefs(plan, features);
+        let lead = self.job.dx.lead();
+        for i in 1..4 {
+            state.coefs.spread(i, plan, features, lead);
+        }
+        let [k, a, c, d] = [0, 1, 2, 3].map(|i| state.coefs.row(i, plan, features, lead));
         let Backward { x, dy, ref mut dx, from_batch, .. } = self.job;
         let next = next.map_or([None; 2], |n| [ahead(plan, n.job.x, 2), ahead(plan, n.job.dy, 2)]);
         let (kernels, stream) = (self.kernels, self.stream);
@@ -144,9 +148,10 @@ impl<T: Element> Block<'_, '_, T> {
     ) {
         let (plan, job, kernels) = (self.plan, &mut self.job, self.kernels);
         let (n, features) = (plan.shape.count(), job.stats.k.len());
-        state.pilot[..features].copy_from_slice(job.stats.k);
-        plan.expand(&mut state.pilot, features);
-        let (x, dy, pilot) = (job.x, job.dy, &state.pilot[..]);
+        let lead = job.dx.lead();
+        state.coefs.pilots()[..features].copy_from_slice(job.stats.k);
+        state.coefs.spread(0, plan, features, lead);
+        let (x, dy, pilot) = (job.x, job.dy, state.coefs.row(0, plan, features, lead));
         let grad_sums = |rows: Range<usize>, mut acc: Acc<'_>| {
             let inputs =
                 parts(plan, x.rows_range(rows.clone())).into_iter().zip(parts(plan, dy.rows_range(rows)));
@@ -167,7 +172,7 @@ impl<T: Element> Block<'_, '_, T> {
             if let (Some(dweight), Some(dbias)) = (job.dweight.get_mut(f), job.dbias.get_mut(f)) {
                 (*dweight, *dbias) = (T::Compute::round(grads.dweight), T::Compute::round(grads.dbias));
             }
-            state.set_coefs(f, [stats.k, coef.a, coef.c, coef.d]);
+            state.coefs.set(f, [stats.k, coef.a, coef.c, coef.d]);
             state.unfit[f] = !stats.fits_grad(T::RANGE, &coef, first, second);
         }
     }

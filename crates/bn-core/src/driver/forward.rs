@@ -80,10 +80,14 @@ impl<T: Element> Job<T::Compute> for Block<'_, '_, T> {
             let stats = job.stats.as_ref().get(f);
             let (weight, bias) = job.params.get(f);
             let (a, b) = stats.affine(weight, bias);
-            state.set_coefs(f, [stats.k, a, b, T::Compute::default()]);
+            state.coefs.set(f, [stats.k, a, b, T::Compute::default()]);
             state.unfit[f] = !stats.fits(T::RANGE, a, b);
         }
-        let [k, a, b, _] = state.expanded_coefs(plan, features);
+        let lead = job.y.lead();
+        for i in 0..3 {
+            state.coefs.spread(i, plan, features, lead);
+        }
+        let [k, a, b] = [0, 1, 2].map(|i| state.coefs.row(i, plan, features, lead));
         let next = next.and_then(|n| ahead(plan, n.job.x, 1));
         let (kernels, stream, x) = (self.kernels, self.stream, job.x);
         map_rows(exec, plan, scratches.len(), 0..x.rows(), job.y.reborrow(), &|rows, y| {
@@ -117,7 +121,7 @@ impl<T: Element> Block<'_, '_, T> {
         &mut self,
         exec: &impl Executor,
         scratches: &mut [Scratch<T::Compute>],
-        State { sums, pilot, unfit, .. }: &mut State<T::Compute>,
+        State { sums, coefs, unfit }: &mut State<T::Compute>,
     ) {
         let (plan, job, kernels) = (self.plan, &mut self.job, self.kernels);
         let (n, features, x) = (plan.shape.count(), job.stats.k.len(), job.x);
@@ -132,14 +136,15 @@ impl<T: Element> Block<'_, '_, T> {
         for (f, &(first, second)) in sums.iter().enumerate() {
             let (stats, recentre) = Stats::from_sums(n, None, first, second, job.eps);
             job.stats.set(f, &stats);
-            (unfit[f], pilot[f]) = (recentre, stats.k);
+            (unfit[f], coefs.pilots()[f]) = (recentre, stats.k);
             again |= recentre;
         }
         if !again {
             return;
         }
-        plan.expand(pilot, features);
-        let pilot: &[_] = pilot;
+        let lead = job.y.lead();
+        coefs.spread(0, plan, features, lead);
+        let pilot = coefs.row(0, plan, features, lead);
         reduce(exec, plan, scratches, sums, &|rows, acc| moments(rows, Some(pilot), acc));
         for (f, &(first, second)) in sums.iter().enumerate().filter(|&(f, _)| unfit[f]) {
             let k = job.stats.k[f];

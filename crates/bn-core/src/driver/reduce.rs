@@ -115,8 +115,16 @@ impl Plane<'_> {
     fn fold_run<R: Real>(&mut self, start: usize, mut n: usize) -> R::Wide {
         while n > 1 {
             let half = n.div_ceil(2);
-            for i in start..start + n - half {
-                self.take_in::<R>(i, i + half);
+            if R::Wide::PARTS > 1 {
+                for i in start..start + n - half {
+                    self.take_in::<R>(i, i + half);
+                }
+            } else {
+                // The same in a form that becomes vectors.
+                let (sums, others) = self.hi[start..start + n].split_at_mut(half);
+                for (sum, other) in sums.iter_mut().zip(others) {
+                    *sum += *other;
+                }
             }
             n = half;
         }
