@@ -85,6 +85,10 @@ pub fn fill<T: Copy, const L: usize, const BYTES: usize>(
         Some(_) => lines_mut::<T, L>(out),
         None => (&mut [][..], &mut [][..], out),
     };
+    if stream.is_some() {
+        // An ordinary store to a line that is far away would hold up the streaming ones behind it.
+        fetch::<T, true>(tail, 0);
+    }
     let mut at = head.len();
     ones(head, 0, map);
     if let Some(stores) = stream {

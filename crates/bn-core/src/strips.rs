@@ -128,6 +128,15 @@ impl<'a, T> StripsMut<'a, T> {
         row.into_slice().unwrap_or_else(|| unreachable!("strips are contiguous: checked when made"))
     }
 
+    /// Fetches the line that strip `i` begins in, where there is one: for the first elements of a strip that is
+    /// streamed, see [`crate::stream`].
+    #[inline]
+    pub fn fetch(&mut self, i: usize) {
+        if i < self.rows() {
+            crate::stream::fetch::<T, true>(self.strip_mut(i), 0);
+        }
+    }
+
     /// The elements before the first one that begins a cache line.
     pub(crate) fn lead(&self) -> usize {
         self.0.as_ptr().align_offset(64)

@@ -137,6 +137,7 @@ pub(crate) fn normalize<T: Item, const L: usize, const BYTES: usize>(
     let stream = hints.stream.then_some(stores);
     for row in 0..x.rows() {
         let ahead = hints.ahead(row, [x.strip_or_empty(row + 1), &[]]);
+        y.fetch(row + 1);
         let map = Normalize { x: x.strip(row), k, a, b };
         fill::<T, L, BYTES>(y.strip_mut(row), stream, ahead, &map);
     }
@@ -154,6 +155,7 @@ pub(crate) fn grad_input<T: Item, const L: usize, const BYTES: usize>(
     let stream = hints.stream.then_some(stores);
     for row in 0..x.rows() {
         let ahead = hints.ahead(row, [x.strip_or_empty(row + 1), dy.strip_or_empty(row + 1)]);
+        dx.fetch(row + 1);
         let map = GradInput { x: x.strip(row), dy: dy.strip(row), k, a, c, d };
         fill::<T, L, BYTES>(dx.strip_mut(row), stream, ahead, &map);
     }

@@ -164,6 +164,7 @@ pub(crate) fn normalize<T: Item, const L: usize, const BYTES: usize>(
     let stream = hints.stream.then_some(stores);
     for row in 0..x.rows() {
         let ahead = hints.ahead(row, [x.strip_or_empty(row + 1), &[]]);
+        y.fetch(row + 1);
         let runs = x.strip(row).chunks_exact(inner).zip(y.strip_mut(row).chunks_exact_mut(inner));
         for (f, (x, y)) in runs.enumerate() {
             let map = Normalize { x, k: k[f], a: a[f], b: b[f] };
@@ -185,6 +186,7 @@ pub(crate) fn grad_input<T: Item, const L: usize, const BYTES: usize>(
     let stream = hints.stream.then_some(stores);
     for row in 0..x.rows() {
         let ahead = hints.ahead(row, [x.strip_or_empty(row + 1), dy.strip_or_empty(row + 1)]);
+        dx.fetch(row + 1);
         let runs = x.strip(row).chunks_exact(inner).zip(dy.strip(row).chunks_exact(inner));
         for (f, ((x, dy), dx)) in runs.zip(dx.strip_mut(row).chunks_exact_mut(inner)).enumerate() {
             let map = GradInput { x, dy, k: k[f], a: a[f], c: c[f], d: d[f] };
