@@ -27,23 +27,25 @@ fn chunks<const W: usize>(inner: usize, part: usize, total: usize) -> (usize, us
 /// What is fetched while an element is summed is so many elements away, in this run or in the next strip's.
 const AHEAD: usize = 1024;
 
-/// Sums N inputs of which x is one; `groups(i)` are their strips from i on. `adder(f)` gives what adds a chunk of each
-/// to the lanes of feature f, of which only the first `n` elements count.
+/// What is summed over N inputs.
+trait Sum<T: Item, const N: usize> {
+    /// Adds the first `n` of W elements of each input, of feature `f`.
+    fn add<const W: usize>(&self, f: usize, lanes: &mut Lanes<W>, chunks: [&[T; W]; N], n: usize);
+}
+
+/// Sums N inputs of which x is one; `groups(i)` are their strips from i on.
 #[inline(always)]
-fn reduce<'a, T: Item, const W: usize, const N: usize, A>(
+fn reduce<'a, T: Item, const W: usize, const N: usize>(
     inner: usize,
     x: Strips<'_, T>,
     groups: impl Fn(usize) -> [Group<'a, T>; N],
+    sum: &impl Sum<T, N>,
     acc: &mut Acc<'_>,
-    adder: impl Fn(usize) -> A,
-) where
-    A: Fn(&mut Lanes<W>, [&[T; W]; N], usize),
-{
+) {
     let ahead = AHEAD.min(inner);
     for start in (0..x.rows()).step_by(GROUP) {
         let (group, next) = (groups(start), groups(start + 1));
         for f in 0..x.len() / inner {
-            let add = adder(f);
             for part in (0..T::LANES).step_by(W) {
                 let (whole, rest) = chunks::<W>(inner, part, T::LANES);
                 let from = f * inner + part;
@@ -56,16 +58,53 @@ fn reduce<'a, T: Item, const W: usize, const N: usize, A>(
                             let (strips, at) = if at < inner { (&group, at) } else { (&next, at - inner) };
                             strips.iter().for_each(|group| fetch_lanes(group.strip(row), from + at));
                         }
-                        add(&mut lanes, runs.map(|run| chunk(run, i * T::LANES)), W);
+                        sum.add::<W>(f, &mut lanes, runs.map(|run| chunk(run, i * T::LANES)), W);
                     }
                     if rest > 0 {
-                        let chunks = runs.map(|run| padded(run, whole * T::LANES));
-                        add(&mut lanes, chunks.each_ref(), rest);
+                        add_rest(sum, f, &mut lanes, runs.map(|run| &run[whole * T::LANES..]), rest);
                     }
                 }
                 lanes.store::<T>(acc, f * T::LANES + part);
             }
         }
+    }
+}
+
+/// Adds the first `rest` elements of each run, which are fewer than W, eight at a time.
+#[inline(always)]
+fn add_rest<T: Item, const W: usize, const N: usize>(
+    sum: &impl Sum<T, N>,
+    f: usize,
+    lanes: &mut Lanes<W>,
+    runs: [&[T]; N],
+    rest: usize,
+) {
+    if W < 8 {
+        return sum.add::<W>(f, lanes, runs.map(|run| padded(run, 0)).each_ref(), rest);
+    }
+    // Not a loop: the lanes stay in registers only where their numbers are known.
+    add_eight::<T, 0, W, N>(sum, f, lanes, runs, rest);
+    add_eight::<T, 8, W, N>(sum, f, lanes, runs, rest);
+    add_eight::<T, 16, W, N>(sum, f, lanes, runs, rest);
+    add_eight::<T, 24, W, N>(sum, f, lanes, runs, rest);
+}
+
+#[inline(always)]
+fn add_eight<T: Item, const AT: usize, const W: usize, const N: usize>(
+    sum: &impl Sum<T, N>,
+    f: usize,
+    lanes: &mut Lanes<W>,
+    runs: [&[T]; N],
+    rest: usize,
+) {
+    if AT < W && AT < rest {
+        let mut eight = lanes.part::<8>(AT);
+        if rest >= AT + 8 {
+            sum.add::<8>(f, &mut eight, runs.map(|run| chunk(run, AT)), 8);
+        } else {
+            sum.add::<8>(f, &mut eight, runs.map(|run| padded(run, AT)).each_ref(), rest - AT);
+        }
+        lanes.put(AT, &eight);
     }
 }
 
@@ -77,6 +116,18 @@ fn fetch_lanes<T: Item>(strip: &[T], at: usize) {
     }
 }
 
+struct Moments<'a, T, const FMA: bool>(Option<&'a [T]>);
+
+impl<T: Item, const FMA: bool> Sum<T, 1> for Moments<'_, T, FMA> {
+    #[inline(always)]
+    fn add<const W: usize>(&self, f: usize, lanes: &mut Lanes<W>, [x]: [&[T; W]; 1], n: usize) {
+        match self.0 {
+            None => T::add_plain::<W, FMA>(lanes, &first(x, n)),
+            Some(pilot) => T::add_shifted(lanes, &first(x, n), &first(&[pilot[f].to_f64(); W], n)),
+        }
+    }
+}
+
 #[inline(always)]
 pub(crate) fn moments<T: Item, I: Isa, const W: usize>(
     inner: usize,
@@ -84,37 +135,20 @@ pub(crate) fn moments<T: Item, I: Isa, const W: usize>(
     pilot: Option<&[T]>,
     acc: &mut Acc<'_>,
 ) {
-    match pilot {
-        None => reduce::<T, W, 1, _>(
-            inner,
-            x,
-            |i| [Group::new(x, i)],
-            acc,
-            |_| {
-                #[inline(always)]
-                |lanes: &mut Lanes<W>, [x]: [&[T; W]; 1], n| {
-                    let x = first(x, n);
-                    if I::FMA {
-                        T::add_plain::<W, true>(lanes, &x);
-                    } else {
-                        T::add_plain::<W, false>(lanes, &x);
-                    }
-                }
-            },
-        ),
-        Some(pilot) => reduce::<T, W, 1, _>(
-            inner,
-            x,
-            |i| [Group::new(x, i)],
-            acc,
-            |f| {
-                let k = [pilot[f].to_f64(); W];
-                #[inline(always)]
-                move |lanes: &mut Lanes<W>, [x]: [&[T; W]; 1], n| {
-                    T::add_shifted(lanes, &first(x, n), &first(&k, n));
-                }
-            },
-        ),
+    let groups = |i| [Group::new(x, i)];
+    if I::FMA {
+        reduce::<T, W, 1>(inner, x, groups, &Moments::<T, true>(pilot), acc);
+    } else {
+        reduce::<T, W, 1>(inner, x, groups, &Moments::<T, false>(pilot), acc);
+    }
+}
+
+struct GradSums<'a, T>(&'a [T]);
+
+impl<T: Item> Sum<T, 2> for GradSums<'_, T> {
+    #[inline(always)]
+    fn add<const W: usize>(&self, f: usize, lanes: &mut Lanes<W>, [x, dy]: [&[T; W]; 2], n: usize) {
+        T::add_grads(lanes, &first(x, n), &first(dy, n), &first(&[self.0[f].to_f64(); W], n));
     }
 }
 
@@ -126,19 +160,7 @@ pub(crate) fn grad_sums<T: Item, const W: usize>(
     pilot: &[T],
     acc: &mut Acc<'_>,
 ) {
-    reduce::<T, W, 2, _>(
-        inner,
-        x,
-        |i| [Group::new(x, i), Group::new(dy, i)],
-        acc,
-        |f| {
-            let k = [pilot[f].to_f64(); W];
-            #[inline(always)]
-            move |lanes: &mut Lanes<W>, [x, dy]: [&[T; W]; 2], n| {
-                T::add_grads(lanes, &first(x, n), &first(dy, n), &first(&k, n));
-            }
-        },
-    );
+    reduce::<T, W, 2>(inner, x, |i| [Group::new(x, i), Group::new(dy, i)], &GradSums(pilot), acc);
 }
 
 /// The first `n` values; zeros behind them. Where x, dy and k are zero, a sum takes in +0, which changes no bit: no sum

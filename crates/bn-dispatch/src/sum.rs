@@ -35,7 +35,32 @@ impl<const W: usize> Lanes<W> {
         lanes
     }
 
-    /// Puts them back.
+    /// `M` of them from lane `at` on.
+    #[inline(always)]
+    pub(crate) fn part<const M: usize>(&self, at: usize) -> Lanes<M> {
+        let zero = [0.0; M];
+        let mut part = Lanes { first: zero, first_lo: zero, second: zero, second_lo: zero };
+        for i in 0..M {
+            part.first[i] = self.first[at + i];
+            part.first_lo[i] = self.first_lo[at + i];
+            part.second[i] = self.second[at + i];
+            part.second_lo[i] = self.second_lo[at + i];
+        }
+        part
+    }
+
+    /// Puts those back.
+    #[inline(always)]
+    pub(crate) fn put<const M: usize>(&mut self, at: usize, part: &Lanes<M>) {
+        for i in 0..M {
+            self.first[at + i] = part.first[i];
+            self.first_lo[at + i] = part.first_lo[i];
+            self.second[at + i] = part.second[i];
+            self.second_lo[at + i] = part.second_lo[i];
+        }
+    }
+
+    /// Puts all of them back where they come from.
     #[inline(always)]
     pub(crate) fn store<T: Item>(&self, acc: &mut Acc<'_>, start: usize) {
         *lanes_at(acc.first.hi, start) = self.first;
