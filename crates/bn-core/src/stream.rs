@@ -9,6 +9,10 @@
 
 #![allow(unsafe_code, reason = "streaming stores and prefetch are intrinsics on raw pointers")]
 
+/// Outputs of more bytes than this are streamed: below, the next layer finds them in cache. Measured, see
+/// docs/architecture.md.
+pub const ABOVE: usize = 8 << 20;
+
 /// Bytes of a cache line.
 const LINE: usize = 64;
 
@@ -70,6 +74,12 @@ pub trait Map<T, const L: usize> {
 #[inline(always)]
 pub fn lines<T, const L: usize>(values: &[T], start: usize, n: usize) -> &[[T; L]] {
     &values[start..].as_chunks().0[..n]
+}
+
+/// What there is of each strip from `start` on.
+#[inline(always)]
+pub fn from<T>(strips: [&[T]; 2], start: usize) -> [&[T]; 2] {
+    strips.map(|strip| strip.get(start..).unwrap_or_default())
 }
 
 /// Fills `out` from `map`, past the caches where `stream` says how; [`fence`] makes that visible. Meanwhile as many

@@ -13,10 +13,6 @@ use bn_core::kernels::{Acc, Affine, GradAffine, Hints, Kernels, Tile, Walk};
 use bn_core::stream::{self, Stores};
 use bn_core::strips::{Strips, StripsMut};
 
-/// Outputs of more bytes than this are streamed: below, the next layer finds them in cache. Measured, see
-/// docs/architecture.md.
-const STREAM_ABOVE: usize = 8 << 20;
-
 /// The four kernels of one element type under one instruction set.
 macro_rules! functions {
     ($module:ident, $t:ty, $isa:ty, line: $line:expr, stores: $stores:expr, rows: $rows:expr, lanes: $lanes:expr, $(#[$target:meta])?) => {
@@ -150,7 +146,7 @@ macro_rules! kernels {
                 stream::fence();
             }
             fn stream_above(&self) -> usize {
-                STREAM_ABOVE
+                stream::ABOVE
             }
         }
     };

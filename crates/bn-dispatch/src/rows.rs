@@ -13,7 +13,7 @@ use crate::isa::Isa;
 use crate::map::{GradInput, Normalize};
 use crate::sum::{Item, Lanes, chunk, padded};
 use bn_core::kernels::{Acc, Affine, GradAffine, Hints};
-use bn_core::stream::{self, Stores, fill};
+use bn_core::stream::{self, Stores, fill, from};
 use bn_core::strips::{Strips, StripsMut};
 
 /// The chunks of `W` lanes of a run of `inner` elements that begin at lane `part` of `total`: how many are whole,
@@ -215,9 +215,4 @@ pub(crate) fn grad_input<T: Item, const L: usize, const BYTES: usize>(
             fill::<T, L, BYTES>(dx, stream, from(ahead, f * inner), &map);
         }
     }
-}
-
-/// What there is of each strip from `start` on.
-fn from<T>(strips: [&[T]; 2], start: usize) -> [&[T]; 2] {
-    strips.map(|strip| strip.get(start..).unwrap_or_default())
 }

@@ -1,58 +1,110 @@
 //! One value per feature (inner = 1): coefficients are vectors, sums run down the strips.
 //!
-//! Eight features at a time go down a group of strips that stays in L1, so that their lanes stay in registers;
-//! the features behind the last whole vector go one at a time.
+//! Four vectors of features at a time go down a group of strips that stays in L1, so that their lanes stay in
+//! registers; the features behind the last whole vector go one at a time.
 
-use crate::sum::{Coef, Item, Lanes, Sums, grad_input as map_gradient, normalize as map};
-use bn_core::kernels::{Acc, Affine, GradAffine};
+use crate::map::{Coef, GradInput, Normalize};
+use crate::sum::{Item, Lanes, Sums};
+use bn_core::kernels::{Acc, Affine, GradAffine, Hints};
+use bn_core::stream::{Built, fill};
 use bn_core::strips::{Strips, StripsMut};
 use wide::f64x8;
 
 /// The strips of a group.
 const GROUP: usize = 16;
 
-pub(crate) fn moments<T: Item>(x: Strips<'_, T>, pilot: Option<&[T]>, acc: &mut Acc<'_>) {
-    for group in groups(x) {
-        let whole = x.len() / 8 * 8;
-        for at in (0..whole).step_by(8) {
-            moments_at::<T, f64x8>(group.strips(), at, pilot, acc);
+/// Vectors that go down a group together.
+const WIDE: usize = 4;
+
+/// A sum over the strips of a group.
+trait Sum<T: Item> {
+    /// Adds the columns of G vectors from `at` on.
+    fn add<V: Lanes, const G: usize>(&self, at: usize, acc: &mut Acc<'_>);
+}
+
+/// Adds `len` columns: four vectors at a time, one, and single ones.
+#[inline(always)]
+fn columns<T: Item>(len: usize, sum: &impl Sum<T>, acc: &mut Acc<'_>) {
+    let wide = len / (8 * WIDE) * (8 * WIDE);
+    let whole = len / 8 * 8;
+    for at in (0..wide).step_by(8 * WIDE) {
+        sum.add::<f64x8, WIDE>(at, acc);
+    }
+    for at in (wide..whole).step_by(8) {
+        sum.add::<f64x8, 1>(at, acc);
+    }
+    for at in whole..len {
+        sum.add::<f64, 1>(at, acc);
+    }
+}
+
+struct Moments<'a, T> {
+    x: &'a [&'a [T]],
+    pilot: Option<&'a [T]>,
+}
+
+impl<T: Item> Sum<T> for Moments<'_, T> {
+    #[inline(always)]
+    fn add<V: Lanes, const G: usize>(&self, at: usize, acc: &mut Acc<'_>) {
+        let mut sums: [Sums<V>; G] = std::array::from_fn(|g| Sums::load::<T>(acc, at + 8 * g));
+        let strips = self.x.iter().map(|strip| &strip[at..][..V::N * G]);
+        match self.pilot {
+            None => {
+                for strip in strips {
+                    for g in 0..G {
+                        sums[g].add_plain::<T>(V::widen(&strip[8 * g..]));
+                    }
+                }
+            }
+            Some(pilot) => {
+                let k: [V; G] = std::array::from_fn(|g| V::widen(&pilot[at + 8 * g..]));
+                for strip in strips {
+                    for g in 0..G {
+                        sums[g].add_moments::<T>(V::widen(&strip[8 * g..]), k[g]);
+                    }
+                }
+            }
         }
-        for at in whole..x.len() {
-            moments_at::<T, f64>(group.strips(), at, pilot, acc);
+        for (g, sums) in sums.into_iter().enumerate() {
+            sums.store::<T>(acc, at + 8 * g);
         }
     }
 }
 
-#[inline(always)]
-fn moments_at<T: Item, V: Lanes>(x: &[&[T]], at: usize, pilot: Option<&[T]>, acc: &mut Acc<'_>) {
-    let mut sums = Sums::<V>::load::<T>(acc, at);
-    let k = pilot.map_or(V::from(0.0), |pilot| V::widen(&pilot[at..]));
-    for strip in x {
-        sums.add_moments::<T>(V::widen(&strip[at..]), k);
+pub(crate) fn moments<T: Item>(x: Strips<'_, T>, pilot: Option<&[T]>, acc: &mut Acc<'_>) {
+    for group in groups(x) {
+        columns(x.len(), &Moments { x: group.strips(), pilot }, acc);
     }
-    sums.store::<T>(acc, at);
+}
+
+struct GradSums<'a, T> {
+    x: &'a [&'a [T]],
+    dy: &'a [&'a [T]],
+    pilot: &'a [T],
+}
+
+impl<T: Item> Sum<T> for GradSums<'_, T> {
+    #[inline(always)]
+    fn add<V: Lanes, const G: usize>(&self, at: usize, acc: &mut Acc<'_>) {
+        let mut sums: [Sums<V>; G] = std::array::from_fn(|g| Sums::load::<T>(acc, at + 8 * g));
+        let k: [V; G] = std::array::from_fn(|g| V::widen(&self.pilot[at + 8 * g..]));
+        for (x, dy) in self.x.iter().zip(self.dy) {
+            let (x, dy) = (&x[at..][..V::N * G], &dy[at..][..V::N * G]);
+            for g in 0..G {
+                sums[g].add_grads::<T>(V::widen(&x[8 * g..]), V::widen(&dy[8 * g..]), k[g]);
+            }
+        }
+        for (g, sums) in sums.into_iter().enumerate() {
+            sums.store::<T>(acc, at + 8 * g);
+        }
+    }
 }
 
 pub(crate) fn grad_sums<T: Item>(x: Strips<'_, T>, dy: Strips<'_, T>, pilot: &[T], acc: &mut Acc<'_>) {
     for (x_group, dy_group) in groups(x).zip(groups(dy)) {
-        let whole = x.len() / 8 * 8;
-        for at in (0..whole).step_by(8) {
-            grad_sums_at::<T, f64x8>(x_group.strips(), dy_group.strips(), at, pilot, acc);
-        }
-        for at in whole..x.len() {
-            grad_sums_at::<T, f64>(x_group.strips(), dy_group.strips(), at, pilot, acc);
-        }
+        let sum = GradSums { x: x_group.strips(), dy: dy_group.strips(), pilot };
+        columns(x.len(), &sum, acc);
     }
-}
-
-#[inline(always)]
-fn grad_sums_at<T: Item, V: Lanes>(x: &[&[T]], dy: &[&[T]], at: usize, pilot: &[T], acc: &mut Acc<'_>) {
-    let mut sums = Sums::<V>::load::<T>(acc, at);
-    let k = V::widen(&pilot[at..]);
-    for (x, dy) in x.iter().zip(dy) {
-        sums.add_grads::<T>(V::widen(&x[at..]), V::widen(&dy[at..]), k);
-    }
-    sums.store::<T>(acc, at);
 }
 
 /// Up to [`GROUP`] strips.
@@ -76,23 +128,33 @@ fn groups<'a, T: Copy>(x: Strips<'a, T>) -> impl Iterator<Item = Group<'a, T>> {
     })
 }
 
-pub(crate) fn normalize<T: Item>(
+pub(crate) fn normalize<T: Item, const L: usize>(
     x: Strips<'_, T>,
     Affine { k, a, b }: Affine<'_, T>,
     mut y: StripsMut<'_, T>,
+    hints: Hints<'_, T>,
 ) {
-    for (i, x) in x.iter().enumerate() {
-        map(x, [k, a, b].map(Coef::Each), y.strip_mut(i));
+    let stream = hints.stream.then(Built::new);
+    for (row, strip) in x.iter().enumerate() {
+        let ahead = hints.ahead(row, [x.strip_or_empty(row + 1), &[]]);
+        y.fetch(row + 1);
+        let map = Normalize { x: strip, kab: [k, a, b].map(Coef::Each) };
+        fill::<T, L, _>(y.strip_mut(row), stream, ahead, &map);
     }
 }
 
-pub(crate) fn grad_input<T: Item>(
+pub(crate) fn grad_input<T: Item, const L: usize>(
     x: Strips<'_, T>,
     dy: Strips<'_, T>,
     GradAffine { k, a, c, d }: GradAffine<'_, T>,
     mut dx: StripsMut<'_, T>,
+    hints: Hints<'_, T>,
 ) {
-    for (i, (x, dy)) in x.iter().zip(dy.iter()).enumerate() {
-        map_gradient(x, dy, [k, a, c, d].map(Coef::Each), dx.strip_mut(i));
+    let stream = hints.stream.then(Built::new);
+    for row in 0..x.rows() {
+        let ahead = hints.ahead(row, [x.strip_or_empty(row + 1), dy.strip_or_empty(row + 1)]);
+        dx.fetch(row + 1);
+        let map = GradInput { x: x.strip(row), dy: dy.strip(row), kacd: [k, a, c, d].map(Coef::Each) };
+        fill::<T, L, _>(dx.strip_mut(row), stream, ahead, &map);
     }
 }

@@ -6,10 +6,12 @@
 //! depends on the instruction set.
 
 mod lanes;
+mod map;
 mod rows;
 mod sum;
 
 use bn_core::kernels::{Acc, Affine, GradAffine, Hints, Kernels, Tile, Walk};
+use bn_core::stream;
 use bn_core::strips::{Strips, StripsMut};
 use bn_core::{Backend, Real, Serial};
 use std::borrow::Cow;
@@ -34,11 +36,13 @@ macro_rules! kernels {
                 x: Strips<'_, $t>,
                 affine: Affine<'_, $t>,
                 y: StripsMut<'_, $t>,
-                _: Hints<'_, $t>,
+                hints: Hints<'_, $t>,
             ) {
                 match tile.walk {
-                    Walk::Rows { inner } => rows::normalize(inner, x, affine, y),
-                    Walk::Lanes => lanes::normalize(x, affine, y),
+                    Walk::Rows { inner } => {
+                        rows::normalize::<$t, { 64 / size_of::<$t>() }>(inner, x, affine, y, hints)
+                    }
+                    Walk::Lanes => lanes::normalize::<$t, { 64 / size_of::<$t>() }>(x, affine, y, hints),
                 }
             }
 
@@ -65,12 +69,23 @@ macro_rules! kernels {
                 dy: Strips<'_, $t>,
                 affine: GradAffine<'_, $t>,
                 dx: StripsMut<'_, $t>,
-                _: Hints<'_, $t>,
+                hints: Hints<'_, $t>,
             ) {
                 match tile.walk {
-                    Walk::Rows { inner } => rows::grad_input(inner, x, dy, affine, dx),
-                    Walk::Lanes => lanes::grad_input(x, dy, affine, dx),
+                    Walk::Rows { inner } => {
+                        rows::grad_input::<$t, { 64 / size_of::<$t>() }>(inner, x, dy, affine, dx, hints)
+                    }
+                    Walk::Lanes => {
+                        lanes::grad_input::<$t, { 64 / size_of::<$t>() }>(x, dy, affine, dx, hints)
+                    }
                 }
+            }
+
+            fn finish(&self) {
+                stream::fence();
+            }
+            fn stream_above(&self) -> usize {
+                stream::ABOVE
             }
         }
     };

@@ -4,10 +4,15 @@
 //!    lanes wait in the accumulator meanwhile.
 //! 2. The elements behind the last whole step are added lane by lane, in the accumulator.
 
-use crate::sum::{Coef, Item, Lanes, Sums, grad_input as map_gradient, normalize as map};
-use bn_core::kernels::{Acc, Affine, GradAffine};
+use crate::map::{Coef, GradInput, Normalize};
+use crate::sum::{Item, Lanes, Sums};
+use bn_core::kernels::{Acc, Affine, GradAffine, Hints};
+use bn_core::stream::{self, Built, fill, from};
 use bn_core::strips::{Strips, StripsMut};
 use wide::f64x8;
+
+/// What is fetched while an element is summed is so many elements away.
+const AHEAD: usize = 1024;
 
 pub(crate) fn moments<T: Item, const G: usize>(
     inner: usize,
@@ -17,14 +22,26 @@ pub(crate) fn moments<T: Item, const G: usize>(
 ) {
     for strip in x.iter() {
         for (f, run) in strip.chunks_exact(inner).enumerate() {
-            let k = pilot.map_or(0.0, |pilot| pilot[f].to_f64());
-            add_run::<T, G>(
-                acc,
-                f * 8 * G,
-                inner,
-                |sums, at| sums.add_moments::<T>(f64x8::widen(&run[at..]), f64x8::from(k)),
-                |sum, at| sum.add_moments::<T>(f64::widen(&run[at..]), k),
-            );
+            let start = f * 8 * G;
+            match pilot.map(|pilot| pilot[f].to_f64()) {
+                None => add_run::<T, G>(
+                    acc,
+                    start,
+                    inner,
+                    |sums, at| {
+                        stream::fetch::<T, true>(run, at + AHEAD);
+                        sums.add_plain::<T>(f64x8::widen(&run[at..]));
+                    },
+                    |sum, at| sum.add_plain::<T>(f64::widen(&run[at..])),
+                ),
+                Some(k) => add_run::<T, G>(
+                    acc,
+                    start,
+                    inner,
+                    |sums, at| sums.add_moments::<T>(f64x8::widen(&run[at..]), f64x8::from(k)),
+                    |sum, at| sum.add_moments::<T>(f64::widen(&run[at..]), k),
+                ),
+            }
         }
     }
 }
@@ -44,6 +61,8 @@ pub(crate) fn grad_sums<T: Item, const G: usize>(
                 f * 8 * G,
                 inner,
                 |sums, at| {
+                    stream::fetch::<T, true>(x, at + AHEAD);
+                    stream::fetch::<T, true>(dy, at + AHEAD);
                     sums.add_grads::<T>(f64x8::widen(&x[at..]), f64x8::widen(&dy[at..]), f64x8::from(k));
                 },
                 |sum, at| sum.add_grads::<T>(f64::widen(&x[at..]), f64::widen(&dy[at..]), k),
@@ -79,30 +98,41 @@ fn add_run<T: Item, const G: usize>(
     }
 }
 
-pub(crate) fn normalize<T: Item>(
+pub(crate) fn normalize<T: Item, const L: usize>(
     inner: usize,
     x: Strips<'_, T>,
     Affine { k, a, b }: Affine<'_, T>,
     mut y: StripsMut<'_, T>,
+    hints: Hints<'_, T>,
 ) {
-    for (i, x) in x.iter().enumerate() {
-        for (f, (x, y)) in x.chunks_exact(inner).zip(y.strip_mut(i).chunks_exact_mut(inner)).enumerate() {
-            map(x, [k, a, b].map(|coef| Coef::Splat(coef[f])), y);
+    let stream = hints.stream.then(Built::new);
+    for (row, strip) in x.iter().enumerate() {
+        let ahead = hints.ahead(row, [x.strip_or_empty(row + 1), &[]]);
+        y.fetch(row + 1);
+        let runs = strip.chunks_exact(inner).zip(y.strip_mut(row).chunks_exact_mut(inner));
+        for (f, (x, y)) in runs.enumerate() {
+            let map = Normalize { x, kab: [k, a, b].map(|coef| Coef::Splat(coef[f])) };
+            fill::<T, L, _>(y, stream, from(ahead, f * inner), &map);
         }
     }
 }
 
-pub(crate) fn grad_input<T: Item>(
+pub(crate) fn grad_input<T: Item, const L: usize>(
     inner: usize,
     x: Strips<'_, T>,
     dy: Strips<'_, T>,
     GradAffine { k, a, c, d }: GradAffine<'_, T>,
     mut dx: StripsMut<'_, T>,
+    hints: Hints<'_, T>,
 ) {
-    for (i, (x, dy)) in x.iter().zip(dy.iter()).enumerate() {
-        let runs = x.chunks_exact(inner).zip(dy.chunks_exact(inner));
-        for (f, ((x, dy), dx)) in runs.zip(dx.strip_mut(i).chunks_exact_mut(inner)).enumerate() {
-            map_gradient(x, dy, [k, a, c, d].map(|coef| Coef::Splat(coef[f])), dx);
+    let stream = hints.stream.then(Built::new);
+    for row in 0..x.rows() {
+        let ahead = hints.ahead(row, [x.strip_or_empty(row + 1), dy.strip_or_empty(row + 1)]);
+        dx.fetch(row + 1);
+        let runs = x.strip(row).chunks_exact(inner).zip(dy.strip(row).chunks_exact(inner));
+        for (f, ((x, dy), dx)) in runs.zip(dx.strip_mut(row).chunks_exact_mut(inner)).enumerate() {
+            let map = GradInput { x, dy, kacd: [k, a, c, d].map(|coef| Coef::Splat(coef[f])) };
+            fill::<T, L, _>(dx, stream, from(ahead, f * inner), &map);
         }
     }
 }

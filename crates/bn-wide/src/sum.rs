@@ -1,5 +1,5 @@
-//! What elements add to their virtual lanes, and how maps are computed: for a vector of elements, and for the
-//! single ones behind the last whole vector, by the same code.
+//! What elements add to their virtual lanes: for a vector of elements, and for the single ones behind the last
+//! whole vector, by the same code.
 
 use bn_core::Real;
 use bn_core::eft::{Float, two_prod, two_sum};
@@ -11,7 +11,6 @@ use wide::{f32x16, f64x8};
 pub(crate) trait Vector<T>:
     Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self>
 {
-    const N: usize;
     /// `v` in every place.
     fn splat(v: T) -> Self;
     /// The first N of `values`.
@@ -23,7 +22,6 @@ pub(crate) trait Vector<T>:
 macro_rules! vector {
     ($t:ident, $vector:ident, $n:literal) => {
         impl Vector<$t> for $t {
-            const N: usize = 1;
             #[inline(always)]
             fn splat(v: $t) -> Self {
                 v
@@ -39,7 +37,6 @@ macro_rules! vector {
         }
 
         impl Vector<$t> for $vector {
-            const N: usize = $n;
             #[inline(always)]
             fn splat(v: $t) -> Self {
                 Self::from([v; $n])
@@ -83,74 +80,16 @@ impl Item for f64 {
     const COMPENSATED: bool = true;
 }
 
-/// A coefficient of every element: one for all, or one each.
-#[derive(Clone, Copy)]
-pub(crate) enum Coef<'a, T> {
-    Splat(T),
-    Each(&'a [T]),
-}
-
-impl<T: Copy> Coef<'_, T> {
-    /// Those of the elements from `at` on.
-    #[inline(always)]
-    fn at<V: Vector<T>>(self, at: usize) -> V {
-        match self {
-            Self::Splat(v) => V::splat(v),
-            Self::Each(values) => V::load(&values[at..]),
-        }
-    }
-}
-
-/// y = (x−k)·a + b, elementwise on slices of one length.
-#[inline(always)]
-pub(crate) fn normalize<T: Item>(x: &[T], kab: [Coef<'_, T>; 3], y: &mut [T]) {
-    let whole = x.len() / T::Vector::N * T::Vector::N;
-    for at in (0..whole).step_by(T::Vector::N) {
-        normalize_at::<T, T::Vector>(x, kab, y, at);
-    }
-    for at in whole..x.len() {
-        normalize_at::<T, T>(x, kab, y, at);
-    }
-}
-
-#[inline(always)]
-fn normalize_at<T: Item, V: Vector<T>>(x: &[T], [k, a, b]: [Coef<'_, T>; 3], y: &mut [T], at: usize) {
-    let v = (V::load(&x[at..]) - k.at(at)) * a.at(at) + b.at(at);
-    v.store(&mut y[at..]);
-}
-
-/// dx = (dy·a + (x−k)·c) + d, likewise.
-#[inline(always)]
-pub(crate) fn grad_input<T: Item>(x: &[T], dy: &[T], kacd: [Coef<'_, T>; 4], dx: &mut [T]) {
-    let whole = x.len() / T::Vector::N * T::Vector::N;
-    for at in (0..whole).step_by(T::Vector::N) {
-        grad_input_at::<T, T::Vector>(x, dy, kacd, dx, at);
-    }
-    for at in whole..x.len() {
-        grad_input_at::<T, T>(x, dy, kacd, dx, at);
-    }
-}
-
-#[inline(always)]
-fn grad_input_at<T: Item, V: Vector<T>>(
-    x: &[T],
-    dy: &[T],
-    [k, a, c, d]: [Coef<'_, T>; 4],
-    dx: &mut [T],
-    at: usize,
-) {
-    let (x, dy) = (V::load(&x[at..]), V::load(&dy[at..]));
-    let v = (dy * a.at(at) + (x - k.at(at)) * c.at(at)) + d.at(at);
-    v.store(&mut dx[at..]);
-}
-
 /// N virtual lanes of a sum.
 pub(crate) trait Lanes: Float + Neg<Output = Self> + Vector<f64> {
+    /// How many.
+    const N: usize;
     /// The first N elements, widened.
     fn widen<T: Item>(values: &[T]) -> Self;
 }
 
 impl Lanes for f64 {
+    const N: usize = 1;
     #[inline(always)]
     fn widen<T: Item>(values: &[T]) -> Self {
         values[0].to_f64()
@@ -158,6 +97,7 @@ impl Lanes for f64 {
 }
 
 impl Lanes for f64x8 {
+    const N: usize = 8;
     #[inline(always)]
     fn widen<T: Item>(values: &[T]) -> Self {
         Self::from(first::<T, 8>(values).map(T::to_f64))
@@ -188,6 +128,18 @@ impl<V: Lanes> Sums<V> {
             if T::COMPENSATED {
                 lo.store(&mut plane.lo[start..]);
             }
+        }
+    }
+
+    /// Adds x and x².
+    #[inline(always)]
+    pub(crate) fn add_plain<T: Item>(&mut self, x: V) {
+        if T::COMPENSATED {
+            add(&mut self.first, x, V::from(0.0));
+            add(&mut self.second, x * x, V::from(0.0));
+        } else {
+            self.first.0 = self.first.0 + x;
+            self.second.0 = self.second.0 + x * x;
         }
     }
 
