@@ -6,7 +6,7 @@
 use crate::map::{Coef, GradInput, Normalize};
 use crate::sum::{Item, Lanes, Sums};
 use bn_core::kernels::{Acc, Affine, GradAffine, Hints};
-use bn_core::stream::{Built, fill};
+use bn_core::stream::{self, Built, fill};
 use bn_core::strips::{Strips, StripsMut};
 use wide::f64x8;
 
@@ -38,6 +38,25 @@ fn columns<T: Item>(len: usize, sum: &impl Sum<T>, acc: &mut Acc<'_>) {
     }
 }
 
+/// The columns of G vectors from `at` on. Those after them are fetched into L1 meanwhile.
+#[inline(always)]
+fn columns_of<T, V: Lanes, const G: usize>(strip: &[T], at: usize) -> &[T] {
+    for i in (0..V::N * G).step_by(64 / size_of::<T>()) {
+        stream::fetch::<T, true>(strip, at + V::N * G + i);
+    }
+    &strip[at..][..V::N * G]
+}
+
+/// The first G vectors.
+#[inline(always)]
+fn widened<T: Item, V: Lanes, const G: usize>(values: &[T]) -> [V; G] {
+    let mut wide = [V::from(0.0); G];
+    for g in 0..G {
+        wide[g] = V::widen(&values[8 * g..]);
+    }
+    wide
+}
+
 struct Moments<'a, T> {
     x: &'a [&'a [T]],
     pilot: Option<&'a [T]>,
@@ -46,8 +65,8 @@ struct Moments<'a, T> {
 impl<T: Item> Sum<T> for Moments<'_, T> {
     #[inline(always)]
     fn add<V: Lanes, const G: usize>(&self, at: usize, acc: &mut Acc<'_>) {
-        let mut sums: [Sums<V>; G] = std::array::from_fn(|g| Sums::load::<T>(acc, at + 8 * g));
-        let strips = self.x.iter().map(|strip| &strip[at..][..V::N * G]);
+        let mut sums = Sums::<V>::load_all::<T, G>(acc, at);
+        let strips = self.x.iter().map(|strip| columns_of::<T, V, G>(strip, at));
         match self.pilot {
             None => {
                 for strip in strips {
@@ -57,7 +76,7 @@ impl<T: Item> Sum<T> for Moments<'_, T> {
                 }
             }
             Some(pilot) => {
-                let k: [V; G] = std::array::from_fn(|g| V::widen(&pilot[at + 8 * g..]));
+                let k = widened::<T, V, G>(&pilot[at..]);
                 for strip in strips {
                     for g in 0..G {
                         sums[g].add_moments::<T>(V::widen(&strip[8 * g..]), k[g]);
@@ -86,10 +105,10 @@ struct GradSums<'a, T> {
 impl<T: Item> Sum<T> for GradSums<'_, T> {
     #[inline(always)]
     fn add<V: Lanes, const G: usize>(&self, at: usize, acc: &mut Acc<'_>) {
-        let mut sums: [Sums<V>; G] = std::array::from_fn(|g| Sums::load::<T>(acc, at + 8 * g));
-        let k: [V; G] = std::array::from_fn(|g| V::widen(&self.pilot[at + 8 * g..]));
+        let mut sums = Sums::<V>::load_all::<T, G>(acc, at);
+        let k = widened::<T, V, G>(&self.pilot[at..]);
         for (x, dy) in self.x.iter().zip(self.dy) {
-            let (x, dy) = (&x[at..][..V::N * G], &dy[at..][..V::N * G]);
+            let (x, dy) = (columns_of::<T, V, G>(x, at), columns_of::<T, V, G>(dy, at));
             for g in 0..G {
                 sums[g].add_grads::<T>(V::widen(&x[8 * g..]), V::widen(&dy[8 * g..]), k[g]);
             }

@@ -81,7 +81,7 @@ fn add_run<T: Item, const G: usize>(
     number: impl Fn(&mut Sums<f64>, usize),
 ) {
     let whole = inner / (8 * G) * (8 * G);
-    let mut groups: [Sums<f64x8>; G] = std::array::from_fn(|g| Sums::load::<T>(acc, start + 8 * g));
+    let mut groups = Sums::<f64x8>::load_all::<T, G>(acc, start);
     for at in (0..whole).step_by(8 * G) {
         for (g, sums) in groups.iter_mut().enumerate() {
             vector(sums, at + 8 * g);

@@ -86,6 +86,8 @@ pub(crate) trait Lanes: Float + Neg<Output = Self> + Vector<f64> {
     const N: usize;
     /// The first N elements, widened.
     fn widen<T: Item>(values: &[T]) -> Self;
+    /// sum + self², where self² is exact: one rounding, or two, give the same.
+    fn add_square_to(self, sum: Self) -> Self;
 }
 
 impl Lanes for f64 {
@@ -94,6 +96,10 @@ impl Lanes for f64 {
     fn widen<T: Item>(values: &[T]) -> Self {
         values[0].to_f64()
     }
+    #[inline(always)]
+    fn add_square_to(self, sum: Self) -> Self {
+        sum + self * self
+    }
 }
 
 impl Lanes for f64x8 {
@@ -101,6 +107,10 @@ impl Lanes for f64x8 {
     #[inline(always)]
     fn widen<T: Item>(values: &[T]) -> Self {
         Self::from(first::<T, 8>(values).map(T::to_f64))
+    }
+    #[inline(always)]
+    fn add_square_to(self, sum: Self) -> Self {
+        self.mul_add(self, sum)
     }
 }
 
@@ -121,6 +131,18 @@ impl<V: Lanes> Sums<V> {
         Self { first: plane(&acc.first), second: plane(&acc.second) }
     }
 
+    /// G of them, one behind the other.
+    #[inline(always)]
+    pub(crate) fn load_all<T: Item, const G: usize>(acc: &Acc<'_>, start: usize) -> [Self; G] {
+        let zero = (V::from(0.0), V::from(0.0));
+        // Not `from_fn`, which is not inlined everywhere.
+        let mut all = [Self { first: zero, second: zero }; G];
+        for g in 0..G {
+            all[g] = Self::load::<T>(acc, start + 8 * g);
+        }
+        all
+    }
+
     #[inline(always)]
     pub(crate) fn store<T: Item>(self, acc: &mut Acc<'_>, start: usize) {
         for (plane, (hi, lo)) in [(&mut acc.first, self.first), (&mut acc.second, self.second)] {
@@ -139,7 +161,7 @@ impl<V: Lanes> Sums<V> {
             add(&mut self.second, x * x, V::from(0.0));
         } else {
             self.first.0 = self.first.0 + x;
-            self.second.0 = self.second.0 + x * x;
+            self.second.0 = x.add_square_to(self.second.0);
         }
     }
 
