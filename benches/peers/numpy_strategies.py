@@ -11,7 +11,6 @@ Freed memory is kept by the allocator, as benches/src/memory.rs does it; BENCH_F
 
 import argparse
 import json
-import os
 import pathlib
 import statistics
 import sys
@@ -19,84 +18,11 @@ import time
 
 import numpy as np
 
-EPS = 1e-5
+from peer import keep_freed
+from strategies import analytic_backward, analytic_forward, graph_backward, graph_forward
+
 HERE = pathlib.Path(__file__).resolve().parent
 RANK = {"NC": 2, "NCHW": 4}
-
-
-SETTINGS = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
-
-
-def keep_freed():
-    """Starts the program anew with an allocator that keeps what is freed: see benches/src/memory.rs."""
-    settled = any(name in os.environ for name in SETTINGS)
-    if not settled and os.environ.get("BENCH_FREED") != "returned" and sys.platform == "linux":
-        settings = {name: "64000000000" for name in SETTINGS}
-        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **settings})
-
-
-def per_feature(ndim):
-    """The axes that are summed over, and the shape that broadcasts one value per feature."""
-    return (0,) + tuple(range(2, ndim)), (1, -1) + (1,) * (ndim - 2)
-
-
-def graph_forward(x, weight, bias):
-    axes, wide = per_feature(x.ndim)
-    n = x.dtype.type(x.size // x.shape[1])
-    weight, bias = weight.reshape(wide), bias.reshape(wide)
-    mean = x.sum(axis=axes, keepdims=True) / n
-    centred = x - mean
-    squared = centred * centred
-    var = squared.sum(axis=axes, keepdims=True) / n
-    std = np.sqrt(var + x.dtype.type(EPS))
-    inverse = 1 / std
-    normalized = centred * inverse
-    scaled = normalized * weight
-    shifted = scaled + bias
-    return shifted, (centred, normalized, std, inverse, weight, n)
-
-
-def graph_backward(dy, cache):
-    centred, normalized, std, inverse, weight, n = cache
-    axes, _ = per_feature(dy.ndim)
-    dbias = dy.sum(axis=axes)
-    dscaled = dy
-    dweight = (dscaled * normalized).sum(axis=axes)
-    dnormalized = dscaled * weight
-    dinverse = (dnormalized * centred).sum(axis=axes, keepdims=True)
-    dcentred_direct = dnormalized * inverse
-    dstd = -dinverse / (std * std)
-    dvar = dstd / (2 * std)
-    # The post writes 1/N * np.ones(...) * dvar; this is the same array in one write.
-    dsquared = np.broadcast_to(dvar / n, dy.shape).copy()
-    dcentred_squared = centred * 2 * dsquared
-    dcentred = dcentred_direct + dcentred_squared
-    dmean = -dcentred.sum(axis=axes, keepdims=True)
-    dx_mean = np.broadcast_to(dmean / n, dy.shape).copy()
-    dx = dcentred + dx_mean
-    return dx, dweight, dbias
-
-
-def analytic_forward(x, weight, bias):
-    axes, wide = per_feature(x.ndim)
-    n = x.dtype.type(x.size // x.shape[1])
-    weight, bias = weight.reshape(wide), bias.reshape(wide)
-    mean = x.sum(axis=axes, keepdims=True) / n
-    centred = x - mean
-    var = (centred * centred).sum(axis=axes, keepdims=True) / n
-    invstd = 1 / np.sqrt(var + x.dtype.type(EPS))
-    xhat = centred
-    xhat *= invstd
-    return xhat * weight + bias, (xhat, invstd, weight, n)
-
-
-def analytic_backward(dy, cache):
-    xhat, invstd, weight, n = cache
-    axes, wide = per_feature(dy.ndim)
-    dbias = dy.sum(axis=axes)
-    dweight = (xhat * dy).sum(axis=axes)
-    dx = (weight * invstd / n) * (n * dy - xhat * dweight.reshape(wide) - dbias.reshape(wide))
-    return dx, dweight, dbias
 
 
 def graph(x, dy, weight, bias):
