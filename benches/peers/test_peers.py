@@ -74,7 +74,8 @@ class Peer:
 
     def __init__(self, name):
         self.name = name
-        self.process = subprocess.Popen(COMMANDS[name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        self.process = subprocess.Popen(COMMANDS[name], env={**os.environ, "RAYON_NUM_THREADS": "1"}, **pipes)
         self.hello = json.loads(self.process.stdout.readline())
 
     def ask(self, request):
@@ -186,6 +187,11 @@ class Torch(Test, unittest.TestCase):
 
 class Candle(Test, unittest.TestCase):
     name = "candle"
+
+    def test_threads_are_those_of_the_environment(self):
+        self.loaded("nc", [7, 5], "f32")
+        said = self.peer.ask({**load(self.folder, "nc", [7, 5], "f32"), "threads": 2})
+        self.assertRegex(said["error"], "expected RAYON_NUM_THREADS=2 .*, got 1 threads")
 
 
 class Burn(Test, unittest.TestCase):

@@ -27,6 +27,15 @@ impl Peer for Candle {
     type Gradients = GradStore;
 
     fn load(case: &Case, inputs: Inputs) -> std::result::Result<Self, Error> {
+        // Besides rayon's, candle has threads of its own, as many as the environment says when they are first used.
+        let (threads, own) = (candle_core::utils::get_num_threads(), std::env::var("CANDLE_NUM_THREADS"));
+        if threads != case.threads.get() || own.is_ok_and(|own| own != threads.to_string()) {
+            return Err(format!(
+                "expected RAYON_NUM_THREADS={} and no CANDLE_NUM_THREADS in the environment, got {threads} threads",
+                case.threads
+            )
+            .into());
+        }
         let [outer, features, inner] = case.shape()?;
         let dims: &[usize] = if inner == 1 { &[outer, features] } else { &[outer, features, inner] };
         let dtype = match case.dtype {
