@@ -33,7 +33,7 @@ enum Step {
 #[derive(Debug, PartialEq)]
 enum Passed {
     Ok,
-    Skipped(&'static str),
+    Skipped(String),
 }
 
 /// A gate: what reports call it, variables of its environment, and what it runs.
@@ -49,6 +49,8 @@ const GATES: &[Gate] = &[
         &[],
         Step::Cargo(&["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"]),
     ),
+    // Needs optimized kernels, and no run of them.
+    Gate("code", &[], Step::Xtask(&["code"])),
     Gate("docs", &[("RUSTDOCFLAGS", "-D warnings")], Step::Cargo(&["doc", "--workspace", "--no-deps"])),
     Gate("features", &[], Step::Xtask(&["tidy", "--features"])),
     Gate("test", &[], Step::Readme),
@@ -201,7 +203,7 @@ fn pass(gate: &Gate, root: &Path, own: &Path) -> Result<Passed, String> {
         Step::Nightly(_) => {
             let found = Command::new("rustup").args(["run", "nightly", "cargo", "--version"]).output();
             if !found.is_ok_and(|found| found.status.success()) {
-                return Ok(Passed::Skipped("no nightly toolchain"));
+                return Ok(Passed::Skipped("no nightly toolchain".into()));
             }
             let mut command = Command::new(&words[0]);
             command.args(&words[1..]);
@@ -216,10 +218,17 @@ fn pass(gate: &Gate, root: &Path, own: &Path) -> Result<Passed, String> {
     command.current_dir(root).envs(env.iter().copied());
     let output = command.output().map_err(|e| format!("cannot run {}: {e}", words.join(" ")))?;
     if output.status.success() {
-        return Ok(Passed::Ok);
+        return Ok(skipped(*step, &output.stdout).map_or(Passed::Ok, Passed::Skipped));
     }
     let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     Err(format!("{}{}{}", said[0], said[1], output.status))
+}
+
+/// Why a verb of this program did not do its work, where it says so.
+fn skipped(step: Step, stdout: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(stdout);
+    let why = text.lines().next().and_then(|line| line.strip_prefix(out::SKIPPED));
+    why.filter(|_| matches!(step, Step::Xtask(_))).map(String::from)
 }
 
 #[cfg(test)]
@@ -234,6 +243,14 @@ mod tests {
         assert!(none.contains("expected a fenced block"), "{none}");
         let piped = test_command("```\ncargo test | tail\n```").unwrap_err();
         assert!(piped.contains("plain words"), "{piped}");
+    }
+
+    #[test]
+    fn a_verb_that_could_not_work_is_skipped() {
+        let said = |step, text: &str| skipped(step, text.as_bytes());
+        assert_eq!(said(Step::Xtask(&[]), "skipped: no such thing\n"), Some("no such thing".into()));
+        assert_eq!(said(Step::Xtask(&[]), "done\nskipped: not at all\n"), None);
+        assert_eq!(said(Step::Readme, "skipped: a test's words\n"), None);
     }
 
     #[test]

@@ -2,11 +2,13 @@
 
 mod backends;
 mod ci;
+mod code;
 mod conformance;
 mod out;
 mod replay;
 mod tidy;
 
+use bn_dispatch::Level;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
@@ -21,14 +23,31 @@ struct Cli {
 #[derive(Subcommand)]
 enum Verb {
     Ci(ci::Args),
+    Code(code::Args),
     Conformance(conformance::Args),
     Replay(replay::Args),
     Tidy(tidy::Args),
 }
 
+impl Verb {
+    /// Whether it runs kernels of the level that the variable `BATCHNORM_LEVEL` names.
+    fn runs_kernels(&self) -> bool {
+        matches!(self, Self::Conformance(_) | Self::Replay(_))
+    }
+}
+
+/// What a verb that runs backends ends with where it would not run the ones that were asked for.
+const NO_SUCH_LEVEL: u8 = 2;
+
 fn main() -> ExitCode {
-    let done = match Cli::parse().verb {
+    let verb = Cli::parse().verb;
+    if let (true, Some(Err(error))) = (verb.runs_kernels(), Level::wanted()) {
+        out::complain(&format!("BATCHNORM_LEVEL: {error}"));
+        return ExitCode::from(NO_SUCH_LEVEL);
+    }
+    let done = match verb {
         Verb::Ci(args) => ci::run(&args),
+        Verb::Code(args) => code::run(&args),
         Verb::Conformance(args) => conformance::run(&args),
         Verb::Replay(args) => replay::run(&args),
         Verb::Tidy(args) => tidy::run(&args),

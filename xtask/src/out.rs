@@ -10,6 +10,9 @@ pub(crate) type Done = io::Result<ExitCode>;
 /// What a program killed by SIGPIPE reports: its reader has left, and nobody knows the result.
 const READER_LEFT: u8 = 141;
 
+/// What a verb's output begins with that could not do its work here and says why: no failure, but no success either.
+pub(crate) const SKIPPED: &str = "skipped: ";
+
 /// Turns an error of writing into an exit code.
 pub(crate) fn exit(done: Done) -> ExitCode {
     match done {

@@ -233,3 +233,13 @@ fn a_reader_that_leaves_is_no_panic() {
     let err = String::from_utf8(output.stderr).unwrap();
     assert_eq!((output.status.code(), err.as_str()), (Some(141), ""));
 }
+
+#[test]
+fn a_level_that_is_none_is_refused() {
+    for verb in [&["replay", "no/such/file"][..], &["conformance"]] {
+        let output = xtask().args(verb).env("BATCHNORM_LEVEL", "avx3").output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{verb:?}: {said}");
+        assert_eq!(said, "BATCHNORM_LEVEL: expected a level of baseline, avx2, avx512, got \"avx3\"\n");
+    }
+}

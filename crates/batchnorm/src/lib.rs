@@ -69,7 +69,7 @@ pub use bn_core::{
     RunningVar, Saved, Serial, Shape, Workspace,
 };
 #[cfg(feature = "dispatch")]
-pub use bn_dispatch::{Dispatch, Level};
+pub use bn_dispatch::{Dispatch, Level, LevelError};
 #[cfg(feature = "rayon")]
 pub use bn_rayon::Rayon;
 pub use bn_scalar::Scalar;

@@ -14,7 +14,7 @@ mod map;
 mod rows;
 mod sum;
 
-pub use level::Level;
+pub use level::{Level, LevelError};
 
 use bn_core::{Backend, Kernels, Serial};
 use std::borrow::Cow;

@@ -1,0 +1,332 @@
+//! What the instructions of a kernel must be, and what they must not.
+//!
+//! 1. A kernel is its function and whatever of the same file that reaches: what the compiler took out of line is the
+//!    kernel's. The baseline's functions may have been taken into the trait's methods.
+//! 2. Nothing of the file may fuse a multiply-add without belonging to a kernel that may, and nothing of another crate
+//!    may be called that computes: its instructions are not here to be looked at.
+
+use super::asm::{self, Function};
+use std::collections::{BTreeMap, BTreeSet};
+
+type Functions = BTreeMap<String, Function>;
+
+/// A module of functions: its name, its element type, and which vector registers it must have and must not have.
+struct Module(&'static str, &'static str, &'static [&'static str], &'static [&'static str]);
+
+const MODULES: &[Module] = &[
+    Module("f32_baseline", "f32", &["xmm"], &["ymm", "zmm"]),
+    Module("f64_baseline", "f64", &["xmm"], &["ymm", "zmm"]),
+    Module("f32_avx2", "f32", &["ymm"], &["zmm"]),
+    Module("f64_avx2", "f64", &["ymm"], &["zmm"]),
+    Module("f32_avx512", "f32", &["zmm"], &[]),
+    Module("f64_avx512", "f64", &["zmm"], &[]),
+];
+
+const FUNCTIONS: &[&str] = &["moments", "normalize", "grad_sums", "grad_input"];
+
+/// Where a fused multiply-add is exact: Σx² of f32 data, in f64.
+const EXACT: (&str, &str) = ("f32", "moments");
+
+/// Kernels some of whose helpers out of line are compiled for the baseline, known and to be mended: shown, not failed.
+const SLOW_HELPERS: &[(&str, &str)] = &[("f64_avx2", "grad_sums")];
+
+const REGISTERS: [&str; 3] = ["xmm", "ymm", "zmm"];
+
+/// A function of the C library's that fuses where the machine cannot.
+const LIBM: &[&str] = &["fma", "fmaf", "fmal"];
+
+/// What was found of a kernel.
+#[derive(Debug)]
+pub(super) struct Kernel {
+    pub(super) module: &'static str,
+    pub(super) function: &'static str,
+    /// Instructions with xmm, ymm and zmm registers.
+    pub(super) registers: [usize; 3],
+    /// Fused multiply-adds.
+    pub(super) fused: usize,
+    /// The paths of what it calls out of line.
+    pub(super) helpers: Vec<String>,
+}
+
+/// Every kernel, and what is wrong.
+pub(super) fn check(functions: &Functions) -> (Vec<Kernel>, Vec<String>) {
+    let (mut kernels, mut faults, mut seen) = (Vec::new(), Vec::new(), BTreeSet::new());
+    for module in MODULES {
+        for function in FUNCTIONS {
+            let roots = roots(functions, module, function);
+            if roots.is_empty() {
+                faults.push(format!("{}::{function}: expected such a function, found none", module.0));
+                continue;
+            }
+            let members = reach(functions, &roots);
+            faults.extend(judge(functions, module, function, &members));
+            kernels.push(count(functions, module.0, function, &roots, &members));
+            seen.extend(members);
+        }
+    }
+    for (symbol, function) in functions.iter().filter(|(symbol, _)| !seen.contains(*symbol)) {
+        for instruction in function.instructions.iter().filter(|i| fuses(i)) {
+            faults.push(format!(
+                "{}: expected fused multiply-adds only in f32 moments, got `{instruction}`",
+                function.path
+            ));
+        }
+        faults.extend(libm(&function.path, &functions[symbol]));
+    }
+    faults.sort();
+    faults.dedup();
+    (kernels, faults)
+}
+
+/// Whether a path is the kernel's own, or the trait's method that took in the baseline's.
+fn is_root(path: &str, module: &Module, function: &str) -> bool {
+    let Module(name, element, ..) = module;
+    let method = name.ends_with("_baseline")
+        && path.contains(&format!("Kernels<{element}>"))
+        && path.contains("Dispatch")
+        && path.ends_with(&format!(">::{function}"));
+    path.ends_with(&format!("::{name}::{function}")) || method
+}
+
+fn roots(functions: &Functions, module: &Module, function: &str) -> BTreeSet<String> {
+    let own = functions.iter().filter(|(_, f)| is_root(&f.path, module, function));
+    own.map(|(symbol, _)| symbol.clone()).collect()
+}
+
+/// The roots and what they reach in the file, other kernels aside: the trait's methods jump to every level's.
+fn reach(functions: &Functions, roots: &BTreeSet<String>) -> BTreeSet<String> {
+    let kernel = |path: &str| MODULES.iter().any(|m| FUNCTIONS.iter().any(|f| is_root(path, m, f)));
+    let (mut members, mut open) = (roots.clone(), roots.iter().cloned().collect::<Vec<_>>());
+    while let Some(symbol) = open.pop() {
+        for next in &functions[&symbol].symbols {
+            if functions.get(next).is_some_and(|f| !kernel(&f.path)) && members.insert(next.clone()) {
+                open.push(next.clone());
+            }
+        }
+    }
+    members
+}
+
+fn fuses(instruction: &str) -> bool {
+    ["vfmadd", "vfmsub", "vfnmadd", "vfnmsub"].iter().any(|start| instruction.starts_with(start))
+}
+
+/// In f64, of a product that is added: what is exact for widened f32.
+fn fuses_doubles(instruction: &str) -> bool {
+    let mnemonic = instruction.split(' ').next().unwrap_or_default();
+    let sum = mnemonic.strip_prefix("vfmadd").filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    sum.is_some_and(|rest| rest.ends_with("pd") || rest.ends_with("sd"))
+}
+
+fn libm(place: &str, function: &Function) -> Vec<String> {
+    let called = function.symbols.iter().filter(|s| LIBM.contains(&s.as_str()));
+    called.map(|s| format!("{place}: expected no call of the C library's arithmetic, got `{s}`")).collect()
+}
+
+fn judge(functions: &Functions, module: &Module, function: &str, members: &BTreeSet<String>) -> Vec<String> {
+    let Module(name, element, wanted, forbidden) = module;
+    let vex = !name.ends_with("_baseline");
+    let exact = (*element, function) == EXACT;
+    let mut faults = Vec::new();
+    for member in members.iter().map(|symbol| &functions[symbol]) {
+        let place = if is_root(&member.path, module, function) {
+            format!("{name}::{function}")
+        } else {
+            format!("{name}::{function}, in {}", member.path)
+        };
+        for i in member.instructions.iter().filter(|i| fuses(i) && !(exact && fuses_doubles(i))) {
+            let allowed = if exact { "only fused multiply-adds of doubles" } else { "no fused multiply-add" };
+            faults.push(format!("{place}: expected {allowed}, got `{i}`"));
+        }
+        for register in *forbidden {
+            let found = member.instructions.iter().find(|i| i.contains(&format!("%{register}")));
+            faults.extend(found.map(|i| format!("{place}: expected no {register} register, got `{i}`")));
+        }
+        // The older encoding in a function for a newer machine: it was compiled for the baseline.
+        let old = member.instructions.iter().find(|i| vex && i.contains("%xmm") && !i.starts_with('v'));
+        let known = place.contains(", in ") && SLOW_HELPERS.contains(&(name, function));
+        if !known {
+            faults.extend(old.map(|i| format!("{place}: expected instructions of the level, got `{i}`")));
+        }
+        faults.extend(libm(&place, member));
+        // Of the core crate, what is not inlined; panics and copies are the standard library's.
+        let foreign = member.symbols.iter().filter(|s| !functions.contains_key(*s)).map(|s| asm::path(s));
+        let computing = foreign.filter(|path| path.starts_with("bn_") || path.starts_with("<bn_"));
+        faults.extend(
+            computing.map(|path| format!("{place}: expected nothing of another crate, got `{path}`")),
+        );
+    }
+    for register in *wanted {
+        let has = |symbol: &String| {
+            functions[symbol].instructions.iter().any(|i| i.contains(&format!("%{register}")))
+        };
+        if !members.iter().any(has) {
+            faults.push(format!("{name}::{function}: expected {register} registers, found none"));
+        }
+    }
+    faults
+}
+
+fn count(
+    functions: &Functions,
+    module: &'static str,
+    function: &'static str,
+    roots: &BTreeSet<String>,
+    members: &BTreeSet<String>,
+) -> Kernel {
+    let instructions = || members.iter().flat_map(|symbol| &functions[symbol].instructions);
+    let helpers: BTreeSet<String> =
+        members.difference(roots).map(|symbol| functions[symbol].path.clone()).collect();
+    Kernel {
+        module,
+        function,
+        registers: REGISTERS.map(|r| instructions().filter(|i| i.contains(&format!("%{r}"))).count()),
+        fused: instructions().filter(|i| fuses(i)).count(),
+        helpers: helpers.into_iter().collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file as the compiler writes it, whose kernels keep the rules; `lines` go into the function of this path.
+    fn file(into: &str, lines: &str) -> String {
+        let mut text = String::new();
+        let mut push = |symbol: &str, path: &str, body: &str| {
+            let more = if path == into { lines } else { "" };
+            text += &format!("\t.type\t{symbol},@function\n{symbol}:\n{body}{more}\tretq\n");
+        };
+        let entry = "bn_dispatch::entry";
+        for element in ["f32", "f64"] {
+            for function in FUNCTIONS {
+                for (level, body) in [
+                    ("avx2", "\tvmulps\t%ymm0, %ymm1, %ymm2\n"),
+                    ("avx512", "\tvmulps\t%zmm0, %zmm1, %zmm2\n\tvmovups\t%ymm0, %ymm1\n"),
+                ] {
+                    let path = format!("{entry}::{element}_{level}::{function}");
+                    push(&mangled(&path), &path, body);
+                }
+                // Taken into the trait's method, which also jumps to the others.
+                let length = function.len();
+                let symbol = format!(
+                    "_ZN11bn_dispatch5entry88_$LT$impl$u20$bn_core..kernels..Kernels$LT${element}$GT$$u20$for$u20$\
+                     bn_dispatch..Dispatch$GT${length}{function}17h0123456789abcdefE"
+                );
+                let jump = mangled(&format!("{entry}::{element}_avx2::{function}"));
+                let path = format!("{element}_baseline::{function}");
+                push(&symbol, &path, &format!("\tmulps\t%xmm0, %xmm1\n\tjmp\t{jump}\n"));
+            }
+        }
+        push(&mangled("bn_dispatch::rows::moments::helper"), "helper", "\tvaddps\t%xmm0, %xmm1, %xmm1\n");
+        push(&mangled("bn_dispatch::level::other"), "other", "");
+        text
+    }
+
+    fn mangled(path: &str) -> String {
+        let parts: String = path.split("::").map(|part| format!("{}{part}", part.len())).collect();
+        format!("_ZN{parts}17h0123456789abcdefE")
+    }
+
+    fn faults(into: &str, lines: &str) -> Vec<String> {
+        check(&asm::functions(&file(into, lines))).1
+    }
+
+    #[test]
+    fn kernels_that_keep_the_rules_are_counted() {
+        let exact = "bn_dispatch::entry::f32_avx512::moments";
+        let (kernels, faults) = check(&asm::functions(&file(
+            exact,
+            "\tvfmadd231pd\t%zmm1, %zmm2, %zmm3\n\tvfmadd213sd\t%xmm1, %xmm2, %xmm3\n",
+        )));
+        assert_eq!(faults, Vec::<String>::new());
+        assert_eq!(kernels.len(), 24);
+        let moments = kernels.iter().find(|k| (k.module, k.function) == ("f32_avx512", "moments")).unwrap();
+        assert_eq!((moments.registers, moments.fused), ([1, 1, 2], 2));
+    }
+
+    #[test]
+    fn planted_faults_are_named() {
+        let entry = "bn_dispatch::entry";
+        let helper = mangled("bn_dispatch::rows::moments::helper");
+        let to_helper = format!("\tcallq\t{helper}\n");
+        for (into, lines, says) in [
+            (
+                format!("{entry}::f32_avx2::normalize"),
+                "\tvfmadd231ps\t%ymm1, %ymm2, %ymm3\n",
+                "f32_avx2::normalize: expected no fused multiply-add, got `vfmadd231ps %ymm1, %ymm2, %ymm3`",
+            ),
+            (
+                format!("{entry}::f32_avx512::grad_sums"),
+                "\tvfnmadd213pd\t%zmm1, %zmm2, %zmm3\n",
+                "f32_avx512::grad_sums: expected no fused multiply-add, got `vfnmadd213pd",
+            ),
+            (
+                format!("{entry}::f64_avx2::moments"),
+                "\tvfmadd231pd\t%ymm1, %ymm2, %ymm3\n",
+                "f64_avx2::moments: expected no fused multiply-add",
+            ),
+            (
+                format!("{entry}::f32_avx2::moments"),
+                "\tvfmadd231ps\t%ymm1, %ymm2, %ymm3\n",
+                "f32_avx2::moments: expected only fused multiply-adds of doubles, got `vfmadd231ps",
+            ),
+            (
+                format!("{entry}::f32_avx2::moments"),
+                "\tvfmsub231pd\t%ymm1, %ymm2, %ymm3\n",
+                "expected only fused multiply-adds of doubles, got `vfmsub231pd",
+            ),
+            (
+                format!("{entry}::f64_avx2::normalize"),
+                "\tvmovups\t%zmm1, (%rax)\n",
+                "f64_avx2::normalize: expected no zmm register, got `vmovups %zmm1, (%rax)`",
+            ),
+            (
+                "f32_baseline::grad_input".into(),
+                "\tvmovups\t%ymm1, (%rax)\n",
+                "f32_baseline::grad_input: expected no ymm register",
+            ),
+            (
+                format!("{entry}::f32_avx2::grad_input"),
+                "\tmulps\t%xmm1, %xmm2\n",
+                "f32_avx2::grad_input: expected instructions of the level, got `mulps",
+            ),
+            (
+                "f64_baseline::moments".into(),
+                "\tmovq\tfma@GOTPCREL(%rip), %rax\n",
+                "f64_baseline::moments: expected no call of the C library's arithmetic, got `fma`",
+            ),
+            (
+                format!("{entry}::f64_avx512::grad_input"),
+                "\tcallq\t_ZN7bn_core3eft8two_prod17h0123456789abcdefE\n",
+                "f64_avx512::grad_input: expected nothing of another crate, got `bn_core::eft::two_prod`",
+            ),
+            (
+                "other".into(),
+                "\tvfmadd231sd\t%xmm1, %xmm2, %xmm3\n",
+                "bn_dispatch::level::other: expected fused",
+            ),
+        ] {
+            let faults = faults(&into, lines);
+            assert!(faults.len() == 1 && faults[0].contains(says), "{says:?}: {faults:?}");
+        }
+        // A helper out of line is its caller's.
+        let text = file(&format!("{entry}::f32_avx2::normalize"), &to_helper)
+            .replace("\tvaddps\t%xmm0", "\tvfmadd231ss\t%xmm2");
+        let faults = check(&asm::functions(&text)).1;
+        let says =
+            "f32_avx2::normalize, in bn_dispatch::rows::moments::helper: expected no fused multiply-add";
+        assert!(faults.len() == 1 && faults[0].contains(says), "{faults:?}");
+    }
+
+    #[test]
+    fn kernels_that_are_gone_or_narrow_are_named() {
+        let text = file("", "");
+        let path = mangled("bn_dispatch::entry::f64_avx512::moments");
+        let gone = check(&asm::functions(&text.replace(&path, "elsewhere"))).1;
+        assert_eq!(gone, ["f64_avx512::moments: expected such a function, found none"]);
+        let narrow = check(&asm::functions(&text.replace("%zmm", "%ymm"))).1;
+        assert_eq!(narrow.len(), 8, "{narrow:?}");
+        assert!(narrow[0].ends_with(": expected zmm registers, found none"), "{narrow:?}");
+    }
+}
