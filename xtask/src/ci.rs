@@ -49,8 +49,9 @@ const GATES: &[Gate] = &[
         &[],
         Step::Cargo(&["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"]),
     ),
-    // Needs optimized kernels, and no run of them.
+    // Of one build with optimizations: the kernels' instructions, and how many a step takes.
     Gate("code", &[], Step::Xtask(&["code"])),
+    Gate("count", &[], Step::Xtask(&["count"])),
     Gate("docs", &[("RUSTDOCFLAGS", "-D warnings")], Step::Cargo(&["doc", "--workspace", "--no-deps"])),
     Gate("features", &[], Step::Xtask(&["tidy", "--features"])),
     Gate("test", &[], Step::Readme),

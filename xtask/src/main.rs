@@ -4,6 +4,7 @@ mod backends;
 mod ci;
 mod code;
 mod conformance;
+mod count;
 mod out;
 mod replay;
 mod tidy;
@@ -25,6 +26,7 @@ enum Verb {
     Ci(ci::Args),
     Code(code::Args),
     Conformance(conformance::Args),
+    Count(count::Args),
     Replay(replay::Args),
     Tidy(tidy::Args),
 }
@@ -32,7 +34,7 @@ enum Verb {
 impl Verb {
     /// Whether it runs kernels of the level that the variable `BATCHNORM_LEVEL` names.
     fn runs_kernels(&self) -> bool {
-        matches!(self, Self::Conformance(_) | Self::Replay(_))
+        matches!(self, Self::Conformance(_) | Self::Count(_) | Self::Replay(_))
     }
 }
 
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
         Verb::Ci(args) => ci::run(&args),
         Verb::Code(args) => code::run(&args),
         Verb::Conformance(args) => conformance::run(&args),
+        Verb::Count(args) => count::run(&args),
         Verb::Replay(args) => replay::run(&args),
         Verb::Tidy(args) => tidy::run(&args),
     };
