@@ -3,6 +3,7 @@
 mod level;
 
 use bn_conformance::any::Candidate;
+use bn_conformance::eager::Eager;
 use bn_core::Backend;
 use bn_dispatch::{Dispatch, Level};
 use bn_rayon::Rayon;
@@ -30,6 +31,16 @@ const BACKENDS: &[fn() -> Entry] = &[
     at::<Rayon<Avx512>>,
 ];
 
+/// Those of them that run on rayon, whatever the size of the tensor.
+const EAGER: &[fn() -> Entry] = &[
+    anywhere::<Eager<Rayon<Scalar>>>,
+    anywhere::<Eager<Rayon<Wide>>>,
+    anywhere::<Eager<Rayon<Dispatch>>>,
+    at::<Eager<Rayon<Baseline>>>,
+    at::<Eager<Rayon<Avx2>>>,
+    at::<Eager<Rayon<Avx512>>>,
+];
+
 fn anywhere<B: Backend + Clone + Default>() -> Entry {
     Ok(Candidate::of::<B>())
 }
@@ -45,6 +56,11 @@ fn at<B: Backend + Clone + Default + level::Fixed>() -> Entry {
 /// Every backend that this machine can run.
 pub(crate) fn available() -> Vec<Candidate> {
     BACKENDS.iter().filter_map(|entry| entry().ok()).collect()
+}
+
+/// Every one of these on rayon, made to share out small tensors as well.
+pub(crate) fn eager() -> Vec<Candidate> {
+    EAGER.iter().filter_map(|entry| entry().ok()).collect()
 }
 
 /// Every other one, and the instruction set that is missing.
@@ -77,6 +93,9 @@ mod tests {
             assert_eq!(pick(name).len(), 1, "{name}");
         }
         assert_eq!(pick(ALL).len(), names.len());
+        let shared: Vec<String> = eager().into_iter().map(|b| b.name.into_owned()).collect();
+        let on_rayon: Vec<&String> = names.iter().filter(|name| name.starts_with("rayon+")).collect();
+        assert_eq!(on_rayon, shared.iter().collect::<Vec<_>>());
         names.extend(unavailable().into_iter().map(|(name, _)| name));
         names.push(ALL.into());
         let count = names.len();

@@ -56,9 +56,12 @@ const GATES: &[Gate] = &[
     Gate("features", &[], Step::Xtask(&["tidy", "--features"])),
     Gate("test", &[], Step::Readme),
     Gate("conformance", &[], Step::Xtask(&["conformance"])),
+    Gate("bits", &[], Step::Xtask(&["bits", "--write", BITS])),
     // The same bits from other instructions: what the compiler makes of the kernels for newer machines.
-    Gate("bits-v3", &[("RUSTFLAGS", "-C target-cpu=x86-64-v3")], Step::Cargo(BITS_V3)),
-    Gate("bits-native", &[("RUSTFLAGS", "-C target-cpu=native")], Step::Cargo(BITS_NATIVE)),
+    Gate("golden-v3", &[("RUSTFLAGS", V3)], Step::Cargo(&golden("target/x86-64-v3"))),
+    Gate("bits-v3", &[("RUSTFLAGS", V3)], Step::Cargo(&bits("target/x86-64-v3"))),
+    Gate("golden-native", &[("RUSTFLAGS", NATIVE)], Step::Cargo(&golden("target/native"))),
+    Gate("bits-native", &[("RUSTFLAGS", NATIVE)], Step::Cargo(&bits("target/native"))),
     Gate("asan", &[("RUSTFLAGS", "-Zsanitizer=address")], Step::Nightly(ASAN)),
     Gate("digits", &[], Step::Cargo(&["run", "--release", "--example", "digits", "--", "--quick"])),
     Gate(
@@ -68,24 +71,33 @@ const GATES: &[Gate] = &[
     ),
 ];
 
-/// The golden digests, and every backend on several threads, in a build of its own.
-const BITS_V3: &[&str] = &bits("target/x86-64-v3");
-const BITS_NATIVE: &[&str] = &bits("target/native");
+const V3: &str = "-C target-cpu=x86-64-v3";
+const NATIVE: &str = "-C target-cpu=native";
 
-const fn bits(folder: &'static str) -> [&'static str; 11] {
+/// The digests of the whole table, from one build level to the others.
+const BITS: &str = "target/bits.txt";
+
+/// The whole table on every backend and on several threads, in a build of its own, held to the bits of this one.
+const fn bits(folder: &'static str) -> [&'static str; 12] {
     [
+        "run",
+        "--quiet",
+        "--profile",
         "test",
         "--target-dir",
         folder,
         "-p",
-        "bn-conformance",
-        "--test",
-        "golden",
-        "-p",
-        "bn-rayon",
-        "--test",
+        "xtask",
+        "--",
         "bits",
+        "--like",
+        BITS,
     ]
+}
+
+/// The golden digests, in a build of its own.
+const fn golden(folder: &'static str) -> [&'static str; 7] {
+    ["test", "--target-dir", folder, "-p", "bn-conformance", "--test", "golden"]
 }
 
 /// The files that may hold `unsafe`, under AddressSanitizer. It wants a target that is named, so that build scripts

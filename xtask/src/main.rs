@@ -1,6 +1,7 @@
 //! `cargo xtask`: what gates a change, and what shows how a backend does. One file per verb.
 
 mod backends;
+mod bits;
 mod ci;
 mod code;
 mod conformance;
@@ -23,6 +24,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
+    Bits(bits::Args),
     Ci(ci::Args),
     Code(code::Args),
     Conformance(conformance::Args),
@@ -34,7 +36,7 @@ enum Verb {
 impl Verb {
     /// Whether it runs kernels of the level that the variable `BATCHNORM_LEVEL` names.
     fn runs_kernels(&self) -> bool {
-        matches!(self, Self::Conformance(_) | Self::Count(_) | Self::Replay(_))
+        matches!(self, Self::Bits(_) | Self::Conformance(_) | Self::Count(_) | Self::Replay(_))
     }
 }
 
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         return ExitCode::from(NO_SUCH_LEVEL);
     }
     let done = match verb {
+        Verb::Bits(args) => bits::run(&args),
         Verb::Ci(args) => ci::run(&args),
         Verb::Code(args) => code::run(&args),
         Verb::Conformance(args) => conformance::run(&args),

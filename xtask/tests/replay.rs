@@ -236,7 +236,7 @@ fn a_reader_that_leaves_is_no_panic() {
 
 #[test]
 fn a_level_that_is_none_is_refused() {
-    for verb in [&["replay", "no/such/file"][..], &["conformance"], &["count"]] {
+    for verb in [&["replay", "no/such/file"][..], &["conformance"], &["count"], &["bits"]] {
         let output = xtask().args(verb).env("BATCHNORM_LEVEL", "avx3").output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{verb:?}: {said}");

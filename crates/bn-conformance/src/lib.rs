@@ -9,13 +9,16 @@
 //!
 //! [`oracle`] is the naive truth, [`table`] the shapes × [`data`], [`files`] the cases in `cases/`, [`measure`] the
 //! error measure of `cases/README.md`, [`tolerances`] every limit with its reason, [`identities`] what must hold
-//! whatever the oracle says, [`suite`] the runner of it all. Code that is no backend is run through a part of the
+//! whatever the oracle says, [`suite`] the runner of it all,
+//! [`bits`] the one that needs no oracle. Code that is no backend is run through a part of the
 //! table with [`assert_textbook`], as a closure from case to results.
 
 pub mod any;
+pub mod bits;
 pub mod case;
 pub mod data;
 pub mod digest;
+pub mod eager;
 pub mod files;
 pub mod identities;
 pub mod measure;

@@ -188,18 +188,18 @@ pub fn assert_conforms<B: Backend + Clone + Default>() {
 }
 
 /// A case that is yet to be made: oracles are slow.
-type Job = Box<dyn Fn() -> (AnyCase, Origin) + Send + Sync>;
+pub(crate) type Job = Box<dyn Fn() -> (AnyCase, Origin) + Send + Sync>;
 
 /// Runs the suite on every backend: a report for each. `progress` learns how many steps of how many are done.
 pub fn conform(candidates: &[Candidate], progress: &(dyn Fn(usize, usize) + Sync)) -> Vec<Report> {
     let report = |c: &Candidate| Report::new(c.name.to_string());
     let mut reports: Vec<Report> = candidates.iter().map(report).collect();
-    let mut jobs = Vec::new();
-    jobs_of::<f32>(&mut jobs);
-    jobs_of::<f64>(&mut jobs);
-    jobs_of::<f16>(&mut jobs);
-    jobs_of::<bf16>(&mut jobs);
-    for outcomes in run_table(&jobs, candidates, &|done| progress(done, jobs.len())) {
+    let jobs = table_jobs(true);
+    let run = |job: &Job| {
+        let (case, origin) = job();
+        judge_all(&case, origin, candidates)
+    };
+    for outcomes in each(&jobs, &run, &|done| progress(done, jobs.len())) {
         reports.iter_mut().zip(outcomes).for_each(|(report, outcome)| report.outcomes.push(outcome));
     }
     let (own, lost) = own_files();
@@ -215,13 +215,28 @@ pub fn conform(candidates: &[Candidate], progress: &(dyn Fn(usize, usize) + Sync
     reports
 }
 
+/// Every entry of the table without the oracle's answers.
+pub(crate) fn unanswered() -> Vec<Job> {
+    table_jobs(false)
+}
+
+fn table_jobs(answered: bool) -> Vec<Job> {
+    let mut jobs = Vec::new();
+    jobs_of::<f32>(&mut jobs, answered);
+    jobs_of::<f64>(&mut jobs, answered);
+    jobs_of::<f16>(&mut jobs, answered);
+    jobs_of::<bf16>(&mut jobs, answered);
+    jobs
+}
+
 /// Every entry of the table for one element type.
-fn jobs_of<T: Element>(jobs: &mut Vec<Job>)
+fn jobs_of<T: Element>(jobs: &mut Vec<Job>, answered: bool)
 where
     AnyCase: From<Case<T>>,
 {
+    let make = if answered { table::case::<T> } else { table::inputs::<T> };
     let mut push = |entry: Entry, data: (X, Dy), variant: usize| {
-        jobs.push(Box::new(move || (table::case::<T>(entry, data, variant).into(), Origin::Shape(entry))));
+        jobs.push(Box::new(move || (make(entry, data, variant).into(), Origin::Shape(entry))));
     };
     let short = SHAPES.iter().flat_map(|s| COMBINATIONS.iter().map(move |d| (s, d)));
     for (i, (&entry, &data)) in short.enumerate() {
@@ -234,8 +249,12 @@ where
     }
 }
 
-/// The outcomes of each job on every candidate, in the order of the jobs.
-fn run_table(jobs: &[Job], candidates: &[Candidate], progress: &(dyn Fn(usize) + Sync)) -> Vec<Vec<Outcome>> {
+/// What `run` makes of each job, in the order of the jobs, on as many threads as there are cores.
+pub(crate) fn each<R: Send>(
+    jobs: &[Job],
+    run: &(dyn Fn(&Job) -> R + Sync),
+    progress: &(dyn Fn(usize) + Sync),
+) -> Vec<R> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let (next, (send, receive)) = (AtomicUsize::new(0), mpsc::channel());
     std::thread::scope(|scope| {
@@ -245,21 +264,20 @@ fn run_table(jobs: &[Job], candidates: &[Candidate], progress: &(dyn Fn(usize) +
                 while let Some((i, job)) =
                     Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|i| Some((i, jobs.get(i)?)))
                 {
-                    let (case, origin) = job();
-                    if send.send((i, judge_all(&case, origin, candidates))).is_err() {
+                    if send.send((i, run(job))).is_err() {
                         return;
                     }
                 }
             });
         }
         drop(send);
-        let mut outcomes = Vec::with_capacity(jobs.len());
-        while let Ok(outcome) = receive.recv() {
-            outcomes.push(outcome);
-            progress(outcomes.len());
+        let mut results = Vec::with_capacity(jobs.len());
+        while let Ok(result) = receive.recv() {
+            results.push(result);
+            progress(results.len());
         }
-        outcomes.sort_by_key(|(i, _)| *i);
-        outcomes.into_iter().map(|(_, outcomes)| outcomes).collect()
+        results.sort_by_key(|(i, _)| *i);
+        results.into_iter().map(|(_, result)| result).collect()
     })
 }
 

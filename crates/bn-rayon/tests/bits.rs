@@ -1,17 +1,18 @@
 //! Threads do not change a bit: every kernel × number of threads gives what the scalar kernels give serially, on
-//! shapes that are shared out by features, by segments and by rows, whatever their size.
+//! shapes that are shared out by features, by segments and by rows, whatever their size, the statistics in the wide type
+//! included. `cargo xtask bits` does the same with the results on the whole table.
 
 use bn_conformance::case::Case;
 use bn_conformance::data::{Dy, X};
 use bn_conformance::digest::same_bits;
+use bn_conformance::eager::Eager;
 use bn_conformance::run::{layer, run};
 use bn_conformance::table::{self, LONG, SHAPES};
-use bn_core::{Backend, Element, Executor, Kernels, Saved, Workspace};
+use bn_core::{Backend, Element, Saved, Workspace};
 use bn_dispatch::Dispatch;
-use bn_rayon::{Pool, Rayon};
+use bn_rayon::Rayon;
 use bn_scalar::Scalar;
 use bn_wide::Wide;
-use std::borrow::Cow;
 
 const DATA: &[(X, Dy)] =
     &[(X::Shifted, Dy::Normal), (X::LargestMean, Dy::Tenths), (X::HugeSpread, Dy::Normal)];
@@ -41,48 +42,12 @@ fn like_scalar<T: Element, B: Backend + Default>(threads: usize) {
     }
 }
 
-/// Rayon that shares out whatever there is, so that small tensors are cut as large ones are.
-#[derive(Clone, Copy, Default)]
-struct Eager<K>(K, EagerPool);
-
-#[derive(Clone, Copy, Default)]
-struct EagerPool;
-
-impl Executor for EagerPool {
-    fn join<A: Send, B: Send>(&self, a: impl FnOnce() -> A + Send, b: impl FnOnce() -> B + Send) -> (A, B) {
-        Pool.join(a, b)
-    }
-    fn width(&self) -> usize {
-        Pool.width()
-    }
-    fn is_worth(&self, _: usize) -> bool {
-        true
-    }
-}
-
-impl<K: Backend> Backend for Eager<K> {
-    type Exec = EagerPool;
-
-    fn name(&self) -> Cow<'static, str> {
-        self.0.name()
-    }
-    fn exec(&self) -> &EagerPool {
-        &self.1
-    }
-    fn f32(&self) -> &dyn Kernels<f32> {
-        self.0.f32()
-    }
-    fn f64(&self) -> &dyn Kernels<f64> {
-        self.0.f64()
-    }
-}
-
 fn every_number_of_threads<T: Element>() {
     for threads in [1, 2, 3, 7] {
         like_scalar::<T, Rayon<Dispatch>>(threads);
-        like_scalar::<T, Eager<Scalar>>(threads);
-        like_scalar::<T, Eager<Wide>>(threads);
-        like_scalar::<T, Eager<Dispatch>>(threads);
+        like_scalar::<T, Eager<Rayon<Scalar>>>(threads);
+        like_scalar::<T, Eager<Rayon<Wide>>>(threads);
+        like_scalar::<T, Eager<Rayon<Dispatch>>>(threads);
     }
 }
 

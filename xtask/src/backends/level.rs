@@ -1,5 +1,6 @@
 //! The dispatched kernels held to one instruction set, so that every level a machine has is checked on it.
 
+use bn_conformance::eager::Eager;
 use bn_core::{Backend, Kernels, Serial};
 use bn_dispatch::{Dispatch, Level};
 use bn_rayon::Rayon;
@@ -13,6 +14,10 @@ pub(super) trait Fixed {
 
 impl<K: Fixed> Fixed for Rayon<K> {
     const LEVEL: Level = K::LEVEL;
+}
+
+impl<B: Fixed> Fixed for Eager<B> {
+    const LEVEL: Level = B::LEVEL;
 }
 
 macro_rules! fixed {

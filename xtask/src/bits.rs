@@ -1,0 +1,152 @@
+//! `cargo xtask bits`: the bits of every backend, on any number of threads and at any build level.
+
+use crate::backends;
+use crate::out::{self, Done};
+use bn_conformance::bits::{CaseBits, Group, bits};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Every backend and number of threads on every case of the table: the same bits, without asking the oracle which.
+///
+/// A build for another machine is held to this one's bits by --write here and --like there. Exit code 1: other bits,
+/// named by case and backend.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Write a line per case, with its digest.
+    #[arg(long, value_name = "FILE")]
+    write: Option<PathBuf>,
+    /// Expect the digests of this file, written on the same machine: the cases' data come of its C library.
+    #[arg(long, value_name = "FILE")]
+    like: Option<PathBuf>,
+}
+
+/// Numbers of threads: one, as many as CI has, and odd ones.
+const THREADS: [usize; 4] = [1, 2, 3, 7];
+
+/// How many faults are named.
+const NAMED: usize = 40;
+
+pub(crate) fn run(args: &Args) -> Done {
+    match cases().and_then(|cases| Ok((faults(&cases, args.like.as_deref())?, cases))) {
+        Ok((faults, cases)) => report(args, &cases, &faults),
+        Err(error) => {
+            out::complain(&error);
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+fn cases() -> Result<Vec<CaseBits>, String> {
+    let pool =
+        |n| rayon::ThreadPoolBuilder::new().num_threads(n).build().map_err(|e| format!("{n} threads: {e}"));
+    let pools = THREADS.iter().map(|&n| pool(n)).collect::<Result<Vec<_>, _>>()?;
+    type Place<'a> = Box<dyn Fn(&mut (dyn FnMut() + Send)) + Sync + 'a>;
+    let inside = |pool| -> Place<'_> {
+        let pool: &rayon::ThreadPool = pool;
+        Box::new(move |run| pool.install(run))
+    };
+    let places: Vec<Place<'_>> = pools.iter().map(inside).collect();
+    let serial = backends::available().into_iter().filter(|b| !b.name.starts_with("rayon+")).collect();
+    let mut groups = vec![Group { place: "no pool".into(), candidates: serial, within: &|run| run() }];
+    for (threads, place) in THREADS.iter().zip(&places) {
+        groups.push(Group {
+            place: format!("{threads} threads"),
+            candidates: backends::eager(),
+            within: place,
+        });
+    }
+    let bar = ProgressBar::new(0);
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} cases, {eta} left") {
+        bar.set_style(style);
+    }
+    let cases = bits(&groups, &|done, total| {
+        bar.set_length(total as u64);
+        bar.set_position(done as u64);
+    });
+    bar.finish_and_clear();
+    Ok(cases)
+}
+
+/// What is wrong: backends that disagree, and cases unlike the file's.
+fn faults(cases: &[CaseBits], like: Option<&Path>) -> Result<Vec<String>, String> {
+    let mut faults: Vec<String> =
+        cases.iter().flat_map(|case| case.unlike.iter().map(|who| format!("{}: {who}", case.name))).collect();
+    let Some(path) = like else { return Ok(faults) };
+    let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
+    let mut there = BTreeMap::new();
+    for line in text.lines() {
+        let read =
+            line.split_once(' ').and_then(|(name, hex)| Some((name, u64::from_str_radix(hex, 16).ok()?)));
+        let (name, digest) =
+            read.ok_or_else(|| format!("{}: expected lines CASE HEX, got {line:?}", path.display()))?;
+        there.insert(name, digest);
+    }
+    for CaseBits { name, digest, .. } in cases {
+        match there.remove(name.as_str()) {
+            Some(want) if want == *digest => {}
+            Some(want) => faults.push(format!("{name}: expected the digest {want:016x}, got {digest:016x}")),
+            None => faults.push(format!("{name}: is not in {}", path.display())),
+        }
+    }
+    faults.extend(there.keys().map(|name| format!("{name}: is in {} and not run", path.display())));
+    Ok(faults)
+}
+
+fn report(args: &Args, cases: &[CaseBits], faults: &[String]) -> Done {
+    let mut stdout = io::stdout().lock();
+    for fault in faults.iter().take(NAMED) {
+        writeln!(stdout, "{fault}")?;
+    }
+    for (name, level) in backends::unavailable() {
+        writeln!(stdout, "Not run: {name}, this machine has no {level}.")?;
+    }
+    let kinds = backends::available().len();
+    writeln!(
+        stdout,
+        "bits: {} cases, {kinds} backends, threads {THREADS:?}, {} faults",
+        cases.len(),
+        faults.len()
+    )?;
+    if let Some(path) = &args.write {
+        let mut text = String::new();
+        for CaseBits { name, digest, .. } in cases {
+            let _ = writeln!(text, "{name} {digest:016x}");
+        }
+        let folder = path.parent().map_or(Ok(()), std::fs::create_dir_all);
+        if let Err(error) = folder.and_then(|()| std::fs::write(path, text)) {
+            out::complain(&format!("{}: {error}", path.display()));
+            return Ok(ExitCode::FAILURE);
+        }
+    }
+    Ok(if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_digests_and_other_cases_are_named() {
+        let case = |name: &str, digest, unlike: &[&str]| CaseBits {
+            name: name.into(),
+            digest,
+            unlike: unlike.iter().map(ToString::to_string).collect(),
+        };
+        let cases = [case("a", 1, &[]), case("b", 2, &["wide, no pool: y"]), case("new", 3, &[])];
+        assert_eq!(faults(&cases, None).unwrap(), ["b: wide, no pool: y"]);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bits.txt");
+        std::fs::write(&path, "a 0000000000000001\nb 0000000000000007\ngone 0\n").unwrap();
+        let found = faults(&cases, Some(&path)).unwrap();
+        assert_eq!(found.len(), 4, "{found:?}");
+        assert_eq!(found[1], "b: expected the digest 0000000000000007, got 0000000000000002");
+        assert!(found[2].starts_with("new: is not in") && found[3].starts_with("gone: is in"), "{found:?}");
+        std::fs::write(&path, "a\n").unwrap();
+        assert!(faults(&cases, Some(&path)).unwrap_err().contains("expected lines CASE HEX, got \"a\""));
+        assert!(faults(&cases, Some(&folder.path().join("none"))).is_err());
+    }
+}
