@@ -1,7 +1,7 @@
-//! The slice API allocates nothing per step once its workspace exists. A test of its own, so that no other
-//! test's allocations are counted.
+//! The slice API allocates nothing per step once its workspace exists, serially; on rayon next to nothing. One test,
+//! so that no other test's allocations are counted.
 
-use batchnorm::{BatchNorm, Element, Grads, Real, Saved, Scalar, Shape, Workspace};
+use batchnorm::{Backend, BatchNorm, Element, Grads, Real, Saved, Scalar, Shape, Workspace};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -31,8 +31,8 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Allocations of the first and of the later steps over `shapes` with one workspace.
-fn steps<T: Element>(shapes: &[Shape]) -> (usize, usize) {
+/// Allocations of the first step and of each of `later` ones over `shapes`, with one workspace.
+fn steps<T: Element, B: Backend + Default>(shapes: &[Shape], later: usize) -> (usize, Vec<usize>) {
     let mut layers: Vec<_> = shapes
         .iter()
         .map(|s| {
@@ -40,7 +40,7 @@ fn steps<T: Element>(shapes: &[Shape]) -> (usize, usize) {
                 (0..s.len()).map(|i| T::from_compute(T::Compute::from_f64((i % 13) as f64))).collect();
             let parameters = vec![T::Compute::default(); s.features()];
             let outputs = (x.clone(), x.clone(), parameters.clone(), parameters);
-            (*s, BatchNorm::<T, Scalar>::new(s.features()).unwrap(), Saved::default(), x, outputs)
+            (*s, BatchNorm::<T, B>::new(s.features()).unwrap(), Saved::default(), x, outputs)
         })
         .collect();
     let mut workspace = Workspace::default();
@@ -53,7 +53,7 @@ fn steps<T: Element>(shapes: &[Shape]) -> (usize, usize) {
         }
         ALLOCATIONS.load(Relaxed) - before
     };
-    (step(), (0..3).map(|_| step()).sum())
+    (step(), (0..later).map(|_| step()).collect())
 }
 
 #[test]
@@ -67,8 +67,40 @@ fn steps_after_the_first_allocate_nothing() {
         Shape::nhwc(2, 9, 9, 33),
     ]
     .map(Result::unwrap);
-    for (first, later) in [steps::<f32>(&shapes), steps::<f64>(&shapes)] {
+    for (first, later) in [steps::<f32, Scalar>(&shapes, 3), steps::<f64, Scalar>(&shapes, 3)] {
         assert!(first > 0, "the counter counts");
-        assert_eq!(later, 0, "allocations in three steps");
+        assert_eq!(later, [0, 0, 0], "allocations of later steps");
     }
+    #[cfg(all(feature = "dispatch", feature = "rayon"))]
+    on_rayon();
+}
+
+/// On rayon the layer allocates nothing either, but rayon does. Inside of a pool nothing, once its workers have begun;
+/// work that comes from outside is queued, and the queue takes a block for every 63 entries.
+#[cfg(all(feature = "dispatch", feature = "rayon"))]
+fn on_rayon() {
+    use batchnorm::{Dispatch, Rayon};
+    // Large enough to be shared out: by features, by segments and by rows.
+    let shapes = [
+        Shape::nc(4096, 160),
+        Shape::nc(600_000, 1),
+        Shape::nchw(8, 96, 28, 28),
+        Shape::nhwc(16, 14, 14, 180),
+    ]
+    .map(Result::unwrap);
+    // A worker that steals for the first time in a later step registers itself.
+    let (count, late) = (20, 4);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+    let inside = [
+        pool.install(|| steps::<f32, Rayon<Dispatch>>(&shapes, count)),
+        pool.install(|| steps::<f64, Rayon<Dispatch>>(&shapes, count)),
+    ];
+    for (_, later) in inside {
+        assert!(later.iter().sum::<usize>() <= late, "allocations of later steps in a pool: {later:?}");
+    }
+    // Each of the three calls is handed in once or twice: to reduce, and to map.
+    let queued = count * shapes.len() * 3 * 2;
+    let later = steps::<f32, Rayon<Dispatch>>(&shapes, count).1;
+    let total = later.iter().sum::<usize>();
+    assert!(total <= queued / 63 + late, "allocations of later steps from outside of the pool: {later:?}");
 }
