@@ -13,6 +13,9 @@
 /// docs/architecture.md.
 pub const ABOVE: usize = 8 << 20;
 
+/// Ranges of fewer elements are written as they lie, not from one line's beginning to another's.
+const ALIGN_ABOVE: usize = 256;
+
 /// Bytes of a cache line.
 const LINE: usize = 64;
 
@@ -91,29 +94,29 @@ pub fn fill<T: Copy, const L: usize, const BYTES: usize>(
     ahead: [&[T]; 2],
     map: &impl Map<T, L>,
 ) {
-    let (head, lines, tail) = match stream {
-        Some(_) => lines_mut::<T, L>(out),
-        None => (&mut [][..], &mut [][..], out),
-    };
+    if stream.is_none() && out.len() < ALIGN_ABOVE {
+        let (chunks, tail) = out.as_chunks_mut::<L>();
+        let value = map.lines(0, chunks.len());
+        for (i, chunk) in chunks.iter_mut().enumerate() {
+            prefetch(ahead, i * L);
+            *chunk = value(i);
+        }
+        return ones(tail, chunks.len() * L, map);
+    }
+    let (head, lines, tail) = lines_mut::<T, L>(out);
     if stream.is_some() {
         // An ordinary store to a line that is far away would hold up the streaming ones behind it.
         fetch::<T, true>(tail, 0);
     }
-    let mut at = head.len();
     ones(head, 0, map);
-    if let Some(stores) = stream {
-        let value = map.lines(at, lines.len());
-        for (i, line) in lines.iter_mut().enumerate() {
-            prefetch(ahead, at);
-            stores.write(line, value(i));
-            at += L;
-        }
-    }
-    let (chunks, tail) = tail.as_chunks_mut::<L>();
-    let value = map.lines(at, chunks.len());
-    for (i, chunk) in chunks.iter_mut().enumerate() {
+    let value = map.lines(head.len(), lines.len());
+    let mut at = head.len();
+    for (i, line) in lines.iter_mut().enumerate() {
         prefetch(ahead, at);
-        *chunk = value(i);
+        match stream {
+            Some(stores) => stores.write(line, value(i)),
+            None => line.0 = value(i),
+        }
         at += L;
     }
     ones(tail, at, map);

@@ -135,11 +135,24 @@ pub(crate) fn moments<T: Item, I: Isa, const W: usize>(
     pilot: Option<&[T]>,
     acc: &mut Acc<'_>,
 ) {
-    let groups = |i| [Group::new(x, i)];
     if I::FMA {
-        reduce::<T, W, 1>(inner, x, groups, &Moments::<T, true>(pilot), acc);
+        reduce::<T, W, 1>(
+            inner,
+            x,
+            #[inline(always)]
+            |i| [Group::new(x, i)],
+            &Moments::<T, true>(pilot),
+            acc,
+        );
     } else {
-        reduce::<T, W, 1>(inner, x, groups, &Moments::<T, false>(pilot), acc);
+        reduce::<T, W, 1>(
+            inner,
+            x,
+            #[inline(always)]
+            |i| [Group::new(x, i)],
+            &Moments::<T, false>(pilot),
+            acc,
+        );
     }
 }
 
@@ -160,7 +173,14 @@ pub(crate) fn grad_sums<T: Item, const W: usize>(
     pilot: &[T],
     acc: &mut Acc<'_>,
 ) {
-    reduce::<T, W, 2>(inner, x, |i| [Group::new(x, i), Group::new(dy, i)], &GradSums(pilot), acc);
+    reduce::<T, W, 2>(
+        inner,
+        x,
+        #[inline(always)]
+        |i| [Group::new(x, i), Group::new(dy, i)],
+        &GradSums(pilot),
+        acc,
+    );
 }
 
 /// The first `n` values; zeros behind them. Where x, dy and k are zero, a sum takes in +0, which changes no bit: no sum
