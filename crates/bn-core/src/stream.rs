@@ -11,7 +11,7 @@
 
 /// Outputs of more bytes than this are streamed: below, the next layer finds them in cache. Measured, see
 /// docs/architecture.md.
-pub const ABOVE: usize = 8 << 20;
+pub const ABOVE: usize = 1 << 20;
 
 /// Ranges of fewer elements are written as they lie, not from one line's beginning to another's.
 const ALIGN_ABOVE: usize = 256;
