@@ -195,10 +195,16 @@ fn prefetch<T>(ahead: [&[T]; 2], at: usize) {
 /// fetched, so `at` may lie behind the end.
 #[inline(always)]
 pub fn fetch<T, const NEAR: bool>(values: &[T], at: usize) {
+    fetch_from::<T, NEAR>(values.as_ptr().wrapping_add(at));
+}
+
+/// Likewise for the line at an address, wherever that leads.
+#[inline(always)]
+pub(crate) fn fetch_from<T, const NEAR: bool>(address: *const T) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
-        let address = values.as_ptr().wrapping_add(at).cast();
+        let address = address.cast();
         // SAFETY: a prefetch does not access memory as far as the program can tell, and never faults, wherever the
         // address leads. SSE is in every x86-64.
         unsafe {
@@ -206,7 +212,7 @@ pub fn fetch<T, const NEAR: bool>(values: &[T], at: usize) {
         }
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = (values, at);
+    let _ = address;
 }
 
 /// Makes streamed data visible to other threads.

@@ -10,7 +10,15 @@ use std::ops::Range;
 
 /// Strips to read.
 #[derive(Clone, Copy, Debug)]
-pub struct Strips<'a, T>(ArrayView2<'a, T>);
+pub struct Strips<'a, T>(Kind<'a, T>);
+
+/// Elements to read may lie in one slice with those of other strips; a view costs more at every strip, and is needed only
+/// where the caller's array has gaps of its own.
+#[derive(Clone, Copy, Debug)]
+enum Kind<'a, T> {
+    Slice { buf: &'a [T], rows: usize, len: usize, stride: usize },
+    View(ArrayView2<'a, T>),
+}
 
 /// Strips to write.
 #[derive(Debug)]
@@ -20,41 +28,57 @@ impl<'a, T> Strips<'a, T> {
     /// A view of `rows` strips whose elements lie side by side; `None` where they do not.
     #[must_use]
     pub fn from_view(view: ArrayView2<'a, T>) -> Option<Self> {
-        (view.is_empty() || view.ncols() <= 1 || view.strides()[1] == 1).then_some(Self(view))
+        let (rows, len) = view.dim();
+        if let Some(buf) = view.to_slice() {
+            return Some(Self(Kind::Slice { buf, rows, len, stride: len }));
+        }
+        (view.is_empty() || len <= 1 || view.strides()[1] == 1).then_some(Self(Kind::View(view)))
     }
 
     /// `rows` strips of `len` elements, one after the other in `buf`; `None` where `buf` is not that long.
     #[must_use]
     pub fn from_slice(buf: &'a [T], rows: usize, len: usize) -> Option<Self> {
-        ArrayView2::from_shape((rows, len), buf.get(..rows.checked_mul(len)?)?).ok().map(Self)
+        let buf = buf.get(..rows.checked_mul(len)?)?;
+        Some(Self(Kind::Slice { buf, rows, len, stride: len }))
     }
 
     /// How many strips.
     #[inline]
     #[must_use]
     pub fn rows(&self) -> usize {
-        self.0.nrows()
+        match &self.0 {
+            Kind::Slice { rows, .. } => *rows,
+            Kind::View(view) => view.nrows(),
+        }
     }
 
     /// The length of a strip.
     #[inline]
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.ncols()
+        match &self.0 {
+            Kind::Slice { len, .. } => *len,
+            Kind::View(view) => view.ncols(),
+        }
     }
 
     /// Whether there is no element.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.rows() == 0 || self.len() == 0
     }
 
     /// Strip `i`.
     #[inline]
     #[must_use]
     pub fn strip(&self, i: usize) -> &'a [T] {
-        let row = self.0.index_axis_move(Axis(0), i);
-        row.to_slice().unwrap_or_else(|| unreachable!("strips are contiguous: checked when made"))
+        match &self.0 {
+            Kind::Slice { buf, rows, len, stride } => {
+                assert!(i < *rows, "expected a strip below {rows}, got {i}");
+                &buf[i * stride..][..*len]
+            }
+            Kind::View(view) => strip_of_view(view, i),
+        }
     }
 
     /// Strip `i`; behind the last one, nothing.
@@ -72,20 +96,48 @@ impl<'a, T> Strips<'a, T> {
     /// The elements as one slice, where the strips follow each other without a gap.
     #[must_use]
     pub fn as_slice(&self) -> Option<&'a [T]> {
-        self.0.to_slice()
+        match self.0 {
+            Kind::Slice { buf, rows, len, stride } => {
+                (rows <= 1 || stride == len).then(|| &buf[..rows * len])
+            }
+            Kind::View(view) => view.to_slice(),
+        }
     }
 
-    /// The strips `rows`.
+    /// The strips `range`.
     #[must_use]
-    pub fn rows_range(&self, rows: Range<usize>) -> Self {
-        Self(self.0.slice_move(s![rows, ..]))
+    pub fn rows_range(&self, range: Range<usize>) -> Self {
+        match self.0 {
+            Kind::Slice { buf, rows, len, stride } => {
+                assert!(
+                    range.start <= range.end && range.end <= rows,
+                    "expected rows of {rows}, got {range:?}"
+                );
+                let start = (range.start * stride).min(buf.len());
+                Self(Kind::Slice { buf: &buf[start..], rows: range.len(), len, stride })
+            }
+            Kind::View(view) => Self(Kind::View(view.slice_move(s![range, ..]))),
+        }
     }
 
     /// The columns `cols` of every strip.
     #[must_use]
     pub fn columns(&self, cols: Range<usize>) -> Self {
-        Self(self.0.slice_move(s![.., cols]))
+        match self.0 {
+            Kind::Slice { buf, rows, len, stride } => {
+                assert!(cols.start <= cols.end && cols.end <= len, "expected columns of {len}, got {cols:?}");
+                let start = cols.start.min(buf.len());
+                Self(Kind::Slice { buf: &buf[start..], rows, len: cols.len(), stride })
+            }
+            Kind::View(view) => Self(Kind::View(view.slice_move(s![.., cols]))),
+        }
     }
+}
+
+#[cold]
+fn strip_of_view<'a, T>(view: &ArrayView2<'a, T>, i: usize) -> &'a [T] {
+    let row = view.index_axis_move(Axis(0), i);
+    row.to_slice().unwrap_or_else(|| unreachable!("strips are contiguous: checked when made"))
 }
 
 impl<'a, T> StripsMut<'a, T> {
@@ -131,9 +183,10 @@ impl<'a, T> StripsMut<'a, T> {
     /// Fetches the line that strip `i` begins in, where there is one: for the first elements of a strip that is
     /// streamed, see [`crate::stream`].
     #[inline]
-    pub fn fetch(&mut self, i: usize) {
+    pub fn fetch(&self, i: usize) {
         if i < self.rows() {
-            crate::stream::fetch::<T, true>(self.strip_mut(i), 0);
+            let start = self.0.as_ptr().wrapping_offset(self.0.strides()[0] * i as isize);
+            crate::stream::fetch_from::<T, true>(start);
         }
     }
 
