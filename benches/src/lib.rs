@@ -1,5 +1,16 @@
-//! What the benchmarks share: [`shapes`], the lists of shapes in `shapes/*.txt`, and [`memory`], the allocator's
-//! settings.
+//! What the benchmarks share, Criterion's beside this and `cargo xtask bench`:
+//!
+//! [`shapes`]: the lists of shapes in `shapes/*.txt`; [`inputs`]: a shape filled with data, and the comparison of
+//! answers; [`implementation`]: what is timed, seen from outside; [`layer`], [`textbook`], [`floor`]: the fused layer
+//! on every backend, the two strategies of the textbook, and the least that memory allows; [`memory`]: the
+//! allocator's settings.
 
+pub mod floor;
+pub mod implementation;
+pub mod inputs;
+pub mod layer;
 pub mod memory;
 pub mod shapes;
+pub mod textbook;
+
+mod stream;

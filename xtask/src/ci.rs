@@ -110,6 +110,8 @@ const ASAN: &[&str] = &[
     "target/asan",
     "-p",
     "bn-dispatch",
+    "-p",
+    "benches",
     "--lib",
     "--test",
     "streaming",

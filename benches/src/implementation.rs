@@ -1,0 +1,134 @@
+//! What is timed, seen from outside: a name, three passes, an answer.
+
+use crate::inputs::{Answer, Inputs, Outputs};
+use bn_core::Real;
+use rayon::ThreadPool;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A part of a training step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Pass {
+    /// From x to y, with what the backward needs.
+    Forward,
+    /// From dy to dx, dγ and dβ, with what the last forward left.
+    Backward,
+    /// Both.
+    Step,
+}
+
+impl Pass {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Forward, Self::Backward, Self::Step];
+
+    /// The name that reports and peers use.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Forward => "forward",
+            Self::Backward => "backward",
+            Self::Step => "step",
+        }
+    }
+
+    /// The least traffic in tensors: the forward reads x and writes y, the backward reads x and dy and writes dx.
+    #[must_use]
+    pub fn tensors(self) -> usize {
+        match self {
+            Self::Forward => 2,
+            Self::Backward => 3,
+            Self::Step => 5,
+        }
+    }
+}
+
+/// What is timed. [`answer`](Self::answer) comes first: it runs a forward, which a backward needs.
+pub trait Implementation<T: Real> {
+    /// What reports call it.
+    fn name(&self) -> &str;
+
+    /// How many threads it may use.
+    fn threads(&self) -> usize;
+
+    /// The wall time of `runs` passes, one after the other, after one that is not timed.
+    ///
+    /// # Errors
+    /// What keeps it from running, in words.
+    fn time(
+        &mut self,
+        pass: Pass,
+        runs: u32,
+        inputs: &Inputs<T>,
+        outputs: &mut Outputs<T>,
+    ) -> Result<Duration, String>;
+
+    /// What a step gives, to be checked; `None` where there is nothing to check.
+    ///
+    /// # Errors
+    /// As for [`time`](Self::time).
+    fn answer(&mut self, inputs: &Inputs<T>, outputs: &mut Outputs<T>) -> Result<Option<Answer<T>>, String>;
+}
+
+/// The passes of what runs in this program; [`Here`] makes an [`Implementation`] of them.
+pub(crate) trait Passes<T: Real>: Send {
+    fn forward(&mut self, inputs: &Inputs<T>, outputs: &mut Outputs<T>);
+    fn backward(&mut self, inputs: &Inputs<T>, outputs: &mut Outputs<T>);
+    fn step(&mut self, inputs: &Inputs<T>, outputs: &mut Outputs<T>) {
+        self.forward(inputs, outputs);
+        self.backward(inputs, outputs);
+    }
+    fn answer(&mut self, inputs: &Inputs<T>, outputs: &mut Outputs<T>) -> Option<Answer<T>>;
+}
+
+/// An implementation in this program, on the caller's thread or inside a pool.
+pub(crate) struct Here<P> {
+    pub(crate) name: String,
+    pub(crate) pool: Option<Arc<ThreadPool>>,
+    pub(crate) passes: P,
+}
+
+/// Runs `work` where it belongs. The way into a pool is taken once per sample, outside of what is timed.
+fn within<R: Send>(pool: Option<&Arc<ThreadPool>>, work: impl FnOnce() -> R + Send) -> R {
+    match pool {
+        Some(pool) => pool.install(work),
+        None => work(),
+    }
+}
+
+impl<T: Real, P: Passes<T>> Implementation<T> for Here<P> {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn threads(&self) -> usize {
+        self.pool.as_ref().map_or(1, |pool| pool.current_num_threads())
+    }
+
+    fn time(
+        &mut self,
+        pass: Pass,
+        runs: u32,
+        inputs: &Inputs<T>,
+        outputs: &mut Outputs<T>,
+    ) -> Result<Duration, String> {
+        let Self { pool, passes, .. } = self;
+        let mut once = |passes: &mut P| match pass {
+            Pass::Forward => passes.forward(inputs, outputs),
+            Pass::Backward => passes.backward(inputs, outputs),
+            Pass::Step => passes.step(inputs, outputs),
+        };
+        Ok(within(pool.as_ref(), || {
+            once(passes);
+            let start = Instant::now();
+            for _ in 0..runs {
+                once(passes);
+            }
+            start.elapsed()
+        }))
+    }
+
+    fn answer(&mut self, inputs: &Inputs<T>, outputs: &mut Outputs<T>) -> Result<Option<Answer<T>>, String> {
+        let Self { pool, passes, .. } = self;
+        Ok(within(pool.as_ref(), || passes.answer(inputs, outputs)))
+    }
+}
