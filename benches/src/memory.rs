@@ -16,15 +16,20 @@ const CHOICE: &str = "BENCH_FREED";
 const SETTINGS: [&str; 2] = ["MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"];
 const BYTES: &str = "64000000000";
 
+/// Whether the allocator keeps what is freed.
+#[must_use]
+pub fn is_kept() -> bool {
+    SETTINGS.iter().any(|name| std::env::var_os(name).is_some())
+}
+
 /// Starts the program anew with an allocator that keeps what is freed; to be called first in `main`. Returns where
 /// that is so already, is not wanted, or is not known how (any C library but glibc).
 ///
 /// # Errors
 /// What the system says to the start of the program; the figures then hold page faults.
 pub fn keep_freed() -> io::Result<()> {
-    let settled = SETTINGS.iter().any(|name| std::env::var_os(name).is_some());
     let returned = std::env::var_os(CHOICE).is_some_and(|choice| choice == "returned");
-    if settled || returned {
+    if is_kept() || returned {
         return Ok(());
     }
     let mut again = Command::new(std::env::current_exe()?);

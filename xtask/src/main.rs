@@ -1,6 +1,7 @@
 //! `cargo xtask`: what gates a change, and what shows how a backend does. One file per verb.
 
 mod backends;
+mod bench;
 mod bits;
 mod ci;
 mod code;
@@ -24,6 +25,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
+    Bench(bench::Args),
     Bits(bits::Args),
     Ci(ci::Args),
     Code(code::Args),
@@ -36,7 +38,10 @@ enum Verb {
 impl Verb {
     /// Whether it runs kernels of the level that the variable `BATCHNORM_LEVEL` names.
     fn runs_kernels(&self) -> bool {
-        matches!(self, Self::Bits(_) | Self::Conformance(_) | Self::Count(_) | Self::Replay(_))
+        matches!(
+            self,
+            Self::Bench(_) | Self::Bits(_) | Self::Conformance(_) | Self::Count(_) | Self::Replay(_)
+        )
     }
 }
 
@@ -50,6 +55,7 @@ fn main() -> ExitCode {
         return ExitCode::from(NO_SUCH_LEVEL);
     }
     let done = match verb {
+        Verb::Bench(args) => bench::run(&args),
         Verb::Bits(args) => bits::run(&args),
         Verb::Ci(args) => ci::run(&args),
         Verb::Code(args) => code::run(&args),
