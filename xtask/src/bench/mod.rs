@@ -129,7 +129,10 @@ fn measure(args: &Args, tasks: &[Task], earlier: Option<&[baseline::Earlier]>) -
     bar.set_message("starting peers");
     bar.tick();
     let mut notes = Vec::new();
-    let peers = Peers::start(&args.peers, &pools.ends(), &out::root(), &mut |note| notes.push(note))?;
+    let mut names = args.peers.clone();
+    names.sort_unstable();
+    names.dedup();
+    let peers = Peers::start(&names, &pools.ends(), &out::root(), &mut |note| notes.push(note))?;
     bar.reset();
 
     let mut runner = Runner { quick: args.quick, pools, peers, machine, bar, notes, wrong: 0 };

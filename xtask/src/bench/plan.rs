@@ -87,7 +87,7 @@ impl Task {
     /// What it may take.
     pub(crate) fn budget(quick: bool) -> Budget {
         match quick {
-            true => Budget { time: Duration::from_millis(1800), least: 3, most: 31 },
+            true => Budget { time: Duration::from_millis(2200), least: 3, most: 31 },
             false => Budget { time: Duration::from_secs(6), least: 5, most: 61 },
         }
     }

@@ -27,7 +27,7 @@ pub(crate) struct Record {
     pub(crate) bytes: u64,
     /// That traffic by the median.
     pub(crate) gbps: f64,
-    /// The floor's on as many threads, in the same run.
+    /// The floor's on at most as many threads, in the same run.
     pub(crate) roofline_gbps: f64,
     /// error(y) and error(dx) on centred data, and on data a thousand σ from zero; with steps of a few shapes.
     pub(crate) error_y: Option<f64>,

@@ -65,9 +65,9 @@ pub(super) struct Curves {
 
 impl Rows {
     pub(super) fn svg(&self) -> Result<String> {
-        const ROW: i32 = 21;
+        const ROW: i32 = 23;
         const LABELS: i32 = 270;
-        const GAP: i32 = 34;
+        const GAP: i32 = 58;
         let top = legend_height(&self.legend) + 26;
         let bottom = top + ROW * self.labels.len() as i32;
         draw(bottom + 54, &|area| {
@@ -95,7 +95,11 @@ impl Rows {
                     area.draw(&line)?;
                 }
                 for &(row, value, who) in &panel.points {
-                    mark(area, (x(value), top + ROW * row as i32 + ROW / 2), self.legend[who].1)?;
+                    let style = self.legend[who].1;
+                    // Apart, so that neither hides the other where threads gain nothing.
+                    let aside =
+                        if style.mark == Mark::Triangle || style.mark == Mark::Diamond { 4 } else { -4 };
+                    mark(area, (x(value), top + ROW * row as i32 + ROW / 2 + aside), style)?;
                 }
             }
             Ok(())
