@@ -149,7 +149,7 @@ mod tests {
         assert!(line("rayon+dispatch ×2").contains("1.00 ms"), "{text}");
         let text = summary(&records);
         assert!(text.contains("dispatch                      50 %       –"), "{text}");
-        assert!(!text.contains("floor  "), "{text}");
+        assert!(!text.contains("\n  floor"), "{text}");
     }
 
     #[test]
