@@ -54,6 +54,11 @@ impl Name {
         }
     }
 
+    /// On which of these numbers of threads it is run: NumPy's elementwise loops know one.
+    fn threads(self, all: &[usize]) -> &[usize] {
+        if self == Self::Numpy { &all[..1] } else { all }
+    }
+
     fn text(self) -> &'static str {
         match self {
             Self::Torch => "torch",
@@ -210,21 +215,20 @@ impl Peers {
                 command.current_dir(root);
                 command
             };
-            (name.text(), command)
+            (name.text(), name.threads(threads), command)
         });
-        Self::start_programs(programs, threads, &root.join("target/bench"), tell)
+        Self::start_programs(programs, &root.join("target/bench"), tell)
     }
 
     fn start_programs<'a>(
-        programs: impl Iterator<Item = (&'a str, impl Fn() -> Command)>,
-        threads: &[usize],
+        programs: impl Iterator<Item = (&'a str, &'a [usize], impl Fn() -> Command)>,
         logs: &Path,
         tell: &mut dyn FnMut(String),
     ) -> Result<Self, String> {
         let folder =
             tempfile::tempdir().map_err(|error| format!("cannot make a folder for peers: {error}"))?;
         let mut running = Vec::new();
-        for (name, command) in programs {
+        for (name, threads, command) in programs {
             for &threads in threads {
                 let said = logs.join(format!("peer-{name}-{threads}.log"));
                 match Process::start(name, command(), &said) {
@@ -399,8 +403,8 @@ mod tests {
         let logs = tempfile::tempdir().unwrap();
         let mut told = Vec::new();
         let mut tell = |what| told.push(what);
-        let programs = std::iter::once(("fake", command));
-        let peers = Peers::start_programs(programs, threads, logs.path(), &mut tell).unwrap();
+        let programs = std::iter::once(("fake", threads, command));
+        let peers = Peers::start_programs(programs, logs.path(), &mut tell).unwrap();
         let loaded = peers.load(&inputs(), &mut tell);
         (peers, loaded, told)
     }

@@ -31,7 +31,7 @@ const PLOTS: [(&str, &str, &str, &str, Draw); 6] = [
     (
         "floor",
         "Share of the floor",
-        "100 % is a streaming copy (forward), triad (backward) or one after the other (step) of the same tensors on as \
+        "100 % is a streaming copy (forward), triad (backward) or one after the other (step) of the same tensors on at most as \
          many threads; further right is better. Beyond 100 % a tensor was found in a cache that the floor's stores pass by.",
         "a measurement",
         shares,
