@@ -56,6 +56,7 @@ pub const SHAPES: &[Entry] = &[
     first(&[2, 67, 7, 7]),
     first(&[3, 2, 2, 3, 5]),
     first(&[1, 3, 1021]),
+    first(&[3, 4, 259]),
     last(&[4, 5, 3]),
     last(&[3, 4, 5, 7]),
     last(&[2, 3, 4, 2, 5]),
@@ -71,6 +72,12 @@ pub const LONG: &[Entry] = &[
     first(&[3, 301, 7, 7]),
     first(&[40, 1101]),
     first(&[2, 37, 1000]),
+    // Rows that are joined, with more features than a block would take of separate ones.
+    first(&[256, 512]),
+    first(&[130, 400]),
+    // Half types cut runs of more than 2048 elements; what is left of these is short.
+    first(&[2, 2, 2049]),
+    first(&[1, 3, 2070]),
 ];
 
 /// The data sets for the long shapes: those that wear out a sum.

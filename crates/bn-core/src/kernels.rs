@@ -157,9 +157,6 @@ pub trait Kernels<T>: Sync {
         hints: Hints<'_, T>,
     );
 
-    /// Called once at the end of a job: what was written past the caches is seen by other threads from here on.
-    fn finish(&self) {}
-
     /// Outputs of more bytes than this are better written past the caches.
     fn stream_above(&self) -> usize {
         usize::MAX

@@ -66,8 +66,8 @@ impl Plan {
             Spread::Run => (fitting.clamp(1, MAX_LANES / T::LANES), features),
             // Powers of two, so that blocks of whole strips begin where cache lines do.
             Spread::Positions(inner) => (power_below(fitting.clamp(1, MAX_LANES / inner)), features),
-            // A row that does not stay in cache is better walked whole.
-            Spread::Phases(_) if fitting < MIN_ROW => (MAX_LANES / 2, features.div_ceil(MIN_ROW)),
+            // Joined rows cannot be cut; a row that does not stay in cache is better walked whole.
+            Spread::Phases(n) if n > 1 || fitting < MIN_ROW => (MAX_LANES / 2, features.div_ceil(MIN_ROW)),
             Spread::Phases(_) => (fitting.min(MAX_LANES / 2) / MIN_ROW * MIN_ROW, features.div_ceil(MIN_ROW)),
         };
         let most = (walked.outer() / phases_of(spread)).max(1);
@@ -203,6 +203,16 @@ mod tests {
             let (single, double) = (Plan::new::<f32>(shape), Plan::new::<f64>(shape));
             assert!(single.lanes::<f32>(single.block.min(features)) <= MAX_LANES, "{single:?}");
             assert!(double.lanes::<f64>(double.block.min(features)) <= MAX_LANES, "{double:?}");
+        }
+    }
+
+    #[test]
+    fn joined_rows_are_never_cut() {
+        for features in (1..1100).step_by(7) {
+            for count in (1..2000).step_by(13) {
+                let plan = plan(count, features, 1);
+                assert!(plan.phases() == 1 || plan.block >= features, "({count}, {features}): {plan:?}");
+            }
         }
     }
 

@@ -4,7 +4,8 @@
 //! 1. A streaming store writes a whole cache line without reading it first: the output of a large tensor costs
 //!    one transfer instead of two, and does not drive the next block out of L2.
 //! 2. Only whole, aligned lines stream well; the ragged ends of a range are ordinary stores.
-//! 3. Streaming stores are weakly ordered: [`fence`] must come before another thread may look.
+//! 3. Streaming stores are weakly ordered: a fence must come before anything looks at what they wrote. [`Stores`] makes one
+//!    when it is dropped, so a kernel has it for the length of a call.
 //! 4. Elsewhere than on x86-64 they are ordinary stores.
 
 #![allow(unsafe_code, reason = "streaming stores and prefetch are intrinsics on raw pointers")]
@@ -17,12 +18,35 @@ pub const ABOVE: usize = 1 << 20;
 const ALIGN_ABOVE: usize = 256;
 
 /// Bytes of a cache line.
-const LINE: usize = 64;
+pub const LINE: usize = 64;
 
 /// Streaming stores of `BYTES` bytes each, on a machine that has them: 16 on every x86-64, 32 with AVX, 64 with
-/// AVX-512. All write whole lines; wider ones go with the vectors of their instruction set.
-#[derive(Clone, Copy, Debug)]
+/// AVX-512. All write whole lines; wider ones go with the vectors of their instruction set. When it is dropped, what was
+/// written with it can be seen.
+#[derive(Debug)]
 pub struct Stores<const BYTES: usize>(());
+
+impl<const BYTES: usize> Drop for Stores<BYTES> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: every x86-64 has SSE, and a fence touches no memory.
+        unsafe {
+            std::arch::x86_64::_mm_sfence();
+        }
+    }
+}
+
+/// Elements that are nothing but their bytes.
+pub trait Plain: Copy + sealed::Sealed {}
+impl Plain for f32 {}
+impl Plain for f64 {}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for f32 {}
+    impl Sealed for f64 {}
+}
 
 /// The stores of the instruction set that the program is built for.
 pub type Built = Stores<
@@ -52,7 +76,7 @@ impl Default for Built {
 }
 
 impl<const BYTES: usize> Stores<BYTES> {
-    /// Stores of an instruction set that was detected. To be used in functions that are compiled for it.
+    /// Stores of an instruction set that was detected, for functions that are compiled for it.
     ///
     /// # Safety
     /// The machine has AVX where BYTES is 32, AVX-512F where it is 64.
@@ -81,16 +105,16 @@ pub fn lines<T, const L: usize>(values: &[T], start: usize, n: usize) -> &[[T; L
 
 /// What there is of each strip from `start` on.
 #[inline(always)]
-pub fn from<T>(strips: [&[T]; 2], start: usize) -> [&[T]; 2] {
+pub fn behind<T>(strips: [&[T]; 2], start: usize) -> [&[T]; 2] {
     strips.map(|strip| strip.get(start..).unwrap_or_default())
 }
 
-/// Fills `out` from `map`, past the caches where `stream` says how; [`fence`] makes that visible. Meanwhile as many
+/// Fills `out` from `map`, past the caches where `stream` says how. Meanwhile as many
 /// elements of each of `ahead` are brought into L2.
 #[inline(always)]
-pub fn fill<T: Copy, const L: usize, const BYTES: usize>(
+pub fn fill<T: Plain, const L: usize, const BYTES: usize>(
     out: &mut [T],
-    stream: Option<Stores<BYTES>>,
+    stream: Option<&Stores<BYTES>>,
     ahead: [&[T]; 2],
     map: &impl Map<T, L>,
 ) {
@@ -135,16 +159,16 @@ struct Line<T, const L: usize>([T; L]);
 
 /// `to` as what comes before its first whole cache line, its whole lines, and the rest.
 #[inline(always)]
-fn lines_mut<T: Copy, const L: usize>(to: &mut [T]) -> (&mut [T], &mut [Line<T, L>], &mut [T]) {
+fn lines_mut<T: Plain, const L: usize>(to: &mut [T]) -> (&mut [T], &mut [Line<T, L>], &mut [T]) {
     const { assert!(size_of::<[T; L]>() == LINE && size_of::<Line<T, L>>() == LINE) };
-    // SAFETY: a Line is L elements side by side and nothing else, as asserted; any L elements are one.
+    // SAFETY: a Line is L elements side by side and nothing else, as asserted; any L elements are one, in either direction.
     unsafe { to.align_to_mut() }
 }
 
 impl<const BYTES: usize> Stores<BYTES> {
     /// Streams `value` to a line.
     #[inline(always)]
-    fn write<T: Copy, const L: usize>(self, to: &mut Line<T, L>, value: [T; L]) {
+    fn write<T: Plain, const L: usize>(&self, to: &mut Line<T, L>, value: [T; L]) {
         #[cfg(target_arch = "x86_64")]
         {
             use std::arch::x86_64::{
@@ -154,7 +178,7 @@ impl<const BYTES: usize> Stores<BYTES> {
             let (to, from) = (to.0.as_mut_ptr().cast::<u8>(), value.as_ptr().cast::<u8>());
             for at in (0..LINE).step_by(BYTES) {
                 // SAFETY: a line is 64 bytes, on both sides, and BYTES divides that; `to` is aligned to 64 by its type, so
-                // to + at is to BYTES. T is Copy: its bytes may be moved. That the machine has the stores is what
+                // to + at is to BYTES. T is Plain: no padding, its bytes may be moved. That the machine has the stores is what
                 // a value of this type stands for.
                 unsafe {
                     let (to, from) = (to.add(at), from.add(at));
@@ -198,7 +222,24 @@ pub fn fetch<T, const NEAR: bool>(values: &[T], at: usize) {
     fetch_from::<T, NEAR>(values.as_ptr().wrapping_add(at));
 }
 
-/// Likewise for the line at an address, wherever that leads.
+/// As [`fetch`], for the lines of `len` elements from `at` on, into L1; nothing where there are no values at all.
+#[inline(always)]
+pub fn fetch_range<T>(values: &[T], at: usize, len: usize) {
+    if !values.is_empty() {
+        for i in (0..len).step_by(LINE / size_of::<T>()) {
+            fetch::<T, true>(values, at + i);
+        }
+    }
+}
+
+/// The elements of `values` before the first that begins a cache line.
+#[inline]
+#[must_use]
+pub fn lead<T>(values: &[T]) -> usize {
+    values.as_ptr().align_offset(LINE).min(values.len())
+}
+
+/// As [`fetch`], for the line at an address, wherever that leads.
 #[inline(always)]
 pub(crate) fn fetch_from<T, const NEAR: bool>(address: *const T) {
     #[cfg(target_arch = "x86_64")]
@@ -213,15 +254,6 @@ pub(crate) fn fetch_from<T, const NEAR: bool>(address: *const T) {
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = address;
-}
-
-/// Makes streamed data visible to other threads.
-pub fn fence() {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: every x86-64 has SSE, and a fence touches no memory.
-    unsafe {
-        std::arch::x86_64::_mm_sfence();
-    }
 }
 
 #[cfg(all(test, target_arch = "x86_64", unix))]
@@ -281,30 +313,30 @@ mod tests {
     }
 
     #[target_feature(enable = "avx2")]
-    fn copy_avx2<T: Copy, const L: usize>(to: &mut [T], stores: Option<Stores<32>>, from: &[T]) {
+    fn copy_avx2<T: Plain, const L: usize>(to: &mut [T], stores: Option<&Stores<32>>, from: &[T]) {
         fill::<T, L, 32>(to, stores, [from, &[]], &Copied(from));
     }
 
     #[target_feature(enable = "avx512f")]
-    fn copy_avx512<T: Copy, const L: usize>(to: &mut [T], stores: Option<Stores<64>>, from: &[T]) {
+    fn copy_avx512<T: Plain, const L: usize>(to: &mut [T], stores: Option<&Stores<64>>, from: &[T]) {
         fill::<T, L, 64>(to, stores, [from, &[]], &Copied(from));
     }
 
     /// With stores of `bytes`; false where the machine has them not.
-    fn copy<T: Copy, const L: usize>(bytes: usize, to: &mut [T], stream: bool, from: &[T]) -> bool {
+    fn copy<T: Plain, const L: usize>(bytes: usize, to: &mut [T], stream: bool, from: &[T]) -> bool {
         match bytes {
             64 if is_x86_feature_detected!("avx512f") => {
                 // SAFETY: it was detected, twice over.
-                unsafe { copy_avx512::<T, L>(to, stream.then(|| Stores::detected()), from) };
+                unsafe { copy_avx512::<T, L>(to, stream.then(|| Stores::detected()).as_ref(), from) };
             }
             32 if is_x86_feature_detected!("avx2") => {
                 // SAFETY: likewise.
-                unsafe { copy_avx2::<T, L>(to, stream.then(|| Stores::detected()), from) };
+                unsafe { copy_avx2::<T, L>(to, stream.then(|| Stores::detected()).as_ref(), from) };
             }
             // SAFETY: every x86-64 has them.
             16 => fill::<T, L, 16>(
                 to,
-                stream.then(|| unsafe { Stores::detected() }),
+                stream.then(|| unsafe { Stores::detected() }).as_ref(),
                 [from, &[]],
                 &Copied(from),
             ),
@@ -313,7 +345,7 @@ mod tests {
         true
     }
 
-    fn stays_within<T: Copy + PartialEq + std::fmt::Debug + From<u8>, const L: usize>(bytes: usize) {
+    fn stays_within<T: Plain + PartialEq + std::fmt::Debug + From<u8>, const L: usize>(bytes: usize) {
         let (mut to_page, mut from_page) = (Guarded::new(), Guarded::new());
         for len in (0..70).chain([127, 128, 129, 300]) {
             for offset in (0..=128).step_by(size_of::<T>()) {
@@ -329,7 +361,6 @@ mod tests {
                         println!("skipped: this machine has no streaming stores of {bytes} bytes");
                         return;
                     }
-                    fence();
                     assert_eq!(to, from, "len {len} offset {offset}");
                     let whole = to_page.slice::<T>(0, 512, at_end);
                     let touched = whole.iter().filter(|v| **v != T::from(255)).count();

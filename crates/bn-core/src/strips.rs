@@ -1,8 +1,8 @@
 //! A tensor as the kernels see it: strips of contiguous elements, a fixed stride apart.
 //!
 //! (outer, features, inner) becomes `outer` strips of features·inner elements. A block of features is a
-//! range of columns, a segment of the batch a range of rows; both stay within safe code because
-//! `ndarray`'s views know how to split in either direction.
+//! range of columns, a segment of the batch a range of rows. Reading, that is arithmetic on one shared slice; writing,
+//! it stays within safe code because `ndarray`'s views know how to split in either direction.
 
 use crate::shape::Shape;
 use ndarray::{ArrayView2, ArrayViewMut2, Axis, s};
@@ -192,7 +192,7 @@ impl<'a, T> StripsMut<'a, T> {
 
     /// The elements before the first one that begins a cache line.
     pub(crate) fn lead(&self) -> usize {
-        self.0.as_ptr().align_offset(64)
+        self.0.as_ptr().align_offset(crate::stream::LINE)
     }
 
     /// The same strips for a shorter time.

@@ -4,11 +4,9 @@ use crate::driver::{Sums, scratches};
 use crate::element::{Element, Real};
 use crate::exec::Executor;
 use crate::plan::Plan;
+use crate::stream::LINE;
 use crate::wide::Wide;
 use std::ops::Range;
-
-/// Bytes of a cache line.
-const LINE: usize = 64;
 
 /// Scratch memory for the slice API: sums, pilots and coefficients of a few blocks of features.
 ///
@@ -116,7 +114,8 @@ impl<R: Real> Coefs<R> {
     }
 
     /// Spreads coefficient `i` of `features` features over a row as the plan has it. Element `lead` begins a cache
-    /// line: it does in the tensor, and a vector that lies across two lines costs two loads.
+    /// line: it does in the tensor (but for half types, which are converted), and a vector that lies across two lines
+    /// costs two loads.
     pub(crate) fn spread(&mut self, i: usize, plan: &Plan, features: usize, lead: usize) {
         let range = Self::range(&self.rows[i], plan, features, lead);
         plan.spread_over(&self.values[i][..features], &mut self.rows[i][range]);

@@ -19,7 +19,8 @@ macro_rules! functions {
         mod $module {
             use super::*;
 
-            #[inline(always)]
+            $(#[$target])?
+            #[inline]
             fn stores() -> Stores<{ $stores }> {
                 // SAFETY: the functions of this module are entered where the machine has their instruction set.
                 unsafe { Stores::detected() }
@@ -42,8 +43,8 @@ macro_rules! functions {
                 hints: Hints<'_, $t>,
             ) {
                 match tile.walk {
-                    Walk::Rows { inner } => rows::normalize::<$t, { $line }, { $stores }>(inner, x, affine, y, hints, stores()),
-                    Walk::Lanes => lanes::normalize::<$t, { $line }, { $stores }>(x, affine, y, hints, stores()),
+                    Walk::Rows { inner } => rows::normalize::<$t, { $line }, { $stores }>(inner, x, affine, y, hints, #[inline(always)] || stores()),
+                    Walk::Lanes => lanes::normalize::<$t, { $line }, { $stores }>(x, affine, y, hints, #[inline(always)] || stores()),
                 }
             }
 
@@ -71,8 +72,8 @@ macro_rules! functions {
                 hints: Hints<'_, $t>,
             ) {
                 match tile.walk {
-                    Walk::Rows { inner } => rows::grad_input::<$t, { $line }, { $stores }>(inner, x, dy, affine, dx, hints, stores()),
-                    Walk::Lanes => lanes::grad_input::<$t, { $line }, { $stores }>(x, dy, affine, dx, hints, stores()),
+                    Walk::Rows { inner } => rows::grad_input::<$t, { $line }, { $stores }>(inner, x, dy, affine, dx, hints, #[inline(always)] || stores()),
+                    Walk::Lanes => lanes::grad_input::<$t, { $line }, { $stores }>(x, dy, affine, dx, hints, #[inline(always)] || stores()),
                 }
             }
         }
@@ -141,9 +142,6 @@ macro_rules! kernels {
                 hints: Hints<'_, $t>,
             ) {
                 enter!(self.level(), grad_input, $modules, tile, x, dy, affine, dx, hints);
-            }
-            fn finish(&self) {
-                stream::fence();
             }
             fn stream_above(&self) -> usize {
                 stream::ABOVE

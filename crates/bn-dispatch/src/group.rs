@@ -44,9 +44,7 @@ impl<'a, T: Copy> Group<'a, T> {
         self.strips[..self.rows].iter().map(
             #[inline(always)]
             move |strip| {
-                for i in (0..W).step_by(64 / size_of::<T>()) {
-                    stream::fetch::<T, true>(strip, at + W + i);
-                }
+                stream::fetch_range(strip, at + W, W);
                 chunk(strip, at)
             },
         )

@@ -10,18 +10,22 @@ pub(crate) trait Isa {
 /// The target's own: SSE2's sixteen registers of two f64, or NEON's.
 pub(crate) struct Baseline;
 /// AVX2 with FMA: sixteen registers of four f64.
+#[cfg(target_arch = "x86_64")]
 pub(crate) struct Avx2;
 /// AVX-512: thirty-two registers of eight f64.
+#[cfg(target_arch = "x86_64")]
 pub(crate) struct Avx512;
 
 impl Isa for Baseline {
     const FMA: bool = false;
 }
 
+#[cfg(target_arch = "x86_64")]
 impl Isa for Avx2 {
     const FMA: bool = true;
 }
 
+#[cfg(target_arch = "x86_64")]
 impl Isa for Avx512 {
     const FMA: bool = true;
 }

@@ -2,14 +2,15 @@
 //!
 //! 1. A group of strips is walked chunk by chunk, down all its rows, before the next chunk: the lanes of a chunk
 //!    stay in registers for the group, and the group stays in L1.
-//! 2. What is left of a strip behind the last whole chunk is taken in chunks of four and one.
+//! 2. What is left of a strip behind the last whole chunk, and before the first line of a long one, is taken in chunks
+//!    of eight, four and one.
 
 use crate::group::{GROUP, Group};
 use crate::isa::Isa;
 use crate::map::{GradInput, Normalize};
 use crate::sum::{Item, Lanes, chunk};
 use bn_core::kernels::{Acc, Affine, GradAffine, Hints};
-use bn_core::stream::{Stores, fill};
+use bn_core::stream::{self, Stores, fill};
 use bn_core::strips::{Strips, StripsMut};
 use std::ops::Range;
 
@@ -30,7 +31,7 @@ fn reduce<T: Item, S: Sum<T>, const W: usize>(
     group: impl Fn(usize) -> S,
 ) {
     let len = x.len();
-    let lead = if len < ALIGN_ABOVE { 0 } else { x.strip_or_empty(0).as_ptr().align_offset(64).min(len) };
+    let lead = if len < ALIGN_ABOVE { 0 } else { stream::lead(x.strip_or_empty(0)) };
     for start in (0..x.rows()).step_by(GROUP) {
         let sum = group(start);
         narrow(&sum, 0..lead, acc);
@@ -132,14 +133,14 @@ pub(crate) fn normalize<T: Item, const L: usize, const BYTES: usize>(
     Affine { k, a, b }: Affine<'_, T>,
     mut y: StripsMut<'_, T>,
     hints: Hints<'_, T>,
-    stores: Stores<BYTES>,
+    stores: impl FnOnce() -> Stores<BYTES>,
 ) {
-    let stream = hints.stream.then_some(stores);
+    let stream = hints.stream.then(stores);
     for row in 0..x.rows() {
         let ahead = hints.ahead(row, [x.strip_or_empty(row + 1), &[]]);
         y.fetch(row + 1);
         let map = Normalize { x: x.strip(row), k, a, b };
-        fill::<T, L, BYTES>(y.strip_mut(row), stream, ahead, &map);
+        fill::<T, L, BYTES>(y.strip_mut(row), stream.as_ref(), ahead, &map);
     }
 }
 
@@ -150,13 +151,13 @@ pub(crate) fn grad_input<T: Item, const L: usize, const BYTES: usize>(
     GradAffine { k, a, c, d }: GradAffine<'_, T>,
     mut dx: StripsMut<'_, T>,
     hints: Hints<'_, T>,
-    stores: Stores<BYTES>,
+    stores: impl FnOnce() -> Stores<BYTES>,
 ) {
-    let stream = hints.stream.then_some(stores);
+    let stream = hints.stream.then(stores);
     for row in 0..x.rows() {
         let ahead = hints.ahead(row, [x.strip_or_empty(row + 1), dy.strip_or_empty(row + 1)]);
         dx.fetch(row + 1);
         let map = GradInput { x: x.strip(row), dy: dy.strip(row), k, a, c, d };
-        fill::<T, L, BYTES>(dx.strip_mut(row), stream, ahead, &map);
+        fill::<T, L, BYTES>(dx.strip_mut(row), stream.as_ref(), ahead, &map);
     }
 }

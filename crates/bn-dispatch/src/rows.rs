@@ -1,11 +1,10 @@
 //! A feature's values side by side (inner > 1): coefficients are splat, sums run over lanes.
 //!
-//! 1. Sums go feature by feature through all strips, so that the lanes stay in registers. The runs are far
+//! 1. Sums go feature by feature through a group of strips, so that the lanes stay in registers. The runs are far
 //!    apart in memory, but the block is in L2, or fetched there while the block before was mapped.
-//! 2. Where a level's registers hold only a part of the lanes, a stretch of each run that stays in L1 is walked
-//!    once per part.
-//! 3. A run's last chunk reads on into the next feature and drops the lanes that are too many: a masked tail
-//!    from safe code. Only at a strip's end it is copied.
+//! 2. Where a level's registers hold only a part of the lanes, the runs of a group are walked once per part.
+//! 3. What is left of a run behind its last chunk is taken eight lanes at a time. The last eight read on into the
+//!    next feature and mask what is not theirs; only at a strip's end they are copied.
 //! 4. Maps go strip by strip and write in order.
 
 use crate::group::{GROUP, Group};
@@ -13,7 +12,7 @@ use crate::isa::Isa;
 use crate::map::{GradInput, Normalize};
 use crate::sum::{Item, Lanes, chunk, padded};
 use bn_core::kernels::{Acc, Affine, GradAffine, Hints};
-use bn_core::stream::{self, Stores, fill, from};
+use bn_core::stream::{self, Stores, behind, fill};
 use bn_core::strips::{Strips, StripsMut};
 
 /// The chunks of `W` lanes of a run of `inner` elements that begin at lane `part` of `total`: how many are whole,
@@ -21,7 +20,7 @@ use bn_core::strips::{Strips, StripsMut};
 #[inline(always)]
 fn chunks<const W: usize>(inner: usize, part: usize, total: usize) -> (usize, usize) {
     let whole = if inner < part + W { 0 } else { (inner - part - W) / total + 1 };
-    (whole, inner.saturating_sub(part + whole * total).min(W))
+    (whole, inner.saturating_sub(part + whole * total))
 }
 
 /// What is fetched while an element is summed is so many elements away, in this run or in the next strip's.
@@ -48,15 +47,20 @@ fn reduce<'a, T: Item, const W: usize, const N: usize>(
         for f in 0..x.len() / inner {
             for part in (0..T::LANES).step_by(W) {
                 let (whole, rest) = chunks::<W>(inner, part, T::LANES);
-                let from = f * inner + part;
+                if whole == 0 && rest == 0 {
+                    continue;
+                }
+                let start_of_run = f * inner + part;
                 let mut lanes = Lanes::<W>::load::<T>(acc, f * T::LANES + part);
                 for row in 0..group[0].rows() {
-                    let runs = group.map(|group| &group.strip(row)[from..]);
+                    let runs = group.map(|group| &group.strip(row)[start_of_run..]);
                     for i in 0..whole {
                         if part == 0 {
                             let at = i * T::LANES + ahead;
                             let (strips, at) = if at < inner { (&group, at) } else { (&next, at - inner) };
-                            strips.iter().for_each(|group| fetch_lanes(group.strip(row), from + at));
+                            for group in strips {
+                                stream::fetch_range(group.strip(row), start_of_run + at, T::LANES);
+                            }
                         }
                         sum.add::<W>(f, &mut lanes, runs.map(|run| chunk(run, i * T::LANES)), W);
                     }
@@ -108,22 +112,14 @@ fn add_eight<T: Item, const AT: usize, const W: usize, const N: usize>(
     }
 }
 
-/// Fetches as many elements from `at` on as a feature has lanes.
-#[inline(always)]
-fn fetch_lanes<T: Item>(strip: &[T], at: usize) {
-    for i in (0..T::LANES).step_by(64 / size_of::<T>()) {
-        stream::fetch::<T, true>(strip, at + i);
-    }
-}
-
 struct Moments<'a, T, const FMA: bool>(Option<&'a [T]>);
 
 impl<T: Item, const FMA: bool> Sum<T, 1> for Moments<'_, T, FMA> {
     #[inline(always)]
     fn add<const W: usize>(&self, f: usize, lanes: &mut Lanes<W>, [x]: [&[T; W]; 1], n: usize) {
         match self.0 {
-            None => T::add_plain::<W, FMA>(lanes, &first(x, n)),
-            Some(pilot) => T::add_shifted(lanes, &first(x, n), &first(&[pilot[f].to_f64(); W], n)),
+            None => T::add_plain::<W, FMA>(lanes, &masked(x, n)),
+            Some(pilot) => T::add_shifted(lanes, &masked(x, n), &masked(&[pilot[f].to_f64(); W], n)),
         }
     }
 }
@@ -161,7 +157,7 @@ struct GradSums<'a, T>(&'a [T]);
 impl<T: Item> Sum<T, 2> for GradSums<'_, T> {
     #[inline(always)]
     fn add<const W: usize>(&self, f: usize, lanes: &mut Lanes<W>, [x, dy]: [&[T; W]; 2], n: usize) {
-        T::add_grads(lanes, &first(x, n), &first(dy, n), &first(&[self.0[f].to_f64(); W], n));
+        T::add_grads(lanes, &masked(x, n), &masked(dy, n), &masked(&[self.0[f].to_f64(); W], n));
     }
 }
 
@@ -186,7 +182,7 @@ pub(crate) fn grad_sums<T: Item, const W: usize>(
 /// The first `n` values; zeros behind them. Where x, dy and k are zero, a sum takes in +0, which changes no bit: no sum
 /// is ever -0, since none begins as one.
 #[inline(always)]
-fn first<V: Copy + Default, const W: usize>(values: &[V; W], n: usize) -> [V; W] {
+fn masked<V: Copy + Default, const W: usize>(values: &[V; W], n: usize) -> [V; W] {
     let mut kept = [V::default(); W];
     for i in 0..W {
         kept[i] = if i < n { values[i] } else { V::default() };
@@ -201,16 +197,16 @@ pub(crate) fn normalize<T: Item, const L: usize, const BYTES: usize>(
     Affine { k, a, b }: Affine<'_, T>,
     mut y: StripsMut<'_, T>,
     hints: Hints<'_, T>,
-    stores: Stores<BYTES>,
+    stores: impl FnOnce() -> Stores<BYTES>,
 ) {
-    let stream = hints.stream.then_some(stores);
+    let stream = hints.stream.then(stores);
     for row in 0..x.rows() {
         let ahead = hints.ahead(row, [x.strip_or_empty(row + 1), &[]]);
         y.fetch(row + 1);
         let runs = x.strip(row).chunks_exact(inner).zip(y.strip_mut(row).chunks_exact_mut(inner));
         for (f, (x, y)) in runs.enumerate() {
             let map = Normalize { x, k: k[f], a: a[f], b: b[f] };
-            fill::<T, L, BYTES>(y, stream, from(ahead, f * inner), &map);
+            fill::<T, L, BYTES>(y, stream.as_ref(), behind(ahead, f * inner), &map);
         }
     }
 }
@@ -223,16 +219,16 @@ pub(crate) fn grad_input<T: Item, const L: usize, const BYTES: usize>(
     GradAffine { k, a, c, d }: GradAffine<'_, T>,
     mut dx: StripsMut<'_, T>,
     hints: Hints<'_, T>,
-    stores: Stores<BYTES>,
+    stores: impl FnOnce() -> Stores<BYTES>,
 ) {
-    let stream = hints.stream.then_some(stores);
+    let stream = hints.stream.then(stores);
     for row in 0..x.rows() {
         let ahead = hints.ahead(row, [x.strip_or_empty(row + 1), dy.strip_or_empty(row + 1)]);
         dx.fetch(row + 1);
         let runs = x.strip(row).chunks_exact(inner).zip(dy.strip(row).chunks_exact(inner));
         for (f, ((x, dy), dx)) in runs.zip(dx.strip_mut(row).chunks_exact_mut(inner)).enumerate() {
             let map = GradInput { x, dy, k: k[f], a: a[f], c: c[f], d: d[f] };
-            fill::<T, L, BYTES>(dx, stream, from(ahead, f * inner), &map);
+            fill::<T, L, BYTES>(dx, stream.as_ref(), behind(ahead, f * inner), &map);
         }
     }
 }

@@ -4,6 +4,7 @@
 use bn_core::Real;
 use bn_core::eft::{two_prod, two_sum};
 use bn_core::kernels::Acc;
+use bn_core::stream::Plain;
 
 /// W virtual lanes of both sums. f32 leaves the remainders alone, and the compiler leaves them out.
 #[derive(Clone, Copy)]
@@ -73,7 +74,7 @@ impl<const W: usize> Lanes<W> {
 }
 
 /// An element type's arithmetic on W lanes.
-pub(crate) trait Item: Real {
+pub(crate) trait Item: Real + Plain {
     /// Whether sums carry remainders.
     const COMPENSATED: bool;
 

@@ -41,9 +41,7 @@ fn columns<T: Item>(len: usize, sum: &impl Sum<T>, acc: &mut Acc<'_>) {
 /// The columns of G vectors from `at` on. Those after them are fetched into L1 meanwhile.
 #[inline(always)]
 fn columns_of<T, V: Lanes, const G: usize>(strip: &[T], at: usize) -> &[T] {
-    for i in (0..V::N * G).step_by(64 / size_of::<T>()) {
-        stream::fetch::<T, true>(strip, at + V::N * G + i);
-    }
+    stream::fetch_range(strip, at + V::N * G, V::N * G);
     &strip[at..][..V::N * G]
 }
 
@@ -158,7 +156,7 @@ pub(crate) fn normalize<T: Item, const L: usize>(
         let ahead = hints.ahead(row, [x.strip_or_empty(row + 1), &[]]);
         y.fetch(row + 1);
         let map = Normalize { x: strip, kab: [k, a, b].map(Coef::Each) };
-        fill::<T, L, _>(y.strip_mut(row), stream, ahead, &map);
+        fill::<T, L, _>(y.strip_mut(row), stream.as_ref(), ahead, &map);
     }
 }
 
@@ -174,6 +172,6 @@ pub(crate) fn grad_input<T: Item, const L: usize>(
         let ahead = hints.ahead(row, [x.strip_or_empty(row + 1), dy.strip_or_empty(row + 1)]);
         dx.fetch(row + 1);
         let map = GradInput { x: x.strip(row), dy: dy.strip(row), kacd: [k, a, c, d].map(Coef::Each) };
-        fill::<T, L, _>(dx.strip_mut(row), stream, ahead, &map);
+        fill::<T, L, _>(dx.strip_mut(row), stream.as_ref(), ahead, &map);
     }
 }

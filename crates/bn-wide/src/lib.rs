@@ -2,8 +2,8 @@
 //!
 //! `wide` takes its instruction set from the build's target: a plain x86-64 build gets SSE2, one with
 //! `-C target-cpu=native` what the machine has. The virtual lanes and their order are those of every backend
-//! (see [`bn_core::kernels`]); of `wide`'s own sums and fused operations none is used, since their rounding
-//! depends on the instruction set.
+//! (see [`bn_core::kernels`]); `wide`'s own sums are not used, since their order depends on the
+//! instruction set, and of its fused operations one, where the product is exact: Σx² of f32.
 
 mod lanes;
 mod map;
@@ -40,9 +40,11 @@ macro_rules! kernels {
             ) {
                 match tile.walk {
                     Walk::Rows { inner } => {
-                        rows::normalize::<$t, { 64 / size_of::<$t>() }>(inner, x, affine, y, hints)
+                        rows::normalize::<$t, { stream::LINE / size_of::<$t>() }>(inner, x, affine, y, hints)
                     }
-                    Walk::Lanes => lanes::normalize::<$t, { 64 / size_of::<$t>() }>(x, affine, y, hints),
+                    Walk::Lanes => {
+                        lanes::normalize::<$t, { stream::LINE / size_of::<$t>() }>(x, affine, y, hints)
+                    }
                 }
             }
 
@@ -72,18 +74,15 @@ macro_rules! kernels {
                 hints: Hints<'_, $t>,
             ) {
                 match tile.walk {
-                    Walk::Rows { inner } => {
-                        rows::grad_input::<$t, { 64 / size_of::<$t>() }>(inner, x, dy, affine, dx, hints)
-                    }
+                    Walk::Rows { inner } => rows::grad_input::<$t, { stream::LINE / size_of::<$t>() }>(
+                        inner, x, dy, affine, dx, hints,
+                    ),
                     Walk::Lanes => {
-                        lanes::grad_input::<$t, { 64 / size_of::<$t>() }>(x, dy, affine, dx, hints)
+                        lanes::grad_input::<$t, { stream::LINE / size_of::<$t>() }>(x, dy, affine, dx, hints)
                     }
                 }
             }
 
-            fn finish(&self) {
-                stream::fence();
-            }
             fn stream_above(&self) -> usize {
                 stream::ABOVE
             }

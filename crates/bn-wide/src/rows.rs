@@ -7,7 +7,7 @@
 use crate::map::{Coef, GradInput, Normalize};
 use crate::sum::{Item, Lanes, Sums};
 use bn_core::kernels::{Acc, Affine, GradAffine, Hints};
-use bn_core::stream::{self, Built, fill, from};
+use bn_core::stream::{self, Built, behind, fill};
 use bn_core::strips::{Strips, StripsMut};
 use wide::f64x8;
 
@@ -38,7 +38,10 @@ pub(crate) fn moments<T: Item, const G: usize>(
                     acc,
                     start,
                     inner,
-                    |sums, at| sums.add_moments::<T>(f64x8::widen(&run[at..]), f64x8::from(k)),
+                    |sums, at| {
+                        stream::fetch::<T, true>(run, at + AHEAD);
+                        sums.add_moments::<T>(f64x8::widen(&run[at..]), f64x8::from(k));
+                    },
                     |sum, at| sum.add_moments::<T>(f64::widen(&run[at..]), k),
                 ),
             }
@@ -112,7 +115,7 @@ pub(crate) fn normalize<T: Item, const L: usize>(
         let runs = strip.chunks_exact(inner).zip(y.strip_mut(row).chunks_exact_mut(inner));
         for (f, (x, y)) in runs.enumerate() {
             let map = Normalize { x, kab: [k, a, b].map(|coef| Coef::Splat(coef[f])) };
-            fill::<T, L, _>(y, stream, from(ahead, f * inner), &map);
+            fill::<T, L, _>(y, stream.as_ref(), behind(ahead, f * inner), &map);
         }
     }
 }
@@ -132,7 +135,7 @@ pub(crate) fn grad_input<T: Item, const L: usize>(
         let runs = x.strip(row).chunks_exact(inner).zip(dy.strip(row).chunks_exact(inner));
         for (f, ((x, dy), dx)) in runs.zip(dx.strip_mut(row).chunks_exact_mut(inner)).enumerate() {
             let map = GradInput { x, dy, kacd: [k, a, c, d].map(|coef| Coef::Splat(coef[f])) };
-            fill::<T, L, _>(dx, stream, from(ahead, f * inner), &map);
+            fill::<T, L, _>(dx, stream.as_ref(), behind(ahead, f * inner), &map);
         }
     }
 }

@@ -4,6 +4,7 @@
 use bn_core::Real;
 use bn_core::eft::{Float, two_prod, two_sum};
 use bn_core::kernels::{Acc, Plane};
+use bn_core::stream::Plain;
 use std::ops::{Add, Mul, Neg, Sub};
 use wide::{f32x16, f64x8};
 
@@ -63,7 +64,7 @@ fn first<T, const N: usize>(values: &[T]) -> &[T; N] {
 }
 
 /// An element type, with the vector that its maps run on.
-pub(crate) trait Item: Real + Vector<Self> {
+pub(crate) trait Item: Real + Plain + Vector<Self> {
     /// What maps run on.
     type Vector: Vector<Self>;
     /// Whether sums carry remainders.

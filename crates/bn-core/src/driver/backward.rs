@@ -127,9 +127,6 @@ impl<T: Element> Job<T::Compute> for Block<'_, '_, T> {
                     T::normalize(kernels, tile, dy, affine, dx, hints);
                 }
             }
-            if scratches.len() > 1 {
-                kernels.finish();
-            }
         });
         for f in (0..features).filter(|&f| state.unfit[f]) {
             self.rescue(f);

@@ -98,9 +98,6 @@ impl<T: Element> Job<T::Compute> for Block<'_, '_, T> {
                     T::normalize(kernels, tile, x, Affine { k: &k[..n], a: &a[..n], b: &b[..n] }, y, hints);
                 }
             }
-            if scratches.len() > 1 {
-                kernels.finish();
-            }
         });
         for f in (0..features).filter(|&f| state.unfit[f]) {
             let cols = plan.columns(f..f + 1);

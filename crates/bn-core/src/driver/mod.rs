@@ -71,7 +71,6 @@ fn run<R: Real, J: Job<R>>(
         rest = tail;
     }
     rest.run(exec, scratches, None);
-    kernels.finish();
 }
 
 /// What the strips of the next block's inputs are, if it is worth fetching them while this one is mapped: two
