@@ -8,8 +8,8 @@ use bn_core::{Backend, Executor, Kernels};
 use std::borrow::Cow;
 
 /// Fewer elements than this stay on the caller's thread. On two cores of a virtual machine waking the second costs
-/// about 0.1 ms: forward of (128,1024) took 65 µs on one thread and 188 µs on two, of (32,512,7,7) 981 and 509 µs.
-const WORTH_LEN: usize = 1 << 19;
+/// about 0.1 ms: the forward of (1024,512) was 0.92 times as fast on two threads, of (32,256,14,14) 1.6 times.
+const WORTH_LEN: usize = 1 << 20;
 
 /// `K`'s kernels, run by rayon.
 #[derive(Clone, Copy, Debug, Default)]
