@@ -114,7 +114,10 @@ impl Peers {
         for (name, threads, command) in programs {
             for &threads in threads {
                 let said = logs.join(format!("peer-{name}-{threads}.log"));
-                match Process::start(name, command(), &said) {
+                let mut command = command();
+                // Some fix their pool when they start. A thread of OpenMP's that spins takes a core from the others.
+                command.env("RAYON_NUM_THREADS", threads.to_string()).env("OMP_WAIT_POLICY", "passive");
+                match Process::start(name, command, &said) {
                     Ok((process, greeting)) => {
                         let version =
                             greeting["version"].as_str().unwrap_or("of unknown version").to_string();

@@ -88,6 +88,21 @@ fn a_peer_that_is_not_there_is_a_hint() {
 }
 
 #[test]
+fn a_peer_is_told_its_threads_when_it_starts() {
+    let says = r#"echo "{\"version\":\"$RAYON_NUM_THREADS $OMP_WAIT_POLICY\",\"impls\":[]}"; cat >/dev/null"#;
+    let command = || {
+        let mut command = Command::new("sh");
+        command.args(["-c", says]);
+        command
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let programs = [("fake", &[1, 2][..], command)].into_iter();
+    let peers = Peers::start_programs(programs, folder.path(), &mut |why| panic!("{why}")).unwrap();
+    let versions: Vec<&str> = peers.running.iter().map(|peer| peer.version.as_str()).collect();
+    assert_eq!(versions, ["1 passive", "2 passive"]);
+}
+
+#[test]
 fn a_peer_that_fails_is_told() {
     let (_, all, told) = loaded(|| shell(GREETING, r#"*) echo '{"error":"out of memory"}' ;;"#), &[1]);
     assert_eq!((all.len(), told), (0, vec!["fake: out of memory, at a on 1 threads".to_string()]));
