@@ -25,6 +25,8 @@ enum Step {
     Xtask(&'static [&'static str]),
     /// The nightly toolchain's cargo with these arguments; skipped, and said so, where there is none.
     Nightly(&'static [&'static str]),
+    /// Python with these arguments; skipped, and said so, where it has no NumPy.
+    Python(&'static [&'static str]),
     /// The test command that README.md tells its readers.
     Readme,
 }
@@ -55,6 +57,9 @@ const GATES: &[Gate] = &[
     Gate("docs", &[("RUSTDOCFLAGS", "-D warnings")], Step::Cargo(&["doc", "--workspace", "--no-deps"])),
     Gate("features", &[], Step::Xtask(&["tidy", "--features"])),
     Gate("test", &[], Step::Readme),
+    // Of the peers, those that need no build of minutes; NumPy's must be there, the others may be missing.
+    Gate("peers", &[], Step::Cargo(&["test", "-p", "peer-protocol"])),
+    Gate("peers-python", &[("PEERS_NEEDED", "numpy")], Step::Python(&["benches/peers/test_peers.py"])),
     Gate("conformance", &[], Step::Xtask(&["conformance"])),
     Gate("bits", &[], Step::Xtask(&["bits", "--write", BITS])),
     // The same bits from other instructions: what the compiler makes of the kernels for newer machines.
@@ -108,6 +113,8 @@ const ASAN: &[&str] = &[
     "x86_64-unknown-linux-gnu",
     "--target-dir",
     "target/asan",
+    "-p",
+    "bn-core",
     "-p",
     "bn-dispatch",
     "-p",
@@ -176,6 +183,7 @@ fn words(step: Step, root: &Path) -> Result<Vec<String>, String> {
         Step::Cargo(args) => Ok(owned(&[&["cargo"], args].concat())),
         Step::Xtask(args) => Ok(owned(&[&["cargo", "xtask"], args].concat())),
         Step::Nightly(args) => Ok(owned(&[&["rustup", "run", "nightly", "cargo"], args].concat())),
+        Step::Python(args) => Ok(owned(&[&["python3"], args].concat())),
         Step::Readme => {
             let path = root.join("README.md");
             let text = std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
@@ -215,10 +223,16 @@ fn pass(gate: &Gate, root: &Path, own: &Path) -> Result<Passed, String> {
             command.args(*args);
             command
         }
-        Step::Nightly(_) => {
-            let found = Command::new("rustup").args(["run", "nightly", "cargo", "--version"]).output();
+        Step::Nightly(_) | Step::Python(_) => {
+            let (probe, missing): (&[&str], _) = match step {
+                Step::Nightly(_) => {
+                    (&["rustup", "run", "nightly", "cargo", "--version"], "no nightly toolchain")
+                }
+                _ => (&["python3", "-c", "import numpy"], "no Python with NumPy: pip install numpy"),
+            };
+            let found = Command::new(probe[0]).args(&probe[1..]).output();
             if !found.is_ok_and(|found| found.status.success()) {
-                return Ok(Passed::Skipped("no nightly toolchain".into()));
+                return Ok(Passed::Skipped(missing.into()));
             }
             let mut command = Command::new(&words[0]);
             command.args(&words[1..]);

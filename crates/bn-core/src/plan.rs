@@ -15,8 +15,8 @@ const MAX_LANES: usize = 2048;
 /// What a block of features may occupy to be still in L2 when it is mapped, in bytes, together with the block
 /// that is fetched meanwhile.
 const BLOCK_BYTES: usize = 400 << 10;
-/// Where features stand side by side, fewer than this many to a row make DRAM pages and TLB the limit.
-const MIN_ROW: usize = 256;
+/// Features that are counted as one group where segments are made of rows of values side by side.
+const GROUP: usize = 256;
 /// Rows of few features are dealt to as many accumulators as make a row of about this length.
 const PHASE_ROW: usize = 1024;
 /// Runs of a feature up to this length are summed position by position, down the strips.
@@ -66,9 +66,8 @@ impl Plan {
             Spread::Run => (fitting.clamp(1, MAX_LANES / T::LANES), features),
             // Powers of two, so that blocks of whole strips begin where cache lines do.
             Spread::Positions(inner) => (power_below(fitting.clamp(1, MAX_LANES / inner)), features),
-            // Joined rows cannot be cut; a row that does not stay in cache is better walked whole.
-            Spread::Phases(n) if n > 1 || fitting < MIN_ROW => (MAX_LANES / 2, features.div_ceil(MIN_ROW)),
-            Spread::Phases(_) => (fitting.min(MAX_LANES / 2) / MIN_ROW * MIN_ROW, features.div_ceil(MIN_ROW)),
+            // Whole pages of a row, or joined rows: narrower pieces of it that stay in L2 were measured to be slower.
+            Spread::Phases(_) => (MAX_LANES / 2, features.div_ceil(GROUP)),
         };
         let most = (walked.outer() / phases_of(spread)).max(1);
         let segments = (shape.len() / SEGMENT_LEN).min(SEGMENT_JOBS / groups.max(1)).clamp(1, most);
