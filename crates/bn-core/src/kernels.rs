@@ -106,13 +106,21 @@ pub struct Hints<'a, T> {
 impl<'a, T: Copy> Hints<'a, T> {
     /// What is to be fetched while strip `row` is mapped: as much of what is read after this tile, or, where
     /// nothing is known of that and the tensor is large, the inputs' own next strip.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn ahead<'s>(&'s self, row: usize, own: [&'s [T]; 2]) -> [&'s [T]; 2] {
         match self.next {
             [None, None] if self.stream => own,
-            next => next.map(|next| next.map_or(&[][..], |next| next.strip_or_empty(row))),
+            [first, second] => [strip_of(first, row), strip_of(second, row)],
         }
+    }
+}
+
+#[inline(always)]
+fn strip_of<'a, T>(strips: Option<Strips<'a, T>>, row: usize) -> &'a [T] {
+    match strips {
+        Some(strips) => strips.strip_or_empty(row),
+        None => &[],
     }
 }
 

@@ -69,7 +69,10 @@ impl<'a, T> Strips<'a, T> {
     }
 
     /// Strip `i`.
-    #[inline]
+    ///
+    /// # Panics
+    /// Where there are not as many.
+    #[inline(always)]
     #[must_use]
     pub fn strip(&self, i: usize) -> &'a [T] {
         match &self.0 {
@@ -82,7 +85,7 @@ impl<'a, T> Strips<'a, T> {
     }
 
     /// Strip `i`; behind the last one, nothing.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn strip_or_empty(&self, i: usize) -> &'a [T] {
         if i < self.rows() { self.strip(i) } else { &[] }
@@ -105,6 +108,9 @@ impl<'a, T> Strips<'a, T> {
     }
 
     /// The strips `range`.
+    ///
+    /// # Panics
+    /// Where there are not as many.
     #[must_use]
     pub fn rows_range(&self, range: Range<usize>) -> Self {
         match self.0 {
@@ -121,6 +127,9 @@ impl<'a, T> Strips<'a, T> {
     }
 
     /// The columns `cols` of every strip.
+    ///
+    /// # Panics
+    /// Where there are not as many.
     #[must_use]
     pub fn columns(&self, cols: Range<usize>) -> Self {
         match self.0 {

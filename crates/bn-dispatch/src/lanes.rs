@@ -93,9 +93,19 @@ pub(crate) fn moments<T: Item, I: Isa, const W: usize>(
     acc: &mut Acc<'_>,
 ) {
     if I::FMA {
-        reduce::<T, _, W>(x, acc, |i| Moments::<T, true> { x: Group::new(x, i), pilot });
+        reduce::<T, _, W>(
+            x,
+            acc,
+            #[inline(always)]
+            |i| Moments::<T, true> { x: Group::new(x, i), pilot },
+        );
     } else {
-        reduce::<T, _, W>(x, acc, |i| Moments::<T, false> { x: Group::new(x, i), pilot });
+        reduce::<T, _, W>(
+            x,
+            acc,
+            #[inline(always)]
+            |i| Moments::<T, false> { x: Group::new(x, i), pilot },
+        );
     }
 }
 
@@ -124,7 +134,12 @@ pub(crate) fn grad_sums<T: Item, const W: usize>(
     pilot: &[T],
     acc: &mut Acc<'_>,
 ) {
-    reduce::<T, _, W>(x, acc, |i| GradSums { x: Group::new(x, i), dy: Group::new(dy, i), pilot });
+    reduce::<T, _, W>(
+        x,
+        acc,
+        #[inline(always)]
+        |i| GradSums { x: Group::new(x, i), dy: Group::new(dy, i), pilot },
+    );
 }
 
 #[inline(always)]

@@ -27,9 +27,6 @@ const FUNCTIONS: &[&str] = &["moments", "normalize", "grad_sums", "grad_input"];
 /// Where a fused multiply-add is exact: Σx² of f32 data, in f64.
 const EXACT: (&str, &str) = ("f32", "moments");
 
-/// Kernels some of whose helpers out of line are compiled for the baseline, known and to be mended: shown, not failed.
-const SLOW_HELPERS: &[(&str, &str)] = &[("f64_avx2", "grad_sums")];
-
 const REGISTERS: [&str; 3] = ["xmm", "ymm", "zmm"];
 
 /// A function of the C library's that fuses where the machine cannot.
@@ -144,10 +141,7 @@ fn judge(functions: &Functions, module: &Module, function: &str, members: &BTree
         }
         // The older encoding in a function for a newer machine: it was compiled for the baseline.
         let old = member.instructions.iter().find(|i| vex && i.contains("%xmm") && !i.starts_with('v'));
-        let known = place.contains(", in ") && SLOW_HELPERS.contains(&(name, function));
-        if !known {
-            faults.extend(old.map(|i| format!("{place}: expected instructions of the level, got `{i}`")));
-        }
+        faults.extend(old.map(|i| format!("{place}: expected instructions of the level, got `{i}`")));
         faults.extend(libm(&place, member));
         // Of the core crate, what is not inlined; panics and copies are the standard library's.
         let foreign = member.symbols.iter().filter(|s| !functions.contains_key(*s)).map(|s| asm::path(s));

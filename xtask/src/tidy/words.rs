@@ -11,6 +11,7 @@ const UNSAFE: &[&str] = &[
     "benches/src/stream.rs",
     "crates/batchnorm/tests/no_allocation.rs",
     "crates/bn-core/src/stream.rs",
+    "crates/bn-core/src/stream/tests.rs",
     "crates/bn-dispatch/src/entry.rs",
 ];
 

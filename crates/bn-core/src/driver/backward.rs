@@ -49,7 +49,7 @@ pub(crate) fn backward<T: Element, B: Backend>(
             ..job
         },
     };
-    run(backend.exec(), &plan, kernels, block, workspace.prepare(&plan, backend.exec()));
+    run(backend.exec(), &plan, block, workspace.prepare(&plan, backend.exec()));
 }
 
 /// A range of features, with the plan and the kernels for them.

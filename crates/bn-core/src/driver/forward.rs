@@ -40,7 +40,7 @@ pub(crate) fn forward<T: Element, B: Backend>(
         stream: shape.len() * size_of::<T>() > kernels.stream_above(),
         job: Forward { x: walked(&plan, shape, job.x), y: walked_mut(&plan, shape, job.y), ..job },
     };
-    run(backend.exec(), &plan, kernels, block, workspace.prepare(&plan, backend.exec()));
+    run(backend.exec(), &plan, block, workspace.prepare(&plan, backend.exec()));
 }
 
 /// A range of features, with the plan and the kernels for them.

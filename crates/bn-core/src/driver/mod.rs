@@ -16,7 +16,7 @@ pub(crate) use reduce::Sums;
 
 use crate::element::Real;
 use crate::exec::Executor;
-use crate::kernels::{Kernels, Tile};
+use crate::kernels::Tile;
 use crate::plan::Plan;
 use crate::shape::Shape;
 use crate::strips::{Strips, StripsMut};
@@ -49,19 +49,13 @@ trait Job<R: Real>: Sized + Send {
 
 /// Runs `job` in blocks of `plan.block` features: in parallel as far as there are scratches and blocks, then
 /// one by one.
-fn run<R: Real, J: Job<R>>(
-    exec: &impl Executor,
-    plan: &Plan,
-    kernels: &dyn Kernels<R>,
-    job: J,
-    scratches: &mut [Scratch<R>],
-) {
+fn run<R: Real, J: Job<R>>(exec: &impl Executor, plan: &Plan, job: J, scratches: &mut [Scratch<R>]) {
     let blocks = job.features().div_ceil(plan.block);
     let share_out = blocks > 1 && (plan.segments == 1 || blocks >= scratches.len());
     if scratches.len() > 1 && share_out {
         let (head, tail) = job.split_at(blocks / 2 * plan.block);
         let (left, right) = scratches.split_at_mut(scratches.len() / 2);
-        exec.join(|| run(exec, plan, kernels, head, left), || run(exec, plan, kernels, tail, right));
+        exec.join(|| run(exec, plan, head, left), || run(exec, plan, tail, right));
         return;
     }
     let mut rest = job;
