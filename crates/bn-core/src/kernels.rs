@@ -103,21 +103,30 @@ pub struct Hints<'a, T> {
     pub next: [Option<Strips<'a, T>>; 2],
 }
 
-impl<'a, T: Copy> Hints<'a, T> {
-    /// What is to be fetched while strip `row` is mapped: as much of what is read after this tile, or, where
-    /// nothing is known of that and the tensor is large, the inputs' own next strip.
+impl<T> Hints<'_, T> {
+    /// Hands each strip of `out` to `map`, with its number and what is to be fetched meanwhile: as much of what is read
+    /// after this tile, or, where nothing is known of that and the tensor is large, the inputs' own next strips.
     #[inline(always)]
-    #[must_use]
-    pub fn ahead<'s>(&'s self, row: usize, own: [&'s [T]; 2]) -> [&'s [T]; 2] {
-        match self.next {
-            [None, None] if self.stream => own,
-            [first, second] => [strip_of(first, row), strip_of(second, row)],
+    pub fn each_strip(
+        self,
+        x: Strips<'_, T>,
+        dy: Option<Strips<'_, T>>,
+        mut out: StripsMut<'_, T>,
+        map: impl Fn(usize, &mut [T], [&[T]; 2]),
+    ) {
+        for row in 0..out.rows() {
+            out.fetch(row + 1);
+            let ahead = match &self.next {
+                [None, None] if self.stream => [x.strip_or_empty(row + 1), strip_of(&dy, row + 1)],
+                [first, second] => [strip_of(first, row), strip_of(second, row)],
+            };
+            map(row, out.strip_mut(row), ahead);
         }
     }
 }
 
 #[inline(always)]
-fn strip_of<'a, T>(strips: Option<Strips<'a, T>>, row: usize) -> &'a [T] {
+fn strip_of<'a, T>(strips: &Option<Strips<'a, T>>, row: usize) -> &'a [T] {
     match strips {
         Some(strips) => strips.strip_or_empty(row),
         None => &[],

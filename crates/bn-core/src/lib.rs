@@ -10,6 +10,7 @@
 //! | [`plan`] | how a shape is cut; from the shape and the element type alone |
 //! | `driver` | jobs, blocks, reduce and map |
 //! | [`kernels`], [`exec`] | the traits that a backend implements |
+//! | [`group`] | strips that are summed together, for kernels |
 //! | [`stream`] | writing past the caches, and prefetch, for kernels |
 //! | [`coef`] | coefficient maths between the kernels, in the wide type |
 //! | [`wide`], [`eft`] | f64 for f32 data, double-double for f64 data |
@@ -30,6 +31,7 @@ pub mod eft;
 pub mod element;
 pub mod error;
 pub mod exec;
+pub mod group;
 #[cfg(feature = "half")]
 mod half;
 pub mod kernels;

@@ -5,10 +5,10 @@
 //! 2. What is left of a strip behind the last whole chunk, and before the first line of a long one, is taken in chunks
 //!    of eight, four and one.
 
-use crate::group::{GROUP, Group};
 use crate::isa::Isa;
 use crate::map::{GradInput, Normalize};
 use crate::sum::{Item, Lanes, chunk};
+use bn_core::group::{GROUP, Group};
 use bn_core::kernels::{Acc, Affine, GradAffine, Hints};
 use bn_core::stream::{self, Stores, fill};
 use bn_core::strips::{Strips, StripsMut};
@@ -71,14 +71,14 @@ impl<T: Item, const FMA: bool> Sum<T> for Moments<'_, T, FMA> {
         let mut lanes = Lanes::<W>::load::<T>(acc, at);
         match self.pilot {
             None => {
-                for x in self.x.chunks(at) {
-                    T::add_plain::<W, FMA>(&mut lanes, x);
+                for row in 0..self.x.rows() {
+                    T::add_plain::<W, FMA>(&mut lanes, chunk(self.x.columns(row, at, W), 0));
                 }
             }
             Some(pilot) => {
                 let k = chunk::<T, W>(pilot, at).map(T::to_f64);
-                for x in self.x.chunks(at) {
-                    T::add_shifted(&mut lanes, x, &k);
+                for row in 0..self.x.rows() {
+                    T::add_shifted(&mut lanes, chunk(self.x.columns(row, at, W), 0), &k);
                 }
             }
         }
@@ -120,8 +120,9 @@ impl<T: Item> Sum<T> for GradSums<'_, T> {
     fn add<const W: usize>(&self, at: usize, acc: &mut Acc<'_>) {
         let mut lanes = Lanes::<W>::load::<T>(acc, at);
         let k = chunk::<T, W>(self.pilot, at).map(T::to_f64);
-        for (x, dy) in self.x.chunks(at).zip(self.dy.chunks(at)) {
-            T::add_grads(&mut lanes, x, dy, &k);
+        for row in 0..self.x.rows() {
+            let (x, dy) = (self.x.columns(row, at, W), self.dy.columns(row, at, W));
+            T::add_grads(&mut lanes, chunk(x, 0), chunk(dy, 0), &k);
         }
         lanes.store::<T>(acc, at);
     }
@@ -146,17 +147,21 @@ pub(crate) fn grad_sums<T: Item, const W: usize>(
 pub(crate) fn normalize<T: Item, const L: usize, const BYTES: usize>(
     x: Strips<'_, T>,
     Affine { k, a, b }: Affine<'_, T>,
-    mut y: StripsMut<'_, T>,
+    y: StripsMut<'_, T>,
     hints: Hints<'_, T>,
     stores: impl FnOnce() -> Stores<BYTES>,
 ) {
     let stream = hints.stream.then(stores);
-    for row in 0..x.rows() {
-        let ahead = hints.ahead(row, [x.strip_or_empty(row + 1), &[]]);
-        y.fetch(row + 1);
-        let map = Normalize { x: x.strip(row), k, a, b };
-        fill::<T, L, BYTES>(y.strip_mut(row), stream.as_ref(), ahead, &map);
-    }
+    hints.each_strip(
+        x,
+        None,
+        y,
+        #[inline(always)]
+        |row, y, ahead| {
+            let map = Normalize { x: x.strip(row), k, a, b };
+            fill::<T, L, BYTES>(y, stream.as_ref(), ahead, &map);
+        },
+    );
 }
 
 #[inline(always)]
@@ -164,15 +169,19 @@ pub(crate) fn grad_input<T: Item, const L: usize, const BYTES: usize>(
     x: Strips<'_, T>,
     dy: Strips<'_, T>,
     GradAffine { k, a, c, d }: GradAffine<'_, T>,
-    mut dx: StripsMut<'_, T>,
+    dx: StripsMut<'_, T>,
     hints: Hints<'_, T>,
     stores: impl FnOnce() -> Stores<BYTES>,
 ) {
     let stream = hints.stream.then(stores);
-    for row in 0..x.rows() {
-        let ahead = hints.ahead(row, [x.strip_or_empty(row + 1), dy.strip_or_empty(row + 1)]);
-        dx.fetch(row + 1);
-        let map = GradInput { x: x.strip(row), dy: dy.strip(row), k, a, c, d };
-        fill::<T, L, BYTES>(dx.strip_mut(row), stream.as_ref(), ahead, &map);
-    }
+    hints.each_strip(
+        x,
+        Some(dy),
+        dx,
+        #[inline(always)]
+        |row, dx, ahead| {
+            let map = GradInput { x: x.strip(row), dy: dy.strip(row), k, a, c, d };
+            fill::<T, L, BYTES>(dx, stream.as_ref(), ahead, &map);
+        },
+    );
 }

@@ -6,7 +6,6 @@
 //! give the same bits. What maps compute per cache line is in `map`.
 
 mod entry;
-mod group;
 mod isa;
 mod lanes;
 mod level;

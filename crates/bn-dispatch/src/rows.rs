@@ -7,12 +7,12 @@
 //!    next feature and mask what is not theirs; only at a strip's end they are copied.
 //! 4. Maps go strip by strip and write in order.
 
-use crate::group::{GROUP, Group};
 use crate::isa::Isa;
 use crate::map::{GradInput, Normalize};
 use crate::sum::{Item, Lanes, chunk, padded};
+use bn_core::group::{GROUP, Group};
 use bn_core::kernels::{Acc, Affine, GradAffine, Hints};
-use bn_core::stream::{self, Stores, behind, fill};
+use bn_core::stream::{self, AHEAD, Stores, behind, fill};
 use bn_core::strips::{Strips, StripsMut};
 
 /// The chunks of `W` lanes of a run of `inner` elements that begin at lane `part` of `total`: how many are whole,
@@ -22,9 +22,6 @@ fn chunks<const W: usize>(inner: usize, part: usize, total: usize) -> (usize, us
     let whole = if inner < part + W { 0 } else { (inner - part - W) / total + 1 };
     (whole, inner.saturating_sub(part + whole * total))
 }
-
-/// What is fetched while an element is summed is so many elements away, in this run or in the next strip's.
-const AHEAD: usize = 1024;
 
 /// What is summed over N inputs.
 trait Sum<T: Item, const N: usize> {
@@ -43,7 +40,7 @@ fn reduce<'a, T: Item, const W: usize, const N: usize>(
 ) {
     let ahead = AHEAD.min(inner);
     for start in (0..x.rows()).step_by(GROUP) {
-        let (group, next) = (groups(start), groups(start + 1));
+        let group = groups(start);
         for f in 0..x.len() / inner {
             for part in (0..T::LANES).step_by(W) {
                 let (whole, rest) = chunks::<W>(inner, part, T::LANES);
@@ -57,8 +54,8 @@ fn reduce<'a, T: Item, const W: usize, const N: usize>(
                     for i in 0..whole {
                         if part == 0 {
                             let at = i * T::LANES + ahead;
-                            let (strips, at) = if at < inner { (&group, at) } else { (&next, at - inner) };
-                            for group in strips {
+                            let (row, at) = if at < inner { (row, at) } else { (row + 1, at - inner) };
+                            for group in &group {
                                 stream::fetch_range(group.strip(row), start_of_run + at, T::LANES);
                             }
                         }
@@ -195,20 +192,24 @@ pub(crate) fn normalize<T: Item, const L: usize, const BYTES: usize>(
     inner: usize,
     x: Strips<'_, T>,
     Affine { k, a, b }: Affine<'_, T>,
-    mut y: StripsMut<'_, T>,
+    y: StripsMut<'_, T>,
     hints: Hints<'_, T>,
     stores: impl FnOnce() -> Stores<BYTES>,
 ) {
     let stream = hints.stream.then(stores);
-    for row in 0..x.rows() {
-        let ahead = hints.ahead(row, [x.strip_or_empty(row + 1), &[]]);
-        y.fetch(row + 1);
-        let runs = x.strip(row).chunks_exact(inner).zip(y.strip_mut(row).chunks_exact_mut(inner));
-        for (f, (x, y)) in runs.enumerate() {
-            let map = Normalize { x, k: k[f], a: a[f], b: b[f] };
-            fill::<T, L, BYTES>(y, stream.as_ref(), behind(ahead, f * inner), &map);
-        }
-    }
+    hints.each_strip(
+        x,
+        None,
+        y,
+        #[inline(always)]
+        |row, y, ahead| {
+            let runs = x.strip(row).chunks_exact(inner).zip(y.chunks_exact_mut(inner));
+            for (f, (x, y)) in runs.enumerate() {
+                let map = Normalize { x, k: k[f], a: a[f], b: b[f] };
+                fill::<T, L, BYTES>(y, stream.as_ref(), behind(ahead, f * inner), &map);
+            }
+        },
+    );
 }
 
 #[inline(always)]
@@ -217,18 +218,22 @@ pub(crate) fn grad_input<T: Item, const L: usize, const BYTES: usize>(
     x: Strips<'_, T>,
     dy: Strips<'_, T>,
     GradAffine { k, a, c, d }: GradAffine<'_, T>,
-    mut dx: StripsMut<'_, T>,
+    dx: StripsMut<'_, T>,
     hints: Hints<'_, T>,
     stores: impl FnOnce() -> Stores<BYTES>,
 ) {
     let stream = hints.stream.then(stores);
-    for row in 0..x.rows() {
-        let ahead = hints.ahead(row, [x.strip_or_empty(row + 1), dy.strip_or_empty(row + 1)]);
-        dx.fetch(row + 1);
-        let runs = x.strip(row).chunks_exact(inner).zip(dy.strip(row).chunks_exact(inner));
-        for (f, ((x, dy), dx)) in runs.zip(dx.strip_mut(row).chunks_exact_mut(inner)).enumerate() {
-            let map = GradInput { x, dy, k: k[f], a: a[f], c: c[f], d: d[f] };
-            fill::<T, L, BYTES>(dx, stream.as_ref(), behind(ahead, f * inner), &map);
-        }
-    }
+    hints.each_strip(
+        x,
+        Some(dy),
+        dx,
+        #[inline(always)]
+        |row, dx, ahead| {
+            let runs = x.strip(row).chunks_exact(inner).zip(dy.strip(row).chunks_exact(inner));
+            for (f, ((x, dy), dx)) in runs.zip(dx.chunks_exact_mut(inner)).enumerate() {
+                let map = GradInput { x, dy, k: k[f], a: a[f], c: c[f], d: d[f] };
+                fill::<T, L, BYTES>(dx, stream.as_ref(), behind(ahead, f * inner), &map);
+            }
+        },
+    );
 }

@@ -7,12 +7,9 @@
 use crate::map::{Coef, GradInput, Normalize};
 use crate::sum::{Item, Lanes, Sums};
 use bn_core::kernels::{Acc, Affine, GradAffine, Hints};
-use bn_core::stream::{self, Built, behind, fill};
+use bn_core::stream::{self, AHEAD, Built, behind, fill};
 use bn_core::strips::{Strips, StripsMut};
 use wide::f64x8;
-
-/// What is fetched while an element is summed is so many elements away.
-const AHEAD: usize = 1024;
 
 pub(crate) fn moments<T: Item, const G: usize>(
     inner: usize,
@@ -105,19 +102,17 @@ pub(crate) fn normalize<T: Item, const L: usize>(
     inner: usize,
     x: Strips<'_, T>,
     Affine { k, a, b }: Affine<'_, T>,
-    mut y: StripsMut<'_, T>,
+    y: StripsMut<'_, T>,
     hints: Hints<'_, T>,
 ) {
     let stream = hints.stream.then(Built::new);
-    for (row, strip) in x.iter().enumerate() {
-        let ahead = hints.ahead(row, [x.strip_or_empty(row + 1), &[]]);
-        y.fetch(row + 1);
-        let runs = strip.chunks_exact(inner).zip(y.strip_mut(row).chunks_exact_mut(inner));
+    hints.each_strip(x, None, y, |row, y, ahead| {
+        let runs = x.strip(row).chunks_exact(inner).zip(y.chunks_exact_mut(inner));
         for (f, (x, y)) in runs.enumerate() {
             let map = Normalize { x, kab: [k, a, b].map(|coef| Coef::Splat(coef[f])) };
             fill::<T, L, _>(y, stream.as_ref(), behind(ahead, f * inner), &map);
         }
-    }
+    });
 }
 
 pub(crate) fn grad_input<T: Item, const L: usize>(
@@ -125,17 +120,15 @@ pub(crate) fn grad_input<T: Item, const L: usize>(
     x: Strips<'_, T>,
     dy: Strips<'_, T>,
     GradAffine { k, a, c, d }: GradAffine<'_, T>,
-    mut dx: StripsMut<'_, T>,
+    dx: StripsMut<'_, T>,
     hints: Hints<'_, T>,
 ) {
     let stream = hints.stream.then(Built::new);
-    for row in 0..x.rows() {
-        let ahead = hints.ahead(row, [x.strip_or_empty(row + 1), dy.strip_or_empty(row + 1)]);
-        dx.fetch(row + 1);
+    hints.each_strip(x, Some(dy), dx, |row, dx, ahead| {
         let runs = x.strip(row).chunks_exact(inner).zip(dy.strip(row).chunks_exact(inner));
-        for (f, ((x, dy), dx)) in runs.zip(dx.strip_mut(row).chunks_exact_mut(inner)).enumerate() {
+        for (f, ((x, dy), dx)) in runs.zip(dx.chunks_exact_mut(inner)).enumerate() {
             let map = GradInput { x, dy, kacd: [k, a, c, d].map(|coef| Coef::Splat(coef[f])) };
             fill::<T, L, _>(dx, stream.as_ref(), behind(ahead, f * inner), &map);
         }
-    }
+    });
 }
