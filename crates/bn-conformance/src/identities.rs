@@ -6,7 +6,7 @@ use crate::data::{normal, rng};
 use crate::run::widened;
 use crate::tolerances::{GRADIENT_DX, GRADIENT_PARAMS, LIMIT, SUM_DX};
 use bn_core::{Backend, BatchNorm, Config, Element, Gradients, Layout, Real};
-use ndarray::{Array1, Array2, Array4, ArrayD, ArrayView2, Axis, s};
+use ndarray::{Array1, Array2, Array3, Array4, ArrayD, ArrayView2, Axis, s};
 
 /// Every identity, on both element types where it is not of f64 alone.
 #[must_use]
@@ -24,6 +24,8 @@ pub fn all<B: Backend + Clone + Default>() -> Vec<String> {
         views_give_what_copies_give::<f64, B>,
         a_recomputed_forward_counts_once::<f32, B>,
         a_recomputed_forward_counts_once::<f64, B>,
+        features_do_not_see_each_other::<f32, B>,
+        features_do_not_see_each_other::<f64, B>,
     ] {
         failures.extend(check());
     }
@@ -257,6 +259,37 @@ fn a_recomputed_forward_counts_once<T: Element, B: Backend + Clone + Default>() 
         twice.commit(&saved).map_err(text)?;
         if once.running != twice.running || once.running.as_ref().is_none_or(|r| r.num_batches_tracked != 1) {
             failures.push(format!("{}: {:?} against {:?}", T::NAME, once.running, twice.running));
+        }
+        Ok(())
+    })
+}
+
+/// Far off centre, constant or NaN: what a feature holds changes no bit of the others, though they are summed together.
+fn features_do_not_see_each_other<T: Element, B: Backend + Clone + Default>() -> Vec<String> {
+    failing("features apart", |failures| {
+        for inner in [1, 9, 300] {
+            let bn = layer::<T, B>(5, 1)?;
+            let shape = (20, 5, inner);
+            let x = random::<T>(20, 5 * inner, (1.0, 0.2), 2).into_shape_with_order(shape);
+            let x = x.map_err(|e| e.to_string())?;
+            // A constant gradient: what is left of dγ is what the sums have lost, which shows how they were taken.
+            let dy = Array3::from_elem(shape, T::from_compute(T::Compute::from_f64(0.7)));
+            let step = |x: &Array3<T>| -> Result<_, String> {
+                let (y, saved) = bn.forward_uncommitted(x.view()).map_err(text)?;
+                let g = bn.backward(&saved, x.view(), dy.view()).map_err(text)?;
+                let tensors = [y, g.dx].map(|t| t.slice(s![.., ..;2, ..]).to_owned());
+                let sums = [g.dweight, g.dbias].map(|t| t.slice(s![..;2]).to_owned());
+                Ok((tensors, sums))
+            };
+            let mut other = x.clone();
+            let number = |v: f64| T::from_compute(T::Compute::from_f64(v));
+            for v in other.slice_mut(s![.., 1, ..]) {
+                *v = number(1000.0 + v.to_compute().to_f64());
+            }
+            other.slice_mut(s![.., 3, ..]).fill(number(f64::NAN));
+            if step(&x)? != step(&other)? {
+                failures.push(format!("{} runs of {inner}: others' values changed bits", T::NAME));
+            }
         }
         Ok(())
     })

@@ -50,10 +50,16 @@ impl<T: Real> Stats<T> {
         (T::round(a), T::round(bias.widen() - a * T::Wide::from_f64(self.delta)))
     }
 
-    /// The parameters' gradients, from Σdy and Σdy·(x−k).
-    pub fn param_grads(&self, first: T::Wide, second: T::Wide) -> ParamGrads<T> {
-        let dweight = (second - T::Wide::from_f64(self.delta) * first) * self.invstd;
-        ParamGrads { dweight, dbias: first }
+    /// The pilot of the backward's sums: 0, or k where Σdy·x would cancel too much (see [`Real::RECENTRE`]).
+    pub fn grad_pilot(&self) -> T {
+        let mean = self.k.to_f64();
+        if mean * mean > T::RECENTRE * self.var.to_f64() { self.k } else { T::default() }
+    }
+
+    /// The parameters' gradients, from Σdy and Σdy·(x−p), p a pilot.
+    pub fn param_grads(&self, pilot: T, first: T::Wide, second: T::Wide) -> ParamGrads<T> {
+        let offset = (self.k.widen() - pilot.widen()) + T::Wide::from_f64(self.delta);
+        ParamGrads { dweight: (second - offset * first) * self.invstd, dbias: first }
     }
 
     /// Whether the map y = (x−k)·a + b stays within the type: no coefficient close to its limits, and no
@@ -81,7 +87,7 @@ impl<T: Real> Stats<T> {
     }
 }
 
-/// dγ = invstd·(Σdy·(x−k) − δ·Σdy) and dβ = Σdy, before they are rounded.
+/// dγ = invstd·(Σdy·(x−p) − (μ−p)·Σdy) and dβ = Σdy, before they are rounded.
 #[derive(Clone, Copy, Debug)]
 pub struct ParamGrads<T: Real> {
     /// dγ.

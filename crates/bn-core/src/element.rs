@@ -44,7 +44,7 @@ pub trait Element: Copy + Debug + Default + PartialEq + Send + Sync + 'static {
         tile: Tile,
         x: Strips<'_, Self>,
         dy: Strips<'_, Self>,
-        pilot: &[Self::Compute],
+        pilot: Option<&[Self::Compute]>,
         acc: Acc<'_>,
     );
     /// [`Kernels::grad_input`] of a tile of this type.
@@ -71,9 +71,10 @@ pub trait Real:
     type Wide: Wide;
     /// Virtual lanes per feature and sum where a feature's values lie side by side (`rows.rs`).
     const LANES: usize;
-    /// A feature is summed again around its mean where mean² exceeds this many variances.
+    /// A feature is summed around its mean where mean² exceeds this many variances: again in the forward, at once in the
+    /// backward.
     ///
-    /// Σx² − (Σx)²/n cancels by that factor. The products of f32 data are exact in f64 and the sums err by
+    /// Σx² − (Σx)²/n cancels by that factor, Σdy·x − μ·Σdy by its root. The products of f32 data are exact in f64 and the sums err by
     /// less than 2⁻⁴⁰, so 2¹² leaves them far below 2⁻²⁴; the products of f64 data are rounded to 2⁻⁵³.
     const RECENTRE: f64;
     /// Σdy·(x−k) and σ² below this (but for 0) may have lost digits to underflow: the exact product of two f64
@@ -137,7 +138,7 @@ macro_rules! real {
                 tile: Tile,
                 x: Strips<'_, Self>,
                 dy: Strips<'_, Self>,
-                pilot: &[Self],
+                pilot: Option<&[Self]>,
                 acc: Acc<'_>,
             ) {
                 kernels.grad_sums(tile, x, dy, pilot, acc);

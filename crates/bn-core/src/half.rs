@@ -141,13 +141,13 @@ macro_rules! half_type {
                 tile: Tile,
                 x: Strips<'_, Self>,
                 dy: Strips<'_, Self>,
-                pilot: &[f32],
+                pilot: Option<&[f32]>,
                 mut acc: Acc<'_>,
             ) {
                 let (mut x_buf, mut dy_buf) = ([0.0; PIECE], [0.0; PIECE]);
                 for_pieces(tile, x.rows(), |p| {
                     let (x, dy) = (widened(x, &p, &mut x_buf), widened(dy, &p, &mut dy_buf));
-                    kernels.grad_sums(p.tile, x, dy, p.of(pilot), acc.from_lane(p.lane()));
+                    kernels.grad_sums(p.tile, x, dy, pilot.map(|pilot| p.of(pilot)), acc.from_lane(p.lane()));
                 });
             }
 

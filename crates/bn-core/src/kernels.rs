@@ -7,7 +7,7 @@
 //!    a lane are added in order. The lanes are folded elsewhere, once, in bn-core's own tree.
 //! 2. f32 is widened to f64 before anything else: d = x − k, d², dy·d and the additions are f64 operations,
 //!    each rounded on its own. A fused multiply-add is allowed where the product is exact and only there:
-//!    x² of the first sweep (`pilot` is `None`), since a product of two f32 fits an f64.
+//!    x² and dy·x where `pilot` is `None`, since a product of two f32 fits an f64.
 //! 3. f64 sums carry a remainder: `(hi, e) = two_sum(hi, v); lo += e` with [`crate::eft`]. See
 //!    [`Kernels::moments`] and [`Kernels::grad_sums`] for the terms.
 //! 4. Maps run in the data's type, every operation rounded on its own, in the order written.
@@ -157,11 +157,11 @@ pub trait Kernels<T>: Sync {
         hints: Hints<'_, T>,
     );
 
-    /// Adds Σdy and Σdy·(x−k) to `acc`.
+    /// Adds Σdy and Σdy·(x−k) to `acc`; k is 0 where `pilot` is `None`, else the feature's pilot, which may be 0 too.
     ///
     /// f64: with (d, e) = `two_sum(x, -k)` and (p, q) = `two_prod(dy, d)` the second sum takes p, and its
     /// remainder q + dy·e as well. Rounding errors of equal values would add up where the sum cancels.
-    fn grad_sums(&self, tile: Tile, x: Strips<'_, T>, dy: Strips<'_, T>, pilot: &[T], acc: Acc<'_>);
+    fn grad_sums(&self, tile: Tile, x: Strips<'_, T>, dy: Strips<'_, T>, pilot: Option<&[T]>, acc: Acc<'_>);
 
     /// Writes dx = (a·dy + c·(x−k)) + d.
     fn grad_input(

@@ -53,12 +53,12 @@ macro_rules! functions {
                 tile: Tile,
                 x: Strips<'_, $t>,
                 dy: Strips<'_, $t>,
-                pilot: &[$t],
+                pilot: Option<&[$t]>,
                 acc: &mut Acc<'_>,
             ) {
                 match tile.walk {
-                    Walk::Rows { inner } => rows::grad_sums::<$t, { $rows }>(inner, x, dy, pilot, acc),
-                    Walk::Lanes => lanes::grad_sums::<$t, { $lanes }>(x, dy, pilot, acc),
+                    Walk::Rows { inner } => rows::grad_sums::<$t, $isa, { $rows }>(inner, x, dy, pilot, acc),
+                    Walk::Lanes => lanes::grad_sums::<$t, $isa, { $lanes }>(x, dy, pilot, acc),
                 }
             }
 
@@ -127,7 +127,7 @@ macro_rules! kernels {
                 tile: Tile,
                 x: Strips<'_, $t>,
                 dy: Strips<'_, $t>,
-                pilot: &[$t],
+                pilot: Option<&[$t]>,
                 mut acc: Acc<'_>,
             ) {
                 enter!(self.level(), grad_sums, $modules, tile, x, dy, pilot, &mut acc);

@@ -12,6 +12,7 @@ use bn_core::group::{GROUP, Group};
 use bn_core::kernels::{Acc, Affine, GradAffine, Hints};
 use bn_core::stream::{self, Stores, fill};
 use bn_core::strips::{Strips, StripsMut};
+use std::marker::PhantomData;
 use std::ops::Range;
 
 /// Rows of at least so many columns begin with a few narrow chunks, so that the others begin where cache lines do.
@@ -60,25 +61,26 @@ fn narrow<T: Item>(sum: &impl Sum<T>, Range { start: mut at, end }: Range<usize>
     }
 }
 
-struct Moments<'a, T, const FMA: bool> {
+struct Moments<'a, T, I> {
     x: Group<'a, T>,
     pilot: Option<&'a [T]>,
+    isa: PhantomData<I>,
 }
 
-impl<T: Item, const FMA: bool> Sum<T> for Moments<'_, T, FMA> {
+impl<T: Item, I: Isa> Sum<T> for Moments<'_, T, I> {
     #[inline(always)]
     fn add<const W: usize>(&self, at: usize, acc: &mut Acc<'_>) {
         let mut lanes = Lanes::<W>::load::<T>(acc, at);
         match self.pilot {
             None => {
                 for row in 0..self.x.rows() {
-                    T::add_plain::<W, FMA>(&mut lanes, chunk(self.x.columns(row, at, W), 0));
+                    T::add_moments::<I, W>(&mut lanes, chunk(self.x.columns(row, at, W), 0));
                 }
             }
             Some(pilot) => {
                 let k = chunk::<T, W>(pilot, at).map(T::to_f64);
                 for row in 0..self.x.rows() {
-                    T::add_shifted(&mut lanes, chunk(self.x.columns(row, at, W), 0), &k);
+                    T::add_moments_about(&mut lanes, chunk(self.x.columns(row, at, W), 0), &k);
                 }
             }
         }
@@ -92,54 +94,56 @@ pub(crate) fn moments<T: Item, I: Isa, const W: usize>(
     pilot: Option<&[T]>,
     acc: &mut Acc<'_>,
 ) {
-    if I::FMA {
-        reduce::<T, _, W>(
-            x,
-            acc,
-            #[inline(always)]
-            |i| Moments::<T, true> { x: Group::new(x, i), pilot },
-        );
-    } else {
-        reduce::<T, _, W>(
-            x,
-            acc,
-            #[inline(always)]
-            |i| Moments::<T, false> { x: Group::new(x, i), pilot },
-        );
-    }
+    reduce::<T, _, W>(
+        x,
+        acc,
+        #[inline(always)]
+        |i| Moments { x: Group::new(x, i), pilot, isa: PhantomData::<I> },
+    );
 }
 
-struct GradSums<'a, T> {
+struct GradSums<'a, T, I> {
     x: Group<'a, T>,
     dy: Group<'a, T>,
-    pilot: &'a [T],
+    pilot: Option<&'a [T]>,
+    isa: PhantomData<I>,
 }
 
-impl<T: Item> Sum<T> for GradSums<'_, T> {
+impl<T: Item, I: Isa> Sum<T> for GradSums<'_, T, I> {
     #[inline(always)]
     fn add<const W: usize>(&self, at: usize, acc: &mut Acc<'_>) {
         let mut lanes = Lanes::<W>::load::<T>(acc, at);
-        let k = chunk::<T, W>(self.pilot, at).map(T::to_f64);
-        for row in 0..self.x.rows() {
-            let (x, dy) = (self.x.columns(row, at, W), self.dy.columns(row, at, W));
-            T::add_grads(&mut lanes, chunk(x, 0), chunk(dy, 0), &k);
+        match self.pilot {
+            None => {
+                for row in 0..self.x.rows() {
+                    let (x, dy) = (self.x.columns(row, at, W), self.dy.columns(row, at, W));
+                    T::add_grads::<I, W>(&mut lanes, chunk(x, 0), chunk(dy, 0));
+                }
+            }
+            Some(pilot) => {
+                let k = chunk::<T, W>(pilot, at).map(T::to_f64);
+                for row in 0..self.x.rows() {
+                    let (x, dy) = (self.x.columns(row, at, W), self.dy.columns(row, at, W));
+                    T::add_grads_about(&mut lanes, chunk(x, 0), chunk(dy, 0), &k);
+                }
+            }
         }
         lanes.store::<T>(acc, at);
     }
 }
 
 #[inline(always)]
-pub(crate) fn grad_sums<T: Item, const W: usize>(
+pub(crate) fn grad_sums<T: Item, I: Isa, const W: usize>(
     x: Strips<'_, T>,
     dy: Strips<'_, T>,
-    pilot: &[T],
+    pilot: Option<&[T]>,
     acc: &mut Acc<'_>,
 ) {
     reduce::<T, _, W>(
         x,
         acc,
         #[inline(always)]
-        |i| GradSums { x: Group::new(x, i), dy: Group::new(dy, i), pilot },
+        |i| GradSums { x: Group::new(x, i), dy: Group::new(dy, i), pilot, isa: PhantomData::<I> },
     );
 }
 

@@ -14,6 +14,7 @@ use bn_core::group::{GROUP, Group};
 use bn_core::kernels::{Acc, Affine, GradAffine, Hints};
 use bn_core::stream::{self, AHEAD, Stores, behind, fill};
 use bn_core::strips::{Strips, StripsMut};
+use std::marker::PhantomData;
 
 /// The chunks of `W` lanes of a run of `inner` elements that begin at lane `part` of `total`: how many are whole,
 /// and how many elements the one behind them has.
@@ -109,14 +110,14 @@ fn add_eight<T: Item, const AT: usize, const W: usize, const N: usize>(
     }
 }
 
-struct Moments<'a, T, const FMA: bool>(Option<&'a [T]>);
+struct Moments<'a, T, I>(Option<&'a [T]>, PhantomData<I>);
 
-impl<T: Item, const FMA: bool> Sum<T, 1> for Moments<'_, T, FMA> {
+impl<T: Item, I: Isa> Sum<T, 1> for Moments<'_, T, I> {
     #[inline(always)]
     fn add<const W: usize>(&self, f: usize, lanes: &mut Lanes<W>, [x]: [&[T; W]; 1], n: usize) {
         match self.0 {
-            None => T::add_plain::<W, FMA>(lanes, &masked(x, n)),
-            Some(pilot) => T::add_shifted(lanes, &masked(x, n), &masked(&[pilot[f].to_f64(); W], n)),
+            None => T::add_moments::<I, W>(lanes, &masked(x, n)),
+            Some(pilot) => T::add_moments_about(lanes, &masked(x, n), &masked(&[pilot[f].to_f64(); W], n)),
         }
     }
 }
@@ -128,42 +129,35 @@ pub(crate) fn moments<T: Item, I: Isa, const W: usize>(
     pilot: Option<&[T]>,
     acc: &mut Acc<'_>,
 ) {
-    if I::FMA {
-        reduce::<T, W, 1>(
-            inner,
-            x,
-            #[inline(always)]
-            |i| [Group::new(x, i)],
-            &Moments::<T, true>(pilot),
-            acc,
-        );
-    } else {
-        reduce::<T, W, 1>(
-            inner,
-            x,
-            #[inline(always)]
-            |i| [Group::new(x, i)],
-            &Moments::<T, false>(pilot),
-            acc,
-        );
-    }
+    reduce::<T, W, 1>(
+        inner,
+        x,
+        #[inline(always)]
+        |i| [Group::new(x, i)],
+        &Moments(pilot, PhantomData::<I>),
+        acc,
+    );
 }
 
-struct GradSums<'a, T>(&'a [T]);
+struct GradSums<'a, T, I>(Option<&'a [T]>, PhantomData<I>);
 
-impl<T: Item> Sum<T, 2> for GradSums<'_, T> {
+impl<T: Item, I: Isa> Sum<T, 2> for GradSums<'_, T, I> {
     #[inline(always)]
     fn add<const W: usize>(&self, f: usize, lanes: &mut Lanes<W>, [x, dy]: [&[T; W]; 2], n: usize) {
-        T::add_grads(lanes, &masked(x, n), &masked(dy, n), &masked(&[self.0[f].to_f64(); W], n));
+        let (x, dy) = (masked(x, n), masked(dy, n));
+        match self.0 {
+            None => T::add_grads::<I, W>(lanes, &x, &dy),
+            Some(pilot) => T::add_grads_about(lanes, &x, &dy, &masked(&[pilot[f].to_f64(); W], n)),
+        }
     }
 }
 
 #[inline(always)]
-pub(crate) fn grad_sums<T: Item, const W: usize>(
+pub(crate) fn grad_sums<T: Item, I: Isa, const W: usize>(
     inner: usize,
     x: Strips<'_, T>,
     dy: Strips<'_, T>,
-    pilot: &[T],
+    pilot: Option<&[T]>,
     acc: &mut Acc<'_>,
 ) {
     reduce::<T, W, 2>(
@@ -171,7 +165,7 @@ pub(crate) fn grad_sums<T: Item, const W: usize>(
         x,
         #[inline(always)]
         |i| [Group::new(x, i), Group::new(dy, i)],
-        &GradSums(pilot),
+        &GradSums(pilot, PhantomData::<I>),
         acc,
     );
 }

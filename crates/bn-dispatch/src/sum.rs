@@ -1,6 +1,7 @@
 //! What a chunk of elements adds to its virtual lanes. Arrays of lanes, elementwise: one vector instruction per
 //! operation and register, whatever the instruction set.
 
+use crate::isa::Isa;
 use bn_core::Real;
 use bn_core::eft::{two_prod, two_sum};
 use bn_core::kernels::Acc;
@@ -78,29 +79,36 @@ pub(crate) trait Item: Real + Plain {
     /// Whether sums carry remainders.
     const COMPENSATED: bool;
 
-    /// Adds x and x². With `FMA`, x² and its sum are one instruction, which is exact for f32.
-    fn add_plain<const W: usize, const FMA: bool>(lanes: &mut Lanes<W>, x: &[Self; W]);
+    /// Adds x and x². A product and its sum may be one instruction, which is exact for f32.
+    fn add_moments<I: Isa, const W: usize>(lanes: &mut Lanes<W>, x: &[Self; W]);
     /// Adds x − k and (x − k)²; k is widened once for many chunks.
-    fn add_shifted<const W: usize>(lanes: &mut Lanes<W>, x: &[Self; W], k: &[f64; W]);
+    fn add_moments_about<const W: usize>(lanes: &mut Lanes<W>, x: &[Self; W], k: &[f64; W]);
+    /// Adds dy and dy·x, likewise.
+    fn add_grads<I: Isa, const W: usize>(lanes: &mut Lanes<W>, x: &[Self; W], dy: &[Self; W]);
     /// Adds dy and dy·(x − k).
-    fn add_grads<const W: usize>(lanes: &mut Lanes<W>, x: &[Self; W], dy: &[Self; W], k: &[f64; W]);
+    fn add_grads_about<const W: usize>(lanes: &mut Lanes<W>, x: &[Self; W], dy: &[Self; W], k: &[f64; W]);
+}
+
+/// sum + v·w for two widened f32: their product is exact, so one rounding is as good as two.
+#[inline(always)]
+fn add_product<I: Isa>(sum: &mut f64, v: f64, w: f64) {
+    *sum = if I::FMA { v.mul_add(w, *sum) } else { *sum + v * w };
 }
 
 impl Item for f32 {
     const COMPENSATED: bool = false;
 
     #[inline(always)]
-    fn add_plain<const W: usize, const FMA: bool>(lanes: &mut Lanes<W>, x: &[f32; W]) {
+    fn add_moments<I: Isa, const W: usize>(lanes: &mut Lanes<W>, x: &[f32; W]) {
         for i in 0..W {
-            let d = f64::from(x[i]);
-            lanes.first[i] += d;
-            // The product of two widened f32 is exact, so one rounding is as good as two.
-            lanes.second[i] = if FMA { d.mul_add(d, lanes.second[i]) } else { lanes.second[i] + d * d };
+            let x = f64::from(x[i]);
+            lanes.first[i] += x;
+            add_product::<I>(&mut lanes.second[i], x, x);
         }
     }
 
     #[inline(always)]
-    fn add_shifted<const W: usize>(lanes: &mut Lanes<W>, x: &[f32; W], k: &[f64; W]) {
+    fn add_moments_about<const W: usize>(lanes: &mut Lanes<W>, x: &[f32; W], k: &[f64; W]) {
         for i in 0..W {
             let d = f64::from(x[i]) - k[i];
             lanes.first[i] += d;
@@ -109,7 +117,16 @@ impl Item for f32 {
     }
 
     #[inline(always)]
-    fn add_grads<const W: usize>(lanes: &mut Lanes<W>, x: &[f32; W], dy: &[f32; W], k: &[f64; W]) {
+    fn add_grads<I: Isa, const W: usize>(lanes: &mut Lanes<W>, x: &[f32; W], dy: &[f32; W]) {
+        for i in 0..W {
+            let (x, dy) = (f64::from(x[i]), f64::from(dy[i]));
+            lanes.first[i] += dy;
+            add_product::<I>(&mut lanes.second[i], dy, x);
+        }
+    }
+
+    #[inline(always)]
+    fn add_grads_about<const W: usize>(lanes: &mut Lanes<W>, x: &[f32; W], dy: &[f32; W], k: &[f64; W]) {
         for i in 0..W {
             let (d, dy) = (f64::from(x[i]) - k[i], f64::from(dy[i]));
             lanes.first[i] += dy;
@@ -129,7 +146,7 @@ impl Item for f64 {
     const COMPENSATED: bool = true;
 
     #[inline(always)]
-    fn add_plain<const W: usize, const FMA: bool>(lanes: &mut Lanes<W>, x: &[f64; W]) {
+    fn add_moments<I: Isa, const W: usize>(lanes: &mut Lanes<W>, x: &[f64; W]) {
         for (i, &d) in x.iter().enumerate() {
             add(&mut lanes.first[i], &mut lanes.first_lo[i], d, 0.0);
             add(&mut lanes.second[i], &mut lanes.second_lo[i], d * d, 0.0);
@@ -137,7 +154,7 @@ impl Item for f64 {
     }
 
     #[inline(always)]
-    fn add_shifted<const W: usize>(lanes: &mut Lanes<W>, x: &[f64; W], k: &[f64; W]) {
+    fn add_moments_about<const W: usize>(lanes: &mut Lanes<W>, x: &[f64; W], k: &[f64; W]) {
         for i in 0..W {
             let (d, e) = two_sum(x[i], -k[i]);
             add(&mut lanes.first[i], &mut lanes.first_lo[i], d, e);
@@ -146,7 +163,16 @@ impl Item for f64 {
     }
 
     #[inline(always)]
-    fn add_grads<const W: usize>(lanes: &mut Lanes<W>, x: &[f64; W], dy: &[f64; W], k: &[f64; W]) {
+    fn add_grads<I: Isa, const W: usize>(lanes: &mut Lanes<W>, x: &[f64; W], dy: &[f64; W]) {
+        for i in 0..W {
+            let (p, q) = two_prod(dy[i], x[i]);
+            add(&mut lanes.first[i], &mut lanes.first_lo[i], dy[i], 0.0);
+            add(&mut lanes.second[i], &mut lanes.second_lo[i], p, q);
+        }
+    }
+
+    #[inline(always)]
+    fn add_grads_about<const W: usize>(lanes: &mut Lanes<W>, x: &[f64; W], dy: &[f64; W], k: &[f64; W]) {
         for i in 0..W {
             let (d, e) = two_sum(x[i], -k[i]);
             let (p, q) = two_prod(dy[i], d);

@@ -20,9 +20,15 @@ pub(crate) fn moments<T: Summand>(x: Strips<'_, T>, pilot: Option<&[T]>, mut acc
     }
 }
 
-pub(crate) fn grad_sums<T: Summand>(x: Strips<'_, T>, dy: Strips<'_, T>, pilot: &[T], mut acc: Acc<'_>) {
+pub(crate) fn grad_sums<T: Summand>(
+    x: Strips<'_, T>,
+    dy: Strips<'_, T>,
+    pilot: Option<&[T]>,
+    mut acc: Acc<'_>,
+) {
     for (x, dy) in x.iter().zip(dy.iter()) {
-        for (f, ((&x, &dy), &k)) in x.iter().zip(dy).zip(pilot).enumerate() {
+        for (f, (&x, &dy)) in x.iter().zip(dy).enumerate() {
+            let k = pilot.map_or(T::default(), |pilot| pilot[f]);
             let lane = (T::load(&acc.first, f), T::load(&acc.second, f));
             let (first, second) = T::add_grads(lane, x, dy, k);
             T::store(first, &mut acc.first, f);

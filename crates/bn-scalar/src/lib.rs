@@ -46,7 +46,7 @@ macro_rules! kernels {
                 tile: Tile,
                 x: Strips<'_, $t>,
                 dy: Strips<'_, $t>,
-                pilot: &[$t],
+                pilot: Option<&[$t]>,
                 acc: Acc<'_>,
             ) {
                 match tile.walk {

@@ -37,12 +37,12 @@ pub(crate) fn grad_sums<T: Summand, const L: usize>(
     inner: usize,
     x: Strips<'_, T>,
     dy: Strips<'_, T>,
-    pilot: &[T],
+    pilot: Option<&[T]>,
     mut acc: Acc<'_>,
 ) {
     for (x, dy) in x.iter().zip(dy.iter()) {
         for (f, (x, dy)) in x.chunks_exact(inner).zip(dy.chunks_exact(inner)).enumerate() {
-            let k = pilot[f];
+            let k = pilot.map_or(T::default(), |pilot| pilot[f]);
             let mut lanes = load::<T, L>(&acc, f * L);
             let ((x, x_tail), (dy, dy_tail)) = (x.as_chunks::<L>(), dy.as_chunks::<L>());
             for (x, dy) in x.iter().zip(dy) {

@@ -60,7 +60,7 @@ impl<T: Item> Sum<T> for Moments<'_, T> {
             None => {
                 for strip in strips {
                     for g in 0..G {
-                        sums[g].add_plain::<T>(V::widen(&strip[8 * g..]));
+                        sums[g].add_moments::<T>(V::widen(&strip[8 * g..]));
                     }
                 }
             }
@@ -68,7 +68,7 @@ impl<T: Item> Sum<T> for Moments<'_, T> {
                 let k = widened::<T, V, G>(&pilot[at..]);
                 for strip in strips {
                     for g in 0..G {
-                        sums[g].add_moments::<T>(V::widen(&strip[8 * g..]), k[g]);
+                        sums[g].add_moments_about::<T>(V::widen(&strip[8 * g..]), k[g]);
                     }
                 }
             }
@@ -88,18 +88,30 @@ pub(crate) fn moments<T: Item>(x: Strips<'_, T>, pilot: Option<&[T]>, acc: &mut 
 struct GradSums<'a, T> {
     x: Group<'a, T>,
     dy: Group<'a, T>,
-    pilot: &'a [T],
+    pilot: Option<&'a [T]>,
 }
 
 impl<T: Item> Sum<T> for GradSums<'_, T> {
     #[inline(always)]
     fn add<V: Lanes, const G: usize>(&self, at: usize, acc: &mut Acc<'_>) {
         let mut sums = Sums::<V>::load_all::<T, G>(acc, at);
-        let k = widened::<T, V, G>(&self.pilot[at..]);
-        for row in 0..self.x.rows() {
-            let (x, dy) = (self.x.columns(row, at, V::N * G), self.dy.columns(row, at, V::N * G));
-            for g in 0..G {
-                sums[g].add_grads::<T>(V::widen(&x[8 * g..]), V::widen(&dy[8 * g..]), k[g]);
+        let strips = (0..self.x.rows())
+            .map(|row| (self.x.columns(row, at, V::N * G), self.dy.columns(row, at, V::N * G)));
+        match self.pilot {
+            None => {
+                for (x, dy) in strips {
+                    for g in 0..G {
+                        sums[g].add_grads::<T>(V::widen(&x[8 * g..]), V::widen(&dy[8 * g..]));
+                    }
+                }
+            }
+            Some(pilot) => {
+                let k = widened::<T, V, G>(&pilot[at..]);
+                for (x, dy) in strips {
+                    for g in 0..G {
+                        sums[g].add_grads_about::<T>(V::widen(&x[8 * g..]), V::widen(&dy[8 * g..]), k[g]);
+                    }
+                }
             }
         }
         for (g, sums) in sums.into_iter().enumerate() {
@@ -108,7 +120,12 @@ impl<T: Item> Sum<T> for GradSums<'_, T> {
     }
 }
 
-pub(crate) fn grad_sums<T: Item>(x: Strips<'_, T>, dy: Strips<'_, T>, pilot: &[T], acc: &mut Acc<'_>) {
+pub(crate) fn grad_sums<T: Item>(
+    x: Strips<'_, T>,
+    dy: Strips<'_, T>,
+    pilot: Option<&[T]>,
+    acc: &mut Acc<'_>,
+) {
     for start in (0..x.rows()).step_by(GROUP) {
         columns(x.len(), &GradSums { x: Group::new(x, start), dy: Group::new(dy, start), pilot }, acc);
     }

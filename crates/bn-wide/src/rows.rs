@@ -27,9 +27,9 @@ pub(crate) fn moments<T: Item, const G: usize>(
                     inner,
                     |sums, at| {
                         stream::fetch::<T, true>(run, at + AHEAD);
-                        sums.add_plain::<T>(f64x8::widen(&run[at..]));
+                        sums.add_moments::<T>(f64x8::widen(&run[at..]));
                     },
-                    |sum, at| sum.add_plain::<T>(f64::widen(&run[at..])),
+                    |sum, at| sum.add_moments::<T>(f64::widen(&run[at..])),
                 ),
                 Some(k) => add_run::<T, G>(
                     acc,
@@ -37,9 +37,9 @@ pub(crate) fn moments<T: Item, const G: usize>(
                     inner,
                     |sums, at| {
                         stream::fetch::<T, true>(run, at + AHEAD);
-                        sums.add_moments::<T>(f64x8::widen(&run[at..]), f64x8::from(k));
+                        sums.add_moments_about::<T>(f64x8::widen(&run[at..]), f64x8::from(k));
                     },
-                    |sum, at| sum.add_moments::<T>(f64::widen(&run[at..]), k),
+                    |sum, at| sum.add_moments_about::<T>(f64::widen(&run[at..]), k),
                 ),
             }
         }
@@ -50,23 +50,38 @@ pub(crate) fn grad_sums<T: Item, const G: usize>(
     inner: usize,
     x: Strips<'_, T>,
     dy: Strips<'_, T>,
-    pilot: &[T],
+    pilot: Option<&[T]>,
     acc: &mut Acc<'_>,
 ) {
     for (x, dy) in x.iter().zip(dy.iter()) {
         for (f, (x, dy)) in x.chunks_exact(inner).zip(dy.chunks_exact(inner)).enumerate() {
-            let k = pilot[f].to_f64();
-            add_run::<T, G>(
-                acc,
-                f * 8 * G,
-                inner,
-                |sums, at| {
-                    stream::fetch::<T, true>(x, at + AHEAD);
-                    stream::fetch::<T, true>(dy, at + AHEAD);
-                    sums.add_grads::<T>(f64x8::widen(&x[at..]), f64x8::widen(&dy[at..]), f64x8::from(k));
-                },
-                |sum, at| sum.add_grads::<T>(f64::widen(&x[at..]), f64::widen(&dy[at..]), k),
-            );
+            let fetch = |at| {
+                stream::fetch::<T, true>(x, at + AHEAD);
+                stream::fetch::<T, true>(dy, at + AHEAD);
+            };
+            match pilot.map(|pilot| pilot[f].to_f64()) {
+                None => add_run::<T, G>(
+                    acc,
+                    f * 8 * G,
+                    inner,
+                    |sums, at| {
+                        fetch(at);
+                        sums.add_grads::<T>(f64x8::widen(&x[at..]), f64x8::widen(&dy[at..]));
+                    },
+                    |sum, at| sum.add_grads::<T>(f64::widen(&x[at..]), f64::widen(&dy[at..])),
+                ),
+                Some(k) => add_run::<T, G>(
+                    acc,
+                    f * 8 * G,
+                    inner,
+                    |sums, at| {
+                        fetch(at);
+                        let (x, dy) = (f64x8::widen(&x[at..]), f64x8::widen(&dy[at..]));
+                        sums.add_grads_about::<T>(x, dy, f64x8::from(k));
+                    },
+                    |sum, at| sum.add_grads_about::<T>(f64::widen(&x[at..]), f64::widen(&dy[at..]), k),
+                ),
+            }
         }
     }
 }

@@ -87,8 +87,8 @@ pub(crate) trait Lanes: Float + Neg<Output = Self> + Vector<f64> {
     const N: usize;
     /// The first N elements, widened.
     fn widen<T: Item>(values: &[T]) -> Self;
-    /// sum + self², where self² is exact: one rounding, or two, give the same.
-    fn add_square_to(self, sum: Self) -> Self;
+    /// sum + self·other, where the product is exact: one rounding, or two, give the same.
+    fn add_product_to(self, other: Self, sum: Self) -> Self;
 }
 
 impl Lanes for f64 {
@@ -98,8 +98,8 @@ impl Lanes for f64 {
         values[0].to_f64()
     }
     #[inline(always)]
-    fn add_square_to(self, sum: Self) -> Self {
-        sum + self * self
+    fn add_product_to(self, other: Self, sum: Self) -> Self {
+        sum + self * other
     }
 }
 
@@ -110,8 +110,8 @@ impl Lanes for f64x8 {
         Self::from(first::<T, 8>(values).map(T::to_f64))
     }
     #[inline(always)]
-    fn add_square_to(self, sum: Self) -> Self {
-        self.mul_add(self, sum)
+    fn add_product_to(self, other: Self, sum: Self) -> Self {
+        self.mul_add(other, sum)
     }
 }
 
@@ -156,19 +156,19 @@ impl<V: Lanes> Sums<V> {
 
     /// Adds x and x².
     #[inline(always)]
-    pub(crate) fn add_plain<T: Item>(&mut self, x: V) {
+    pub(crate) fn add_moments<T: Item>(&mut self, x: V) {
         if T::COMPENSATED {
             add(&mut self.first, x, V::from(0.0));
             add(&mut self.second, x * x, V::from(0.0));
         } else {
             self.first.0 = self.first.0 + x;
-            self.second.0 = x.add_square_to(self.second.0);
+            self.second.0 = x.add_product_to(x, self.second.0);
         }
     }
 
     /// Adds x − k and (x − k)².
     #[inline(always)]
-    pub(crate) fn add_moments<T: Item>(&mut self, x: V, k: V) {
+    pub(crate) fn add_moments_about<T: Item>(&mut self, x: V, k: V) {
         if T::COMPENSATED {
             let (d, e) = two_sum(x, -k);
             add(&mut self.first, d, e);
@@ -180,9 +180,22 @@ impl<V: Lanes> Sums<V> {
         }
     }
 
+    /// Adds dy and dy·x.
+    #[inline(always)]
+    pub(crate) fn add_grads<T: Item>(&mut self, x: V, dy: V) {
+        if T::COMPENSATED {
+            let (p, q) = two_prod(dy, x);
+            add(&mut self.first, dy, V::from(0.0));
+            add(&mut self.second, p, q);
+        } else {
+            self.first.0 = self.first.0 + dy;
+            self.second.0 = dy.add_product_to(x, self.second.0);
+        }
+    }
+
     /// Adds dy and dy·(x − k).
     #[inline(always)]
-    pub(crate) fn add_grads<T: Item>(&mut self, x: V, dy: V, k: V) {
+    pub(crate) fn add_grads_about<T: Item>(&mut self, x: V, dy: V, k: V) {
         if T::COMPENSATED {
             let (d, e) = two_sum(x, -k);
             let (p, q) = two_prod(dy, d);

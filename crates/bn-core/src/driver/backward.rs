@@ -102,7 +102,7 @@ impl<T: Element> Job<T::Compute> for Block<'_, '_, T> {
         let mut state = std::mem::take(&mut scratches[0].state);
         self.take_gradients(exec, scratches, &mut state);
         let lead = self.job.dx.lead();
-        for i in 1..4 {
+        for i in 0..4 {
             state.coefs.spread(i, plan, features, lead);
         }
         let [k, a, c, d] = [0, 1, 2, 3].map(|i| state.coefs.row(i, plan, features, lead));
@@ -146,14 +146,23 @@ impl<T: Element> Block<'_, '_, T> {
         let (plan, job, kernels) = (self.plan, &mut self.job, self.kernels);
         let (n, features) = (plan.shape.count(), job.stats.k.len());
         let lead = job.dx.lead();
-        state.coefs.pilots()[..features].copy_from_slice(job.stats.k);
-        state.coefs.spread(0, plan, features, lead);
-        let (x, dy, pilot) = (job.x, job.dy, state.coefs.row(0, plan, features, lead));
+        let mut far = false;
+        for (f, pilot) in state.coefs.pilots()[..features].iter_mut().enumerate() {
+            // Running statistics need not be near those of x, whose distance to them may be all that counts.
+            let stats = job.stats.get(f);
+            *pilot = if job.from_batch { stats.grad_pilot() } else { stats.k };
+            far |= *pilot != T::Compute::default();
+        }
+        if far {
+            state.coefs.spread(0, plan, features, lead);
+        }
+        let (x, dy) = (job.x, job.dy);
+        let pilot = far.then(|| state.coefs.row(0, plan, features, lead));
         let grad_sums = |rows: Range<usize>, mut acc: Acc<'_>| {
             let inputs =
                 parts(plan, x.rows_range(rows.clone())).into_iter().zip(parts(plan, dy.rows_range(rows)));
             for ((tile, x), (_, dy)) in inputs.filter(|((_, x), _)| x.rows() > 0) {
-                T::grad_sums(kernels, tile, x, dy, &pilot[..tile.features], acc.from_lane(0));
+                T::grad_sums(kernels, tile, x, dy, pilot.map(|k| &k[..tile.features]), acc.from_lane(0));
             }
         };
         reduce(exec, plan, scratches, &mut state.sums[..features], &grad_sums);
@@ -161,7 +170,7 @@ impl<T: Element> Block<'_, '_, T> {
             let stats = job.stats.get(f);
             let (weight, _) = job.params.get(f);
             let (first, second) = state.sums[f];
-            let grads = stats.param_grads(first, second);
+            let grads = stats.param_grads(state.coefs.pilots()[f], first, second);
             let mut coef = GradCoef::new(&stats, weight, &grads, n);
             if !job.from_batch {
                 (coef.c, coef.d) = Default::default();
