@@ -64,17 +64,10 @@ pub type Built = Stores<
     },
 >;
 
-impl Built {
-    /// What every machine has that the program may run on.
-    #[must_use]
-    pub fn new() -> Self {
-        Self(())
-    }
-}
-
 impl Default for Built {
+    /// What every machine has that the program may run on.
     fn default() -> Self {
-        Self::new()
+        Self(())
     }
 }
 

@@ -120,7 +120,7 @@ pub(crate) fn normalize<T: Item, const L: usize>(
     y: StripsMut<'_, T>,
     hints: Hints<'_, T>,
 ) {
-    let stream = hints.stream.then(Built::new);
+    let stream = hints.stream.then(Built::default);
     hints.each_strip(x, None, y, |row, y, ahead| {
         let runs = x.strip(row).chunks_exact(inner).zip(y.chunks_exact_mut(inner));
         for (f, (x, y)) in runs.enumerate() {
@@ -138,7 +138,7 @@ pub(crate) fn grad_input<T: Item, const L: usize>(
     dx: StripsMut<'_, T>,
     hints: Hints<'_, T>,
 ) {
-    let stream = hints.stream.then(Built::new);
+    let stream = hints.stream.then(Built::default);
     hints.each_strip(x, Some(dy), dx, |row, dx, ahead| {
         let runs = x.strip(row).chunks_exact(inner).zip(dy.strip(row).chunks_exact(inner));
         for (f, ((x, dy), dx)) in runs.zip(dx.chunks_exact_mut(inner)).enumerate() {
