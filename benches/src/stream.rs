@@ -127,49 +127,14 @@ fn store<T: Copy, const STORE: usize>(to: &mut [T; GROUP], from: &[T; GROUP]) {
 }
 
 #[cfg(all(test, target_arch = "x86_64", unix))]
+#[path = "../../crates/bn-core/src/stream/tests/guarded.rs"]
+mod guarded;
+
+#[cfg(all(test, target_arch = "x86_64", unix))]
 mod tests {
+    use super::guarded::Guarded;
     use super::*;
     use std::fmt::Debug;
-
-    /// Three pages, of which the middle one may be touched: AddressSanitizer does not see a streaming store that
-    /// goes astray, a protected page does.
-    struct Guarded {
-        start: *mut libc::c_void,
-        page: usize,
-    }
-
-    impl Guarded {
-        fn new() -> Self {
-            // SAFETY: an anonymous mapping at an address of the system's choice, checked below; only its middle page
-            // is made accessible.
-            unsafe {
-                let page = usize::try_from(libc::sysconf(libc::_SC_PAGESIZE)).unwrap();
-                let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-                let start = libc::mmap(std::ptr::null_mut(), 3 * page, libc::PROT_NONE, flags, -1, 0);
-                assert_ne!(start, libc::MAP_FAILED);
-                let middle = start.byte_add(page);
-                assert_eq!(libc::mprotect(middle, page, libc::PROT_READ | libc::PROT_WRITE), 0);
-                Self { start, page }
-            }
-        }
-
-        /// The whole accessible page.
-        fn whole<T>(&mut self) -> &mut [T] {
-            // SAFETY: the accessible page, aligned more than any T; any bytes are a T (floats only), and the borrow
-            // of self keeps it alive and unaliased.
-            unsafe {
-                let middle = self.start.byte_add(self.page).cast();
-                std::slice::from_raw_parts_mut(middle, self.page / size_of::<T>())
-            }
-        }
-    }
-
-    impl Drop for Guarded {
-        fn drop(&mut self) {
-            // SAFETY: the mapping made in `new`, whole.
-            unsafe { libc::munmap(self.start, 3 * self.page) };
-        }
-    }
 
     /// A way to run: what it is called, whether the machine has it.
     type Way<T> = (&'static str, bool, fn(bool, &mut [T], [&[T]; 2], T));

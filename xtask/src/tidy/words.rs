@@ -12,6 +12,7 @@ const UNSAFE: &[&str] = &[
     "crates/batchnorm/tests/no_allocation.rs",
     "crates/bn-core/src/stream.rs",
     "crates/bn-core/src/stream/tests.rs",
+    "crates/bn-core/src/stream/tests/guarded.rs",
     "crates/bn-dispatch/src/entry.rs",
 ];
 

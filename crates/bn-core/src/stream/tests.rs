@@ -1,45 +1,15 @@
 //! Streamed lines at every alignment, beside pages that must not be touched.
 
+mod guarded;
+
 use super::*;
+use guarded::Guarded;
 
-/// Three pages, of which the middle one may be touched: AddressSanitizer does not see a streaming store that
-/// goes astray, a protected page does.
-struct Guarded {
-    start: *mut libc::c_void,
-    page: usize,
-}
-
-impl Guarded {
-    fn new() -> Self {
-        // SAFETY: an anonymous mapping at an address of the system's choice, checked below; only its middle page
-        // is made accessible.
-        unsafe {
-            let page = usize::try_from(libc::sysconf(libc::_SC_PAGESIZE)).unwrap();
-            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-            let start = libc::mmap(std::ptr::null_mut(), 3 * page, libc::PROT_NONE, flags, -1, 0);
-            assert_ne!(start, libc::MAP_FAILED);
-            let middle = start.byte_add(page);
-            assert_eq!(libc::mprotect(middle, page, libc::PROT_READ | libc::PROT_WRITE), 0);
-            Self { start, page }
-        }
-    }
-
-    /// The `len` elements that begin `offset` bytes into the page, or that end as far from its end.
-    fn slice<T>(&mut self, offset: usize, len: usize, at_end: bool) -> &mut [T] {
-        let bytes = len * size_of::<T>();
-        assert!(offset + bytes <= self.page && offset.is_multiple_of(align_of::<T>()));
-        let at = if at_end { self.page - bytes - offset } else { offset };
-        // SAFETY: within the accessible page, aligned as checked, any bytes are a T (integers and floats only),
-        // and the borrow of self keeps it alive and unaliased.
-        unsafe { std::slice::from_raw_parts_mut(self.start.byte_add(self.page + at).cast(), len) }
-    }
-}
-
-impl Drop for Guarded {
-    fn drop(&mut self) {
-        // SAFETY: the mapping made in `new`, whole.
-        unsafe { libc::munmap(self.start, 3 * self.page) };
-    }
+/// The `len` elements that begin `offset` elements into the page, or that end as far from its end.
+fn slice<T>(page: &mut Guarded, offset: usize, len: usize, at_end: bool) -> &mut [T] {
+    let whole = page.whole();
+    let start = if at_end { whole.len() - len - offset } else { offset };
+    &mut whole[start..start + len]
 }
 
 struct Copied<'a, T>(&'a [T]);
@@ -90,21 +60,20 @@ fn copy<T: Plain, const L: usize>(bytes: usize, to: &mut [T], stream: bool, from
 fn stays_within<T: Plain + PartialEq + std::fmt::Debug + From<u8>, const L: usize>(bytes: usize) {
     let (mut to_page, mut from_page) = (Guarded::new(), Guarded::new());
     for len in (0..70).chain([127, 128, 129, 300]) {
-        for offset in (0..=128).step_by(size_of::<T>()) {
+        for offset in 0..=128 / size_of::<T>() {
             for (at_end, stream) in [(false, false), (false, true), (true, false), (true, true)] {
-                let from_offset = offset / 2 / size_of::<T>() * size_of::<T>();
-                let from = from_page.slice::<T>(from_offset, len, at_end);
+                let from = slice::<T>(&mut from_page, offset / 2, len, at_end);
                 for (i, v) in from.iter_mut().enumerate() {
                     *v = T::from((i % 251) as u8);
                 }
-                to_page.slice::<T>(0, 512, at_end).fill(T::from(255));
-                let to = to_page.slice::<T>(offset, len, at_end);
+                slice::<T>(&mut to_page, 0, 512, at_end).fill(T::from(255));
+                let to = slice::<T>(&mut to_page, offset, len, at_end);
                 if !copy::<T, L>(bytes, to, stream, from) {
                     println!("skipped: this machine has no streaming stores of {bytes} bytes");
                     return;
                 }
                 assert_eq!(to, from, "len {len} offset {offset}");
-                let whole = to_page.slice::<T>(0, 512, at_end);
+                let whole = slice::<T>(&mut to_page, 0, 512, at_end);
                 let touched = whole.iter().filter(|v| **v != T::from(255)).count();
                 assert_eq!(touched, len, "len {len} offset {offset}: wrote elsewhere");
             }
@@ -138,7 +107,7 @@ fn whole_lines_are_lines() {
 #[test]
 fn prefetching_reads_nothing() {
     let mut page = Guarded::new();
-    let values = page.slice::<f32>(0, 1024, false);
+    let values = slice::<f32>(&mut page, 0, 1024, false);
     for at in [0, 1023, 1024, 5000, usize::MAX] {
         fetch::<_, true>(values, at);
         fetch::<_, false>(values, at);
