@@ -3,7 +3,6 @@
 use crate::backends;
 use crate::out::{self, Done};
 use bn_conformance::bits::{CaseBits, Group, bits};
-use indicatif::{ProgressBar, ProgressStyle};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -59,16 +58,7 @@ fn cases() -> Result<Vec<CaseBits>, String> {
             within: place,
         });
     }
-    let bar = ProgressBar::new(0);
-    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} cases, {eta} left") {
-        bar.set_style(style);
-    }
-    let cases = bits(&groups, &|done, total| {
-        bar.set_length(total as u64);
-        bar.set_position(done as u64);
-    });
-    bar.finish_and_clear();
-    Ok(cases)
+    Ok(out::with_bar(|progress| bits(&groups, progress)))
 }
 
 /// What is wrong: backends that disagree, and cases unlike the file's.

@@ -6,7 +6,6 @@ use bn_conformance::any::Candidate;
 use bn_conformance::case::Tensor;
 use bn_conformance::suite::{Origin, Outcome, Report, Tally, conform};
 use bn_conformance::table::Entry;
-use indicatif::{ProgressBar, ProgressStyle};
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -31,15 +30,7 @@ pub(crate) fn run(args: &Args) -> Done {
     if let Some(first) = backends::available().into_iter().next().filter(|b| b.name != candidates[0].name) {
         candidates.insert(0, first);
     }
-    let bar = ProgressBar::new(0);
-    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} cases, {eta} left") {
-        bar.set_style(style);
-    }
-    let reports = conform(&candidates, &|done, total| {
-        bar.set_length(total as u64);
-        bar.set_position(done as u64);
-    });
-    bar.finish_and_clear();
+    let reports = out::with_bar(|progress| conform(&candidates, progress));
 
     let mut tables = tables(&reports);
     for (name, level) in backends::unavailable() {

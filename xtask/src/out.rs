@@ -1,5 +1,6 @@
-//! How a verb ends, and the workspace it works on.
+//! How a verb ends, how far it is, and the workspace it works on.
 
+use indicatif::{ProgressBar, ProgressStyle};
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -28,6 +29,20 @@ pub(crate) fn exit(done: Done) -> ExitCode {
 /// A line on stderr; where even that cannot be written, nothing.
 pub(crate) fn complain(line: &str) {
     let _ = io::Write::write_fmt(&mut io::stderr(), format_args!("{line}\n"));
+}
+
+/// Runs `work` beside a progress bar, which it tells how many cases of how many are done.
+pub(crate) fn with_bar<R>(work: impl FnOnce(&(dyn Fn(usize, usize) + Sync)) -> R) -> R {
+    let bar = ProgressBar::new(0);
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} cases, {eta} left") {
+        bar.set_style(style);
+    }
+    let result = work(&|done, total| {
+        bar.set_length(total as u64);
+        bar.set_position(done as u64);
+    });
+    bar.finish_and_clear();
+    result
 }
 
 /// The workspace's folder.
