@@ -34,12 +34,6 @@ impl Kernels {
         Self::At(Level::Avx512),
     ];
 
-    /// Whether this machine has them.
-    #[must_use]
-    pub fn are_available(self) -> bool {
-        if let Self::At(level) = self { level.is_available() } else { true }
-    }
-
     /// Whether these are the very functions that [`Kernels::Dispatch`] runs here.
     #[must_use]
     pub fn are_dispatchs(self) -> bool {
