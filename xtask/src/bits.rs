@@ -32,10 +32,7 @@ const NAMED: usize = 40;
 pub(crate) fn run(args: &Args) -> Done {
     match cases().and_then(|cases| Ok((faults(&cases, args.like.as_deref())?, cases))) {
         Ok((faults, cases)) => report(args, &cases, &faults),
-        Err(error) => {
-            out::complain(&error);
-            Ok(ExitCode::FAILURE)
-        }
+        Err(error) => out::failure(&error),
     }
 }
 
@@ -108,8 +105,7 @@ fn report(args: &Args, cases: &[CaseBits], faults: &[String]) -> Done {
         }
         let folder = path.parent().map_or(Ok(()), std::fs::create_dir_all);
         if let Err(error) = folder.and_then(|()| std::fs::write(path, text)) {
-            out::complain(&format!("{}: {error}", path.display()));
-            return Ok(ExitCode::FAILURE);
+            return out::failure(&format!("{}: {error}", path.display()));
         }
     }
     Ok(if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -42,8 +42,7 @@ pub(crate) fn run(args: &Args) -> Done {
         let path = out::root().join("docs/conformance.md");
         let written = path.parent().map_or(Ok(()), std::fs::create_dir_all);
         if let Err(error) = written.and_then(|()| std::fs::write(&path, document(&tables))) {
-            out::complain(&format!("{}: {error}", path.display()));
-            return Ok(ExitCode::FAILURE);
+            return out::failure(&format!("{}: {error}", path.display()));
         }
         writeln!(stdout, "\nwritten to {}", path.display())?;
     }

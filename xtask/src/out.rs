@@ -31,6 +31,12 @@ pub(crate) fn complain(line: &str) {
     let _ = io::Write::write_fmt(&mut io::stderr(), format_args!("{line}\n"));
 }
 
+/// Ends a verb that could not do its work, and says why.
+pub(crate) fn failure(error: &str) -> Done {
+    complain(error);
+    Ok(ExitCode::FAILURE)
+}
+
 /// Runs `work` beside a progress bar, which it tells how many cases of how many are done.
 pub(crate) fn with_bar<R>(work: impl FnOnce(&(dyn Fn(usize, usize) + Sync)) -> R) -> R {
     let bar = ProgressBar::new(0);

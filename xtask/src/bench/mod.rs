@@ -86,10 +86,7 @@ pub(crate) fn run(args: &Args) -> Done {
     }
     match measure(args, &tasks, earlier.as_deref()) {
         Ok(code) => code,
-        Err(error) => {
-            complain(&format!("error: {error}"));
-            Ok(ExitCode::FAILURE)
-        }
+        Err(error) => out::failure(&format!("error: {error}")),
     }
 }
 

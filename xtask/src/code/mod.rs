@@ -30,10 +30,7 @@ pub(crate) fn run(_: &Args) -> Done {
     }
     let text = match assembly(&out::root()) {
         Ok(text) => text,
-        Err(error) => {
-            out::complain(&error);
-            return Ok(ExitCode::FAILURE);
-        }
+        Err(error) => return out::failure(&error),
     };
     let (kernels, faults) = rules::check(&asm::functions(&text));
     stdout.write_all(table(&kernels).as_bytes())?;

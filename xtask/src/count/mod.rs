@@ -51,25 +51,18 @@ pub(crate) fn run(args: &Args) -> Done {
     };
     let file = match result {
         Ok(file) => file,
-        Err(error) => {
-            out::complain(&error);
-            return Ok(ExitCode::FAILURE);
-        }
+        Err(error) => return out::failure(&error),
     };
     if args.write {
         if let Err(error) = file.write(&root.join(COMMITTED)) {
-            out::complain(&error);
-            return Ok(ExitCode::FAILURE);
+            return out::failure(&error);
         }
         writeln!(stdout, "{} counts written to {COMMITTED}", file.counts.len())?;
         return Ok(ExitCode::SUCCESS);
     }
     let committed = match File::read(&root.join(COMMITTED)) {
         Ok(committed) => committed.only(LEVELS.iter().filter(|l| l.is_available()).map(|l| l.name())),
-        Err(error) => {
-            out::complain(&error);
-            return Ok(ExitCode::FAILURE);
-        }
+        Err(error) => return out::failure(&error),
     };
     for level in LEVELS.iter().filter(|level| !level.is_available()) {
         writeln!(stdout, "Not run: {level}, which this machine has not.")?;
