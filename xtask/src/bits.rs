@@ -1,6 +1,7 @@
 //! `cargo xtask bits`: the bits of every backend, on any number of threads and at any build level.
 
 use crate::backends;
+use crate::files;
 use crate::out::{self, Done};
 use bn_conformance::bits::{CaseBits, Group, bits};
 use std::collections::BTreeMap;
@@ -103,9 +104,8 @@ fn report(args: &Args, cases: &[CaseBits], faults: &[String]) -> Done {
         for CaseBits { name, digest, .. } in cases {
             let _ = writeln!(text, "{name} {digest:016x}");
         }
-        let folder = path.parent().map_or(Ok(()), std::fs::create_dir_all);
-        if let Err(error) = folder.and_then(|()| std::fs::write(path, text)) {
-            return out::failure(&format!("{}: {error}", path.display()));
+        if let Err(error) = files::write(path, &text) {
+            return out::failure(&error);
         }
     }
     Ok(if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -1,6 +1,7 @@
 //! `cargo xtask conformance`: every backend on every case, as a table.
 
 use crate::backends;
+use crate::files;
 use crate::out::{self, Done};
 use bn_conformance::any::Candidate;
 use bn_conformance::case::Tensor;
@@ -40,9 +41,8 @@ pub(crate) fn run(args: &Args) -> Done {
     stdout.write_all(tables.as_bytes())?;
     if args.markdown {
         let path = out::root().join("docs/conformance.md");
-        let written = path.parent().map_or(Ok(()), std::fs::create_dir_all);
-        if let Err(error) = written.and_then(|()| std::fs::write(&path, document(&tables))) {
-            return out::failure(&format!("{}: {error}", path.display()));
+        if let Err(error) = files::write(&path, &document(&tables)) {
+            return out::failure(&error);
         }
         writeln!(stdout, "\nwritten to {}", path.display())?;
     }

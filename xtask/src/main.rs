@@ -7,6 +7,7 @@ mod ci;
 mod code;
 mod conformance;
 mod count;
+mod files;
 mod out;
 mod replay;
 mod tidy;

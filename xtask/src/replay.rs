@@ -73,23 +73,10 @@ fn cases_in(path: &Path) -> Result<Vec<PathBuf>, String> {
     if !path.is_dir() {
         return Ok(vec![path.into()]);
     }
-    let (mut found, mut folders) = (Vec::new(), vec![path.to_path_buf()]);
-    while let Some(folder) = folders.pop() {
-        let cannot = |error| format!("{}: {error}", folder.display());
-        for entry in std::fs::read_dir(&folder).map_err(cannot)? {
-            let entry = entry.map_err(cannot)?;
-            // The entry's own type: a link to a folder is not followed, so that there is no circle.
-            if entry.file_type().map_err(cannot)?.is_dir() {
-                folders.push(entry.path());
-            } else if entry.path().extension().is_some_and(|e| e == "safetensors") {
-                found.push(entry.path());
-            }
-        }
-    }
+    let found = crate::files::below(path, "safetensors", |_| true)?;
     if found.is_empty() {
         return Err(format!("{}: expected a folder with *.safetensors files, found none", path.display()));
     }
-    found.sort();
     Ok(found)
 }
 

@@ -14,23 +14,9 @@ pub(super) struct Token {
 
 /// The .rs files below `root/folder`, by name, without what is built or not the project's.
 pub(super) fn files(root: &Path, folder: &str) -> Result<Vec<PathBuf>, String> {
-    let (mut found, mut folders) = (Vec::new(), vec![root.join(folder)]);
-    while let Some(folder) = folders.pop() {
-        let cannot = |error| format!("{}: {error}", folder.display());
-        for entry in std::fs::read_dir(&folder).map_err(cannot)? {
-            let entry = entry.map_err(cannot)?;
-            let (path, name) = (entry.path(), entry.file_name());
-            if entry.file_type().map_err(cannot)?.is_dir() {
-                if name != "target" && name != "out" && !name.to_string_lossy().starts_with('.') {
-                    folders.push(path);
-                }
-            } else if path.extension().is_some_and(|e| e == "rs") {
-                found.push(path);
-            }
-        }
-    }
-    found.sort();
-    Ok(found)
+    crate::files::below(&root.join(folder), "rs", |name| {
+        name != "target" && name != "out" && !name.to_string_lossy().starts_with('.')
+    })
 }
 
 /// A path as reports and lists have it: from the workspace's folder on.
