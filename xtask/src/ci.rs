@@ -1,6 +1,7 @@
 //! `cargo xtask ci`: the gates of a change.
 
 use crate::out::{self, Done};
+use crate::tools;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -239,7 +240,7 @@ fn pass(gate: &Gate, root: &Path, own: &Path) -> Result<Passed, String> {
             command
         }
         Step::Cargo(_) | Step::Readme => {
-            let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+            let mut command = tools::cargo();
             command.args(&words[1..]);
             command
         }

@@ -11,6 +11,7 @@ mod files;
 mod out;
 mod replay;
 mod tidy;
+mod tools;
 
 use bn_dispatch::Level;
 use clap::{Parser, Subcommand};

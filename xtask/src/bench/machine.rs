@@ -1,8 +1,8 @@
 //! What a figure was measured on.
 
+use crate::tools;
 use benches::memory;
 use bn_dispatch::Level;
-use std::process::Command;
 use std::time::SystemTime;
 
 /// The machine, the compiler and the build.
@@ -31,7 +31,7 @@ impl Machine {
             (Some(name), Some(family), Some(model)) => format!("{name} (family {family}, model {model})"),
             (name, ..) => name.unwrap_or_else(|| std::env::consts::ARCH.into()),
         };
-        let compiler = Command::new(std::env::var_os("RUSTC").unwrap_or("rustc".into())).arg("-V").output();
+        let compiler = tools::rustc().arg("-V").output();
         let rustc = compiler.ok().filter(|output| output.status.success());
         let rustc = rustc.map_or_else(unknown, |o| String::from_utf8_lossy(&o.stdout).trim().to_string());
         let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();

@@ -13,6 +13,7 @@ mod stop;
 mod table;
 
 use crate::out::{self, Done, complain};
+use crate::tools;
 use benches::memory;
 use clap::builder::RangedU64ValueParser;
 use group::Runner;
@@ -23,7 +24,7 @@ use plan::{Pools, Task};
 use report::Report;
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 /// Times the layer on every backend, the textbook's strategies and other libraries, against a streaming copy.
 ///
@@ -92,7 +93,7 @@ pub(crate) fn run(args: &Args) -> Done {
 
 /// The same command in a release build: `cargo xtask` has the one that tests have, with checks in it.
 fn in_release() -> Done {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+    let mut command = tools::cargo();
     command.current_dir(std::env::current_dir()?).args(["run", "--release", "--quiet", "--package", "xtask"]);
     command.arg("--manifest-path").arg(out::root().join("Cargo.toml"));
     command.arg("--").args(std::env::args_os().skip(1));

@@ -4,11 +4,12 @@ mod asm;
 mod rules;
 
 use crate::out::{self, Done};
+use crate::tools;
 use rules::Kernel;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 /// Looks at the instructions of the dispatched kernels: registers of their level, fused multiply-adds only where the
 /// product is exact.
@@ -45,7 +46,7 @@ pub(crate) fn run(_: &Args) -> Done {
 fn assembly(root: &Path) -> Result<String, String> {
     let path = root.join(ASSEMBLY);
     let build = ["rustc", "--quiet", "--target-dir", FOLDER, "-p", "bn-dispatch", "--lib", "--release"];
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+    let mut cargo = tools::cargo();
     // In one unit, so that there is one file. Flags of the caller's would make another baseline.
     cargo.args(build).args(["--", "-C", "codegen-units=1", "--emit"]).arg(format!("asm={}", path.display()));
     cargo.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS").current_dir(root);

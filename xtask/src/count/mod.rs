@@ -3,6 +3,7 @@
 mod compare;
 
 use crate::out::{self, Done};
+use crate::tools;
 use bn_dispatch::Level;
 use compare::{Counts, File};
 use std::io::{self, Write as _};
@@ -91,14 +92,14 @@ fn skip(root: &Path, write: bool) -> Result<Option<String>, String> {
 }
 
 fn rustc(root: &Path) -> Result<String, String> {
-    let mut rustc = Command::new(std::env::var_os("RUSTC").unwrap_or("rustc".into()));
+    let mut rustc = tools::rustc();
     Ok(output(rustc.arg("-V").current_dir(root))?.trim().into())
 }
 
 /// Builds the program that steps, as a plain build would, and counts every case.
 fn measure(root: &Path) -> Result<File, String> {
     let folder = root.join("target/code");
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+    let mut cargo = tools::cargo();
     cargo
         .args(["build", "--quiet", "--release", "-p", "benches", "--bin", "count", "--target-dir"])
         .arg(&folder);

@@ -1,8 +1,8 @@
 //! Which crate may depend on which.
 
+use crate::tools;
 use serde_json::Value;
 use std::path::Path;
-use std::process::Command;
 
 /// The crate that the others stand on.
 const CORE: &str = "bn-core";
@@ -21,7 +21,7 @@ pub(super) struct Package {
 /// The workspace's crates, from `cargo metadata`.
 pub(super) fn packages(root: &Path) -> Result<Vec<Package>, String> {
     let manifest = root.join("Cargo.toml");
-    let output = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()))
+    let output = tools::cargo()
         .args(["metadata", "--no-deps", "--offline", "--format-version=1", "--manifest-path"])
         .arg(&manifest)
         .output()

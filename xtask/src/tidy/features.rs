@@ -1,8 +1,8 @@
 //! Features that build only together.
 
 use super::crates::packages;
+use crate::tools;
 use std::path::Path;
-use std::process::Command;
 
 /// Builds every crate without features, and with each of its features alone.
 pub(super) fn build_alone(root: &Path) -> Vec<String> {
@@ -21,7 +21,7 @@ pub(super) fn build_alone(root: &Path) -> Vec<String> {
 }
 
 fn build(root: &Path, package: &str, feature: Option<&str>) -> Result<(), String> {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+    let mut command = tools::cargo();
     command.current_dir(root).args(["check", "--quiet", "-p", package, "--no-default-features"]);
     command.args(feature.into_iter().flat_map(|f| ["--features", f]));
     let output = command.output().map_err(|error| format!("cannot run cargo check: {error}"))?;

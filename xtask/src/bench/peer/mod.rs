@@ -12,6 +12,7 @@
 
 mod process;
 
+use crate::tools;
 use benches::implementation::{Implementation, Pass};
 use benches::inputs::{Answer, Inputs, Outputs};
 use bn_core::{Config, Real};
@@ -41,7 +42,7 @@ impl Name {
             command
         };
         let crate_of = |package: &str| {
-            let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+            let mut command = tools::cargo();
             command.args(["run", "--release", "--quiet", "--package", package]);
             command
         };
