@@ -6,23 +6,32 @@ use crate::strips::Strips;
 /// The most strips of a group.
 pub const GROUP: usize = 16;
 
+/// The strips of all inputs of a group that is walked column by column: of more, whose lines would all fall into the same
+/// set of L1 where rows are a page long, some were dropped before they were read.
+pub const COLUMN_GROUP: usize = 8;
+
 /// The strips of a group, and the one behind them, which is fetched while the last one is summed.
 #[derive(Clone, Copy, Debug)]
 pub struct Group<'a, T> {
     strips: [&'a [T]; GROUP + 1],
     rows: usize,
+    /// What is fetched into L2 is so many elements away; 0 for nothing.
+    far: usize,
 }
 
 impl<'a, T> Group<'a, T> {
-    /// Up to [`GROUP`] strips of `x` from `start` on.
+    /// `rows` strips of `x` from `start` on, at most [`GROUP`]; fewer where there are no more. With `far`, the columns of
+    /// the next group are fetched into L2 with those of this one.
     #[inline(always)]
     #[must_use]
-    pub fn new(x: Strips<'a, T>, start: usize) -> Self {
+    pub fn new(x: Strips<'a, T>, start: usize, rows: usize, far: bool) -> Self {
+        let rows = rows.min(GROUP);
         let mut strips: [&[T]; GROUP + 1] = [&[]; GROUP + 1];
-        for (i, strip) in strips.iter_mut().enumerate() {
-            *strip = x.strip_or_empty(start + i);
+        for i in 0..=rows {
+            strips[i] = x.strip_or_empty(start + i);
         }
-        Self { strips, rows: GROUP.min(x.rows().saturating_sub(start)) }
+        let far = if far { rows.wrapping_mul(x.stride()) } else { 0 };
+        Self { strips, rows: rows.min(x.rows().saturating_sub(start)), far }
     }
 
     /// How many there are.
@@ -47,7 +56,10 @@ impl<'a, T> Group<'a, T> {
     #[must_use]
     pub fn columns(&self, i: usize, at: usize, n: usize) -> &'a [T] {
         let strip = self.strip(i);
-        stream::fetch_range(strip, at + n, n);
+        stream::fetch_range::<T, true>(strip, at + n, n);
+        if self.far > 0 {
+            stream::fetch_range::<T, false>(strip, at.wrapping_add(self.far), n);
+        }
         &strip[at..][..n]
     }
 }

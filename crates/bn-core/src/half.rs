@@ -49,7 +49,7 @@ fn for_pieces(tile: Tile, rows: usize, mut work: impl FnMut(Piece)) {
             let height = PIECE / width;
             for start in (0..tile.features).step_by(width) {
                 let features = start..tile.features.min(start + width);
-                let tile = Tile { features: features.len(), walk: Walk::Lanes };
+                let tile = Tile { features: features.len(), walk: Walk::Lanes, far: false };
                 for row in (0..rows).step_by(height) {
                     let rows = row..rows.min(row + height);
                     work(Piece { rows, cols: features.clone(), features: features.clone(), tile });
@@ -65,7 +65,7 @@ fn for_pieces(tile: Tile, rows: usize, mut work: impl FnMut(Piece)) {
                     for col in whole.clone().step_by(PIECE) {
                         let cols = col..whole.end.min(col + PIECE);
                         let walk = Walk::Rows { inner: cols.len() / features.len() };
-                        let tile = Tile { features: features.len(), walk };
+                        let tile = Tile { features: features.len(), walk, far: false };
                         work(Piece { rows: row..row + 1, cols, features: features.clone(), tile });
                     }
                 }

@@ -34,6 +34,8 @@ pub struct Tile {
     pub features: usize,
     /// How they lie in a strip.
     pub walk: Walk,
+    /// Whether the tensor is too large for the caches, so that sums had better fetch from far ahead. It changes no bit.
+    pub far: bool,
 }
 
 /// A sum per virtual lane: `hi`, and for f64 data `lo`, what `hi` has lost to rounding (empty for f32).

@@ -3,7 +3,7 @@
 //! Two kinds of cut must not be confused. **Numeric** ones decide which elements share a virtual lane and in
 //! which order partial sums are merged: [`Spread`] and `segments`. They follow from the shape and the type, so that
 //! no machine or number of threads changes a bit. **Schedule**: `block`, the number of features reduced and then
-//! mapped while they are still in cache. Features do not touch each other, so any block gives the same bits.
+//! mapped while they are still in cache, and `far`. Features do not touch each other, so any block gives the same bits.
 
 use crate::element::Real;
 use crate::kernels::{Tile, Walk};
@@ -15,6 +15,8 @@ const MAX_LANES: usize = 2048;
 /// What a block of features may occupy to be still in L2 when it is mapped, in bytes, together with the block
 /// that is fetched meanwhile.
 const BLOCK_BYTES: usize = 400 << 10;
+/// Tensors of more bytes are not expected in a cache.
+const FAR_BYTES: usize = 32 << 20;
 /// Features that are counted as one group where segments are made of rows of values side by side.
 const GROUP: usize = 256;
 /// Rows of few features are dealt to as many accumulators as make a row of about this length.
@@ -48,6 +50,8 @@ pub struct Plan {
     pub segments: usize,
     /// Features to a block.
     pub block: usize,
+    /// See [`Tile::far`].
+    pub far: bool,
 }
 
 impl Plan {
@@ -71,7 +75,8 @@ impl Plan {
         };
         let most = (walked.outer() / phases_of(spread)).max(1);
         let segments = (shape.len() / SEGMENT_LEN).min(SEGMENT_JOBS / groups.max(1)).clamp(1, most);
-        Self { shape: walked, spread, segments, block }
+        let far = shape.len() * size_of::<T>() > FAR_BYTES;
+        Self { shape: walked, spread, segments, block, far }
     }
 
     /// Whether strips with gaps between them can be walked as they are.
@@ -133,11 +138,12 @@ impl Plan {
     /// The tiles that `rows` strips of `len` elements are handed to the kernels in: as (tile, strips, strip
     /// length), from the first row on. With phases, rows are joined, and what is left over makes a shorter one.
     pub fn tiles(&self, rows: usize, len: usize) -> [(Tile, usize, usize); 2] {
-        let lanes = |len: usize, rows: usize| (Tile { features: len, walk: Walk::Lanes }, rows, len);
+        let far = self.far;
+        let lanes = |len: usize, rows: usize| (Tile { features: len, walk: Walk::Lanes, far }, rows, len);
         match self.spread {
             Spread::Run => {
                 let inner = self.shape.inner();
-                let tile = Tile { features: len / inner, walk: Walk::Rows { inner } };
+                let tile = Tile { features: len / inner, walk: Walk::Rows { inner }, far };
                 [(tile, rows, len), lanes(0, 0)]
             }
             Spread::Positions(_) | Spread::Phases(1) => [lanes(len, rows), lanes(0, 0)],

@@ -220,12 +220,12 @@ pub fn fetch<T, const NEAR: bool>(values: &[T], at: usize) {
     fetch_from::<T, NEAR>(values.as_ptr().wrapping_add(at));
 }
 
-/// As [`fetch`], for the lines of `len` elements from `at` on, into L1; nothing where there are no values at all.
+/// As [`fetch`], for the lines of `len` elements from `at` on; nothing where there are no values at all.
 #[inline(always)]
-pub fn fetch_range<T>(values: &[T], at: usize, len: usize) {
+pub fn fetch_range<T, const NEAR: bool>(values: &[T], at: usize, len: usize) {
     if !values.is_empty() {
         for i in (0..len).step_by(LINE / size_of::<T>()) {
-            fetch::<T, true>(values, at + i);
+            fetch::<T, NEAR>(values, at + i);
         }
     }
 }

@@ -62,6 +62,17 @@ impl<'a, T> Strips<'a, T> {
         }
     }
 
+    /// The elements from the beginning of a strip to that of the next.
+    #[inline]
+    #[must_use]
+    pub fn stride(&self) -> usize {
+        match &self.0 {
+            Kind::Slice { stride, .. } => *stride,
+            // A negative one wraps round, as addresses do.
+            Kind::View(view) => view.strides()[0] as usize,
+        }
+    }
+
     /// Whether there is no element.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -30,7 +30,7 @@ macro_rules! functions {
             pub(super) fn moments(tile: Tile, x: Strips<'_, $t>, pilot: Option<&[$t]>, acc: &mut Acc<'_>) {
                 match tile.walk {
                     Walk::Rows { inner } => rows::moments::<$t, $isa, { $rows }>(inner, x, pilot, acc),
-                    Walk::Lanes => lanes::moments::<$t, $isa, { $lanes }>(x, pilot, acc),
+                    Walk::Lanes => lanes::moments::<$t, $isa, { $lanes }>(x, pilot, tile.far, acc),
                 }
             }
 
@@ -58,7 +58,7 @@ macro_rules! functions {
             ) {
                 match tile.walk {
                     Walk::Rows { inner } => rows::grad_sums::<$t, $isa, { $rows }>(inner, x, dy, pilot, acc),
-                    Walk::Lanes => lanes::grad_sums::<$t, $isa, { $lanes }>(x, dy, pilot, acc),
+                    Walk::Lanes => lanes::grad_sums::<$t, $isa, { $lanes }>(x, dy, pilot, tile.far, acc),
                 }
             }
 

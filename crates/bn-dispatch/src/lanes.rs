@@ -8,7 +8,7 @@
 use crate::isa::Isa;
 use crate::map::{GradInput, Normalize};
 use crate::sum::{Item, Lanes, chunk};
-use bn_core::group::{GROUP, Group};
+use bn_core::group::{COLUMN_GROUP, Group};
 use bn_core::kernels::{Acc, Affine, GradAffine, Hints};
 use bn_core::stream::{self, Stores, fill};
 use bn_core::strips::{Strips, StripsMut};
@@ -24,16 +24,17 @@ trait Sum<T: Item> {
     fn add<const W: usize>(&self, at: usize, acc: &mut Acc<'_>);
 }
 
-/// Adds the columns of `x`'s strips and of what is summed with them, group by group.
+/// Adds the columns of `x`'s strips and of what is summed with them, in groups of `rows` strips.
 #[inline(always)]
 fn reduce<T: Item, S: Sum<T>, const W: usize>(
     x: Strips<'_, T>,
+    rows: usize,
     acc: &mut Acc<'_>,
     group: impl Fn(usize) -> S,
 ) {
     let len = x.len();
     let lead = if len < ALIGN_ABOVE { 0 } else { stream::lead(x.strip_or_empty(0)) };
-    for start in (0..x.rows()).step_by(GROUP) {
+    for start in (0..x.rows()).step_by(rows) {
         let sum = group(start);
         narrow(&sum, 0..lead, acc);
         let wide = lead + (len - lead) / W * W;
@@ -92,13 +93,15 @@ impl<T: Item, I: Isa> Sum<T> for Moments<'_, T, I> {
 pub(crate) fn moments<T: Item, I: Isa, const W: usize>(
     x: Strips<'_, T>,
     pilot: Option<&[T]>,
+    far: bool,
     acc: &mut Acc<'_>,
 ) {
     reduce::<T, _, W>(
         x,
+        COLUMN_GROUP,
         acc,
         #[inline(always)]
-        |i| Moments { x: Group::new(x, i), pilot, isa: PhantomData::<I> },
+        |i| Moments { x: Group::new(x, i, COLUMN_GROUP, far), pilot, isa: PhantomData::<I> },
     );
 }
 
@@ -137,13 +140,21 @@ pub(crate) fn grad_sums<T: Item, I: Isa, const W: usize>(
     x: Strips<'_, T>,
     dy: Strips<'_, T>,
     pilot: Option<&[T]>,
+    far: bool,
     acc: &mut Acc<'_>,
 ) {
+    let rows = COLUMN_GROUP / 2;
     reduce::<T, _, W>(
         x,
+        rows,
         acc,
         #[inline(always)]
-        |i| GradSums { x: Group::new(x, i), dy: Group::new(dy, i), pilot, isa: PhantomData::<I> },
+        |i| GradSums {
+            x: Group::new(x, i, rows, far),
+            dy: Group::new(dy, i, rows, far),
+            pilot,
+            isa: PhantomData::<I>,
+        },
     );
 }
 

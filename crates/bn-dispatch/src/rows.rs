@@ -57,7 +57,7 @@ fn reduce<'a, T: Item, const W: usize, const N: usize>(
                             let at = i * T::LANES + ahead;
                             let (row, at) = if at < inner { (row, at) } else { (row + 1, at - inner) };
                             for group in &group {
-                                stream::fetch_range(group.strip(row), start_of_run + at, T::LANES);
+                                stream::fetch_range::<T, true>(group.strip(row), start_of_run + at, T::LANES);
                             }
                         }
                         sum.add::<W>(f, &mut lanes, runs.map(|run| chunk(run, i * T::LANES)), W);
@@ -133,7 +133,7 @@ pub(crate) fn moments<T: Item, I: Isa, const W: usize>(
         inner,
         x,
         #[inline(always)]
-        |i| [Group::new(x, i)],
+        |i| [Group::new(x, i, GROUP, false)],
         &Moments(pilot, PhantomData::<I>),
         acc,
     );
@@ -164,7 +164,7 @@ pub(crate) fn grad_sums<T: Item, I: Isa, const W: usize>(
         inner,
         x,
         #[inline(always)]
-        |i| [Group::new(x, i), Group::new(dy, i)],
+        |i| [Group::new(x, i, GROUP, false), Group::new(dy, i, GROUP, false)],
         &GradSums(pilot, PhantomData::<I>),
         acc,
     );

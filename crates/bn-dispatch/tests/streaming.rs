@@ -33,13 +33,13 @@ fn layouts() -> Vec<Layout> {
     let mut layouts = Vec::new();
     for offset in [0, 1, 5, 15] {
         for (features, inner) in [(1, 1300), (3, 257), (2, 512), (1, 5)] {
-            let tile = Tile { features, walk: Walk::Rows { inner } };
+            let tile = Tile { features, walk: Walk::Rows { inner }, far: false };
             for gap in [0, 7] {
                 layouts.push(Layout { tile, rows: 3, len: features * inner, gap, offset });
             }
         }
         for len in [1, 3, 15, 16, 17, 100, 511, 512, 513, 1024, 1500] {
-            let tile = Tile { features: len, walk: Walk::Lanes };
+            let tile = Tile { features: len, walk: Walk::Lanes, far: false };
             layouts.push(Layout { tile, rows: 4, len, gap: offset, offset });
         }
     }

@@ -5,7 +5,7 @@
 
 use crate::map::{Coef, GradInput, Normalize};
 use crate::sum::{Item, Lanes, Sums};
-use bn_core::group::{GROUP, Group};
+use bn_core::group::{COLUMN_GROUP, Group};
 use bn_core::kernels::{Acc, Affine, GradAffine, Hints};
 use bn_core::stream::{Built, fill};
 use bn_core::strips::{Strips, StripsMut};
@@ -79,9 +79,9 @@ impl<T: Item> Sum<T> for Moments<'_, T> {
     }
 }
 
-pub(crate) fn moments<T: Item>(x: Strips<'_, T>, pilot: Option<&[T]>, acc: &mut Acc<'_>) {
-    for start in (0..x.rows()).step_by(GROUP) {
-        columns(x.len(), &Moments { x: Group::new(x, start), pilot }, acc);
+pub(crate) fn moments<T: Item>(x: Strips<'_, T>, pilot: Option<&[T]>, far: bool, acc: &mut Acc<'_>) {
+    for start in (0..x.rows()).step_by(COLUMN_GROUP) {
+        columns(x.len(), &Moments { x: Group::new(x, start, COLUMN_GROUP, far), pilot }, acc);
     }
 }
 
@@ -124,10 +124,14 @@ pub(crate) fn grad_sums<T: Item>(
     x: Strips<'_, T>,
     dy: Strips<'_, T>,
     pilot: Option<&[T]>,
+    far: bool,
     acc: &mut Acc<'_>,
 ) {
-    for start in (0..x.rows()).step_by(GROUP) {
-        columns(x.len(), &GradSums { x: Group::new(x, start), dy: Group::new(dy, start), pilot }, acc);
+    let rows = COLUMN_GROUP / 2;
+    for start in (0..x.rows()).step_by(rows) {
+        let sum =
+            GradSums { x: Group::new(x, start, rows, far), dy: Group::new(dy, start, rows, far), pilot };
+        columns(x.len(), &sum, acc);
     }
 }
 

@@ -26,7 +26,7 @@ macro_rules! kernels {
             fn moments(&self, tile: Tile, x: Strips<'_, $t>, pilot: Option<&[$t]>, mut acc: Acc<'_>) {
                 match tile.walk {
                     Walk::Rows { inner } => rows::moments::<$t, { $t::LANES / 8 }>(inner, x, pilot, &mut acc),
-                    Walk::Lanes => lanes::moments(x, pilot, &mut acc),
+                    Walk::Lanes => lanes::moments(x, pilot, tile.far, &mut acc),
                 }
             }
 
@@ -60,7 +60,7 @@ macro_rules! kernels {
                     Walk::Rows { inner } => {
                         rows::grad_sums::<$t, { $t::LANES / 8 }>(inner, x, dy, pilot, &mut acc)
                     }
-                    Walk::Lanes => lanes::grad_sums(x, dy, pilot, &mut acc),
+                    Walk::Lanes => lanes::grad_sums(x, dy, pilot, tile.far, &mut acc),
                 }
             }
 
