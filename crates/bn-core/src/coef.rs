@@ -24,6 +24,7 @@ impl<T: Real> Stats<T> {
     ///
     /// k is 0 where there is no `pilot` yet. The flag then says whether the sums must be taken again around the
     /// mean, because too much cancels in σ² (see [`Real::RECENTRE`]); if so, invstd is left out.
+    #[inline(always)]
     pub fn from_sums(n: usize, pilot: Option<T>, first: T::Wide, second: T::Wide, eps: f64) -> (Self, bool) {
         let n = n as f64;
         let offset = first.over(n);
@@ -45,18 +46,21 @@ impl<T: Real> Stats<T> {
     }
 
     /// a = γ·invstd and b = β − a·δ of the map y = (x−k)·a + b.
+    #[inline(always)]
     pub fn affine(&self, weight: T, bias: T) -> (T, T) {
         let a = weight.widen() * self.invstd;
         (T::round(a), T::round(bias.widen() - a * T::Wide::from_f64(self.delta)))
     }
 
     /// The pilot of the backward's sums: 0, or k where Σdy·x would cancel too much (see [`Real::RECENTRE`]).
+    #[inline(always)]
     pub fn grad_pilot(&self) -> T {
         let mean = self.k.to_f64();
         if mean * mean > T::RECENTRE * self.var.to_f64() { self.k } else { T::default() }
     }
 
     /// The parameters' gradients, from Σdy and Σdy·(x−p), p a pilot.
+    #[inline(always)]
     pub fn param_grads(&self, pilot: T, first: T::Wide, second: T::Wide) -> ParamGrads<T> {
         let offset = (self.k.widen() - pilot.widen()) + T::Wide::from_f64(self.delta);
         ParamGrads { dweight: (second - offset * first) * self.invstd, dbias: first }
@@ -64,26 +68,27 @@ impl<T: Real> Stats<T> {
 
     /// Whether the map y = (x−k)·a + b stays within the type: no coefficient close to its limits, and no
     /// spread that could make x − k overflow. False for NaN.
+    #[inline(always)]
     pub fn fits(&self, range: Range, a: T, b: T) -> bool {
-        range.holds(a.to_f64()) && self.fits_spread(range) && range.above(b.to_f64())
+        range.holds(a.to_f64()) & self.fits_spread(range) & range.above(b.to_f64())
     }
 
+    #[inline(always)]
     fn fits_spread(&self, range: Range) -> bool {
-        range.above(self.k.to_f64()) && self.var.to_f64() <= (range.high * range.high).min(f64::MAX)
+        range.above(self.k.to_f64()) & (self.var.to_f64() <= (range.high * range.high).min(f64::MAX))
     }
 
     /// Likewise for the gradients: the sums must not have over- or underflowed, and the terms of
     /// dx = (a·dy + c·(x−k)) + d must not overflow before they cancel.
+    #[inline(always)]
     pub fn fits_grad(&self, range: Range, g: &GradCoef<T>, first: T::Wide, second: T::Wide) -> bool {
         // (c·σ)², which spares a root.
         let term = g.c.to_f64().powi(2) * self.var.to_f64();
-        let sums = range.above(first.to_f64()) && range.above(second.to_f64());
-        let products = T::sum_fits(second.to_f64()) && T::sum_fits(self.var.to_f64());
-        let coefs = range.holds(g.a.to_f64()) && range.holds(g.c.to_f64()) && range.above(g.d.to_f64());
-        sums && products
-            && coefs
-            && term <= (range.high * range.high).min(f64::MAX)
-            && self.fits_spread(range)
+        // Without short cuts, so that there is nothing to branch on.
+        let sums = range.above(first.to_f64()) & range.above(second.to_f64());
+        let products = T::sum_fits(second.to_f64()) & T::sum_fits(self.var.to_f64());
+        let coefs = range.holds(g.a.to_f64()) & range.holds(g.c.to_f64()) & range.above(g.d.to_f64());
+        sums & products & coefs & (term <= (range.high * range.high).min(f64::MAX)) & self.fits_spread(range)
     }
 }
 
@@ -109,6 +114,7 @@ pub struct GradCoef<T> {
 
 impl<T: Real> GradCoef<T> {
     /// From dx = (γ·invstd/n)·(n·dy − dβ − x̂·dγ) with x̂ = ((x−k) − δ)·invstd, sorted by dy, x−k and 1.
+    #[inline(always)]
     pub fn new(stats: &Stats<T>, weight: T, grads: &ParamGrads<T>, n: usize) -> Self {
         let n = n as f64;
         let a = weight.widen() * stats.invstd;
@@ -118,6 +124,7 @@ impl<T: Real> GradCoef<T> {
     }
 }
 
+#[inline(always)]
 fn invstd<T: Real>(var: T::Wide, eps: f64) -> T::Wide {
     (var + T::Wide::from_f64(eps)).recip_sqrt()
 }
@@ -133,11 +140,14 @@ pub struct Range {
 
 impl Range {
     /// Zero, or neither too large nor too small to be multiplied. False for NaN.
+    #[inline(always)]
     fn holds(self, v: f64) -> bool {
-        v == 0.0 || (self.low..=self.high).contains(&v.abs())
+        let size = v.abs();
+        (v == 0.0) | ((size >= self.low) & (size <= self.high))
     }
 
     /// Not too large.
+    #[inline(always)]
     fn above(self, v: f64) -> bool {
         v.abs() <= self.high
     }

@@ -89,8 +89,9 @@ pub trait Real:
     fn kernels<B: Backend>(backend: &B) -> &dyn Kernels<Self>;
 
     /// Whether a sum of products is clear of underflow.
+    #[inline(always)]
     fn sum_fits(sum: f64) -> bool {
-        sum == 0.0 || sum.abs() >= Self::SUM_MIN
+        (sum == 0.0) | (sum.abs() >= Self::SUM_MIN)
     }
     /// The value in the wide type, exactly.
     #[inline(always)]

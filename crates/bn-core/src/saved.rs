@@ -114,6 +114,7 @@ pub(crate) struct StatsRef<'a, T: Real> {
 }
 
 impl<T: Real> StatsRef<'_, T> {
+    #[inline(always)]
     pub(crate) fn get(&self, f: usize) -> Stats<T> {
         Stats { k: self.k[f], delta: self.delta[f], var: self.var[f], invstd: self.invstd[f] }
     }
@@ -135,6 +136,7 @@ pub(crate) struct StatsMut<'a, T: Real> {
 }
 
 impl<T: Real> StatsMut<'_, T> {
+    #[inline(always)]
     pub(crate) fn set(&mut self, f: usize, s: &Stats<T>) {
         (self.k[f], self.delta[f], self.var[f], self.invstd[f]) = (s.k, s.delta, s.var, s.invstd);
     }

@@ -102,6 +102,7 @@ impl<R: Real> Scratch<R> {
 }
 
 impl<R: Real> Coefs<R> {
+    #[inline(always)]
     pub(crate) fn set(&mut self, f: usize, values: [R; 4]) {
         for (coef, v) in self.values.iter_mut().zip(values) {
             coef[f] = v;

@@ -82,6 +82,7 @@ pub(crate) struct Params<'a, R> {
 }
 
 impl<R: Real> Params<'_, R> {
+    #[inline(always)]
     fn get(&self, f: usize) -> (R, R) {
         let weight = self.weight.get(f).copied().unwrap_or(R::from_f64(1.0));
         (weight, self.bias.get(f).copied().unwrap_or_default())

@@ -88,9 +88,11 @@ fn segment<R: Real>(
         Spread::Positions(n) => n,
         Spread::Phases(_) => 1,
     };
+    acc.first.fold_runs::<R>(sums.len(), run);
+    acc.second.fold_runs::<R>(sums.len(), run);
     for (f, (first, second)) in sums.iter_mut().enumerate() {
-        *first = *first + acc.first.fold_run::<R>(f * run, run);
-        *second = *second + acc.second.fold_run::<R>(f * run, run);
+        *first = *first + acc.first.value::<R>(f * run);
+        *second = *second + acc.second.value::<R>(f * run);
     }
 }
 
@@ -111,24 +113,27 @@ impl Plane<'_> {
         R::Wide::from_parts(self.hi[lane], if R::Wide::PARTS > 1 { self.lo[lane] } else { 0.0 })
     }
 
-    /// Σ of the `n` lanes from `start` on, into the first of them.
-    fn fold_run<R: Real>(&mut self, start: usize, mut n: usize) -> R::Wide {
+    /// Σ of each of `runs` runs of `len` lanes, into the first of them. All runs are halved before one is halved again:
+    /// what was stored just now, in other pieces, is slow to load.
+    fn fold_runs<R: Real>(&mut self, runs: usize, len: usize) {
+        let mut n = len;
         while n > 1 {
             let half = n.div_ceil(2);
-            if R::Wide::PARTS > 1 {
-                for i in start..start + n - half {
-                    self.take_in::<R>(i, i + half);
-                }
-            } else {
-                // The same in a form that becomes vectors.
-                let (sums, others) = self.hi[start..start + n].split_at_mut(half);
-                for (sum, other) in sums.iter_mut().zip(others) {
-                    *sum += *other;
+            for start in (0..runs * len).step_by(len) {
+                if R::Wide::PARTS > 1 {
+                    for i in start..start + n - half {
+                        self.take_in::<R>(i, i + half);
+                    }
+                } else {
+                    // The same in a form that becomes vectors.
+                    let (sums, others) = self.hi[start..start + n].split_at_mut(half);
+                    for (sum, other) in sums.iter_mut().zip(others) {
+                        *sum += *other;
+                    }
                 }
             }
             n = half;
         }
-        self.value::<R>(start)
     }
 
     #[inline(always)]
