@@ -101,28 +101,18 @@ pub struct GradAffine<'a, T> {
 pub struct Hints<'a, T> {
     /// Write past the caches: the output is too large to be found there again.
     pub stream: bool,
-    /// What is read after this tile, to be fetched into L2 meanwhile: strips of the same number.
+    /// What is to be fetched into L2 meanwhile, as much of it as is written: strip by strip.
     pub next: [Option<Strips<'a, T>>; 2],
 }
 
 impl<T> Hints<'_, T> {
-    /// Hands each strip of `out` to `map`, with its number and what is to be fetched meanwhile: as much of what is read
-    /// after this tile, or, where nothing is known of that and the tensor is large, the inputs' own next strips.
+    /// Hands each strip of `out` to `map`, with its number and what is to be fetched meanwhile.
     #[inline(always)]
-    pub fn each_strip(
-        self,
-        x: Strips<'_, T>,
-        dy: Option<Strips<'_, T>>,
-        mut out: StripsMut<'_, T>,
-        map: impl Fn(usize, &mut [T], [&[T]; 2]),
-    ) {
+    pub fn each_strip(self, mut out: StripsMut<'_, T>, map: impl Fn(usize, &mut [T], [&[T]; 2])) {
+        let [first, second] = &self.next;
         for row in 0..out.rows() {
             out.fetch(row + 1);
-            let ahead = match &self.next {
-                [None, None] if self.stream => [x.strip_or_empty(row + 1), strip_of(&dy, row + 1)],
-                [first, second] => [strip_of(first, row), strip_of(second, row)],
-            };
-            map(row, out.strip_mut(row), ahead);
+            map(row, out.strip_mut(row), [strip_of(first, row), strip_of(second, row)]);
         }
     }
 }

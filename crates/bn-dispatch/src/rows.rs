@@ -192,8 +192,6 @@ pub(crate) fn normalize<T: Item, const L: usize, const BYTES: usize>(
 ) {
     let stream = hints.stream.then(stores);
     hints.each_strip(
-        x,
-        None,
         y,
         #[inline(always)]
         |row, y, ahead| {
@@ -218,8 +216,6 @@ pub(crate) fn grad_input<T: Item, const L: usize, const BYTES: usize>(
 ) {
     let stream = hints.stream.then(stores);
     hints.each_strip(
-        x,
-        Some(dy),
         dx,
         #[inline(always)]
         |row, dx, ahead| {

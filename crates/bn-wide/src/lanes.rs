@@ -142,7 +142,7 @@ pub(crate) fn normalize<T: Item, const L: usize>(
     hints: Hints<'_, T>,
 ) {
     let stream = hints.stream.then(Built::default);
-    hints.each_strip(x, None, y, |row, y, ahead| {
+    hints.each_strip(y, |row, y, ahead| {
         let map = Normalize { x: x.strip(row), kab: [k, a, b].map(Coef::Each) };
         fill::<T, L, _>(y, stream.as_ref(), ahead, &map);
     });
@@ -156,7 +156,7 @@ pub(crate) fn grad_input<T: Item, const L: usize>(
     hints: Hints<'_, T>,
 ) {
     let stream = hints.stream.then(Built::default);
-    hints.each_strip(x, Some(dy), dx, |row, dx, ahead| {
+    hints.each_strip(dx, |row, dx, ahead| {
         let map = GradInput { x: x.strip(row), dy: dy.strip(row), kacd: [k, a, c, d].map(Coef::Each) };
         fill::<T, L, _>(dx, stream.as_ref(), ahead, &map);
     });

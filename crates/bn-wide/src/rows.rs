@@ -121,7 +121,7 @@ pub(crate) fn normalize<T: Item, const L: usize>(
     hints: Hints<'_, T>,
 ) {
     let stream = hints.stream.then(Built::default);
-    hints.each_strip(x, None, y, |row, y, ahead| {
+    hints.each_strip(y, |row, y, ahead| {
         let runs = x.strip(row).chunks_exact(inner).zip(y.chunks_exact_mut(inner));
         for (f, (x, y)) in runs.enumerate() {
             let map = Normalize { x, kab: [k, a, b].map(|coef| Coef::Splat(coef[f])) };
@@ -139,7 +139,7 @@ pub(crate) fn grad_input<T: Item, const L: usize>(
     hints: Hints<'_, T>,
 ) {
     let stream = hints.stream.then(Built::default);
-    hints.each_strip(x, Some(dy), dx, |row, dx, ahead| {
+    hints.each_strip(dx, |row, dx, ahead| {
         let runs = x.strip(row).chunks_exact(inner).zip(dy.strip(row).chunks_exact(inner));
         for (f, ((x, dy), dx)) in runs.zip(dx.chunks_exact_mut(inner)).enumerate() {
             let map = GradInput { x, dy, kacd: [k, a, c, d].map(|coef| Coef::Splat(coef[f])) };

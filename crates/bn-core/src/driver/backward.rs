@@ -1,7 +1,7 @@
 //! The backward of a block: dγ and dβ, then dx = (a·dy + c·(x−k)) + d while the block is in cache.
 
 use super::reduce::reduce;
-use super::{Job, Params, ahead, map_rows, parts, parts_mut, run, walked, walked_mut};
+use super::{Job, Params, ahead, behind, map_rows, parts, parts_mut, run, walked, walked_mut};
 use crate::coef::GradCoef;
 use crate::element::{Element, Real};
 use crate::exec::{Backend, Executor};
@@ -110,7 +110,7 @@ impl<T: Element> Job<T::Compute> for Block<'_, '_, T> {
         let next = next.map_or([None; 2], |n| [ahead(plan, n.job.x, 2), ahead(plan, n.job.dy, 2)]);
         let (kernels, stream) = (self.kernels, self.stream);
         map_rows(exec, plan, scratches.len(), 0..x.rows(), dx.reborrow(), &|rows, dx| {
-            let hints = Hints { stream, next: next.map(|next| next.map(|n| n.rows_range(rows.clone()))) };
+            let next = next.map(|next| next.map(|n| n.rows_range(rows.clone())));
             let inputs =
                 parts(plan, x.rows_range(rows.clone())).into_iter().zip(parts(plan, dy.rows_range(rows)));
             for (((tile, x), (_, dy)), dx) in inputs.zip(parts_mut(plan, dx)) {
@@ -118,6 +118,9 @@ impl<T: Element> Job<T::Compute> for Block<'_, '_, T> {
                     continue;
                 }
                 let n = tile.features;
+                let [next_x, next_dy] = next;
+                let next = [next_x.or_else(|| behind(plan, x)), next_dy.or_else(|| behind(plan, dy))];
+                let hints = Hints { stream, next };
                 if from_batch {
                     let affine = GradAffine { k: &k[..n], a: &a[..n], c: &c[..n], d: &d[..n] };
                     T::grad_input(kernels, tile, x, dy, affine, dx, hints);

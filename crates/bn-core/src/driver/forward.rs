@@ -1,7 +1,7 @@
 //! The forward of a block: statistics, then y = (x−k)·a + b while the block is in cache.
 
 use super::reduce::reduce;
-use super::{Job, Params, ahead, map_rows, parts, parts_mut, run, walked, walked_mut};
+use super::{Job, Params, ahead, behind, map_rows, parts, parts_mut, run, walked, walked_mut};
 use crate::coef::Stats;
 use crate::element::{Element, Real};
 use crate::exec::{Backend, Executor};
@@ -91,10 +91,11 @@ impl<T: Element> Job<T::Compute> for Block<'_, '_, T> {
         let next = next.and_then(|n| ahead(plan, n.job.x, 1));
         let (kernels, stream, x) = (self.kernels, self.stream, job.x);
         map_rows(exec, plan, scratches.len(), 0..x.rows(), job.y.reborrow(), &|rows, y| {
-            let hints = Hints { stream, next: [next.map(|n| n.rows_range(rows.clone())), None] };
+            let next = next.map(|n| n.rows_range(rows.clone()));
             for ((tile, x), y) in parts(plan, x.rows_range(rows)).into_iter().zip(parts_mut(plan, y)) {
                 if x.rows() > 0 {
                     let n = tile.features;
+                    let hints = Hints { stream, next: [next.or_else(|| behind(plan, x)), None] };
                     T::normalize(kernels, tile, x, Affine { k: &k[..n], a: &a[..n], b: &b[..n] }, y, hints);
                 }
             }

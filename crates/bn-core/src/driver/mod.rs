@@ -74,6 +74,11 @@ fn ahead<'a, T: Copy>(plan: &Plan, next: Strips<'a, T>, inputs: usize) -> Option
     (next.rows() * cols * size_of::<T>() * inputs * 2 <= L2_BYTES).then(|| next.columns(0..cols))
 }
 
+/// The strips behind each of `strips`, to be fetched while it is mapped, where no cache holds the tensor.
+fn behind<'a, T: Copy>(plan: &Plan, strips: Strips<'a, T>) -> Option<Strips<'a, T>> {
+    (plan.far && strips.rows() > 1).then(|| strips.rows_range(1..strips.rows()))
+}
+
 /// γ and β per feature; empty slices stand for 1 and 0.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Params<'a, R> {
