@@ -5,7 +5,7 @@
 use crate::data::{normal, rng};
 use crate::run::widened;
 use crate::tolerances::{GRADIENT_DX, GRADIENT_PARAMS, LIMIT, SUM_DX};
-use bn_core::{Backend, BatchNorm, Config, Element, Gradients, Layout, Real};
+use bn_core::{Backend, BatchNorm, Config, Element, Gradients, Grads, Layout, Real, Saved, Shape, Workspace};
 use ndarray::{Array1, Array2, Array3, Array4, ArrayD, ArrayView2, Axis, s};
 
 /// Every identity, on both element types where it is not of f64 alone.
@@ -24,6 +24,8 @@ pub fn all<B: Backend + Clone + Default>() -> Vec<String> {
         views_give_what_copies_give::<f64, B>,
         a_recomputed_forward_counts_once::<f32, B>,
         a_recomputed_forward_counts_once::<f64, B>,
+        alignment_changes_no_bit::<f32, B>,
+        alignment_changes_no_bit::<f64, B>,
         features_do_not_see_each_other::<f32, B>,
         features_do_not_see_each_other::<f64, B>,
     ] {
@@ -259,6 +261,44 @@ fn a_recomputed_forward_counts_once<T: Element, B: Backend + Clone + Default>() 
         twice.commit(&saved).map_err(text)?;
         if once.running != twice.running || once.running.as_ref().is_none_or(|r| r.num_batches_tracked != 1) {
             failures.push(format!("{}: {:?} against {:?}", T::NAME, once.running, twice.running));
+        }
+        Ok(())
+    })
+}
+
+/// Wherever in a cache line the tensors begin, each for itself, the bits are the same.
+fn alignment_changes_no_bit<T: Element, B: Backend + Clone + Default>() -> Vec<String> {
+    failing("alignment", |failures| {
+        for (n, c, inner) in [(130, 32, 1), (9, 512, 1), (300, 40, 1), (5, 1024, 1), (6, 16, 49), (3, 4, 300)]
+        {
+            let bn = layer::<T, B>(c, 1)?;
+            let shape = Shape::new(n, c, inner).map_err(text)?;
+            let [x, dy] = [2, 3].map(|seed| random::<T>(n, c * inner, (2.0, 1.0), seed));
+            let step = |offsets: [usize; 4]| -> Result<_, String> {
+                let room = || vec![T::default(); shape.len() + 16];
+                let (mut at, mut y, mut dx) = ([room(), room()], room(), room());
+                for ((at, values), offset) in at.iter_mut().zip([&x, &dy]).zip(offsets) {
+                    for (to, v) in at[offset..].iter_mut().zip(values) {
+                        *to = *v;
+                    }
+                }
+                let part = |offset: usize| offset..offset + shape.len();
+                let [x, dy] = [&at[0][part(offsets[0])], &at[1][part(offsets[1])]];
+                let [mut dweight, mut dbias] = [(); 2].map(|()| vec![T::Compute::default(); c]);
+                let (mut saved, mut workspace) = (Saved::default(), Workspace::default());
+                let y = &mut y[part(offsets[2])];
+                bn.clone().forward_into(shape, x, y, &mut saved, &mut workspace).map_err(text)?;
+                let dx = &mut dx[part(offsets[3])];
+                let grads = Grads { dx, dweight: &mut dweight, dbias: &mut dbias };
+                bn.backward_into(&saved, x, dy, grads, &mut workspace).map_err(text)?;
+                Ok((y.to_vec(), dx.to_vec(), dweight, dbias))
+            };
+            let want = step([0; 4])?;
+            for i in 1..16 {
+                if step([i, (5 * i) % 16, (3 * i) % 16, (7 * i) % 16])? != want {
+                    failures.push(format!("{} {shape:?}, {i} elements late: other bits", T::NAME));
+                }
+            }
         }
         Ok(())
     })

@@ -28,7 +28,7 @@ pub enum Walk {
 }
 
 /// What the strips of one kernel call hold.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tile {
     /// The number of features, or of virtual ones where the driver deals rows to several accumulators.
     pub features: usize,

@@ -54,6 +54,19 @@ pub struct Plan {
     pub far: bool,
 }
 
+/// What a kernel gets in one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// What the strips hold.
+    pub tile: Tile,
+    /// Where in a row of coefficients, spread over the lanes of a row, those of the strips begin.
+    pub start: usize,
+    /// How many strips.
+    pub rows: usize,
+    /// The length of a strip.
+    pub len: usize,
+}
+
 impl Plan {
     /// The plan for tensors of `shape` with elements computed in `T`.
     pub fn new<T: Real>(shape: Shape) -> Self {
@@ -135,23 +148,30 @@ impl Plan {
         bound(i)..end
     }
 
-    /// The tiles that `rows` strips of `len` elements are handed to the kernels in: as (tile, strips, strip
-    /// length), from the first row on. With phases, rows are joined, and what is left over makes a shorter one.
-    pub fn tiles(&self, rows: usize, len: usize) -> [(Tile, usize, usize); 2] {
-        let far = self.far;
-        let lanes = |len: usize, rows: usize| (Tile { features: len, walk: Walk::Lanes, far }, rows, len);
-        match self.spread {
-            Spread::Run => {
-                let inner = self.shape.inner();
-                let tile = Tile { features: len / inner, walk: Walk::Rows { inner }, far };
-                [(tile, rows, len), lanes(0, 0)]
-            }
-            Spread::Positions(_) | Spread::Phases(1) => [lanes(len, rows), lanes(0, 0)],
-            Spread::Phases(n) => {
-                let rest = rows % n;
-                [lanes(len * n, rows / n), lanes(len * rest, usize::from(rest > 0))]
-            }
+    /// What `rows` strips of `len` elements are handed to the kernels in, from the first element on. With phases, rows
+    /// are joined, and what is left over makes a shorter one.
+    ///
+    /// With a `shift`, the rows begin so many elements late, and what is before the first of them is a part of its own.
+    /// So they begin with a cache line where the tensor does not. Strips must then lie one behind the other.
+    pub fn parts(&self, rows: usize, len: usize, shift: usize) -> [Part; 3] {
+        let part = |walk: Walk, features, start, rows, len| {
+            let tile = Tile { features, walk, far: self.far };
+            Part { tile, start, rows, len }
+        };
+        let lanes = |start, rows, len| part(Walk::Lanes, len, start, rows, len);
+        let none = lanes(0, 0, 0);
+        if let Spread::Run = self.spread {
+            let inner = self.shape.inner();
+            return [part(Walk::Rows { inner }, len / inner, 0, rows, len), none, none];
         }
+        let (joined, all) = ((len * self.phases()).max(1), rows * len);
+        let head = shift.min(all);
+        let (body, rest) = ((all - head) / joined, (all - head) % joined);
+        [
+            lanes(joined - shift, usize::from(head > 0), head),
+            lanes(0, body, joined),
+            lanes(0, usize::from(rest > 0), rest),
+        ]
     }
 }
 
@@ -217,6 +237,27 @@ mod tests {
             for count in (1..2000).step_by(13) {
                 let plan = plan(count, features, 1);
                 assert!(plan.phases() == 1 || plan.block >= features, "({count}, {features}): {plan:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn parts_cover_a_block_once_and_keep_its_coefficients() {
+        for (outer, features, inner) in
+            [(4096, 1024, 1), (70, 16, 1), (3, 1024, 1), (2, 16, 1), (9, 8, 49), (9, 8, 300), (5, 0, 1)]
+        {
+            let plan = plan(outer, features, inner);
+            let len = features * inner;
+            for shift in if plan.spread == Spread::Run { 0..1 } else { 0..16.min(len + 1) } {
+                let (row, mut at) = ((len * plan.phases()).max(1), 0);
+                for part in plan.parts(outer, len, shift) {
+                    for _ in 0..part.rows {
+                        // The row of coefficients is rotated by as much as the rows are shifted.
+                        assert!(part.len <= row && (part.start + shift) % row == at % row, "{part:?}");
+                        at += part.len;
+                    }
+                }
+                assert_eq!(at, outer * len, "{plan:?}, {shift}");
             }
         }
     }

@@ -210,6 +210,11 @@ impl<'a, T> StripsMut<'a, T> {
         }
     }
 
+    /// Whether the strips follow each other without a gap.
+    pub(crate) fn is_contiguous(&self) -> bool {
+        self.0.is_standard_layout()
+    }
+
     /// The elements before the first one that begins a cache line.
     pub(crate) fn lead(&self) -> usize {
         self.0.as_ptr().align_offset(crate::stream::LINE)

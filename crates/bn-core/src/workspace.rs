@@ -116,10 +116,13 @@ impl<R: Real> Coefs<R> {
 
     /// Spreads coefficient `i` of `features` features over a row as the plan has it. Element `lead` begins a cache
     /// line: it does in the tensor (but for half types, which are converted), and a vector that lies across two lines
-    /// costs two loads.
-    pub(crate) fn spread(&mut self, i: usize, plan: &Plan, features: usize, lead: usize) {
+    /// costs two loads. With a `shift` the row begins with what belongs so many elements behind its beginning, and ends with
+    /// what is before, see [`Plan::parts`].
+    pub(crate) fn spread(&mut self, i: usize, plan: &Plan, features: usize, lead: usize, shift: usize) {
         let range = Self::range(&self.rows[i], plan, features, lead);
-        plan.spread_over(&self.values[i][..features], &mut self.rows[i][range]);
+        let row = &mut self.rows[i][range];
+        plan.spread_over(&self.values[i][..features], row);
+        row.rotate_left(shift);
     }
 
     /// What [`Coefs::spread`] has made.

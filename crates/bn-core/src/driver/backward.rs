@@ -1,12 +1,12 @@
 //! The backward of a block: dγ and dβ, then dx = (a·dy + c·(x−k)) + d while the block is in cache.
 
 use super::reduce::reduce;
-use super::{Job, Params, ahead, behind, map_rows, parts, parts_mut, run, walked, walked_mut};
+use super::{Job, Params, ahead, behind, map_rows, parts, parts_mut, run, shift, walked, walked_mut};
 use crate::coef::GradCoef;
 use crate::element::{Element, Real};
 use crate::exec::{Backend, Executor};
 use crate::kernels::{Acc, Affine, GradAffine, Hints, Kernels};
-use crate::plan::Plan;
+use crate::plan::{Part, Plan};
 use crate::rescue;
 use crate::saved::StatsRef;
 use crate::shape::Shape;
@@ -101,9 +101,11 @@ impl<T: Element> Job<T::Compute> for Block<'_, '_, T> {
         let (features, plan) = (self.features(), self.plan);
         let mut state = std::mem::take(&mut scratches[0].state);
         self.take_gradients(exec, scratches, &mut state);
-        let lead = self.job.dx.lead();
+        let contiguous = self.job.x.as_slice().is_some() && self.job.dy.as_slice().is_some();
+        let shift = shift(plan, &self.job.dx, contiguous);
+        let lead = if shift > 0 { 0 } else { self.job.dx.lead() };
         for i in 0..4 {
-            state.coefs.spread(i, plan, features, lead);
+            state.coefs.spread(i, plan, features, lead, shift);
         }
         let [k, a, c, d] = [0, 1, 2, 3].map(|i| state.coefs.row(i, plan, features, lead));
         let Backward { x, dy, ref mut dx, from_batch, .. } = self.job;
@@ -111,23 +113,22 @@ impl<T: Element> Job<T::Compute> for Block<'_, '_, T> {
         let (kernels, stream) = (self.kernels, self.stream);
         map_rows(exec, plan, scratches.len(), 0..x.rows(), dx.reborrow(), &|rows, dx| {
             let next = next.map(|next| next.map(|n| n.rows_range(rows.clone())));
-            let inputs =
-                parts(plan, x.rows_range(rows.clone())).into_iter().zip(parts(plan, dy.rows_range(rows)));
-            for (((tile, x), (_, dy)), dx) in inputs.zip(parts_mut(plan, dx)) {
+            let [x, dy] = [x, dy].map(|strips| parts(plan, strips.rows_range(rows.clone()), shift));
+            for (((Part { tile, start, .. }, x), (_, dy)), dx) in
+                x.into_iter().zip(dy).zip(parts_mut(plan, dx, shift))
+            {
                 if x.rows() == 0 {
                     continue;
                 }
-                let n = tile.features;
+                let [k, a, c, d] = [k, a, c, d].map(|coef| &coef[start..][..tile.features]);
                 let [next_x, next_dy] = next;
                 let next = [next_x.or_else(|| behind(plan, x)), next_dy.or_else(|| behind(plan, dy))];
                 let hints = Hints { stream, next };
                 if from_batch {
-                    let affine = GradAffine { k: &k[..n], a: &a[..n], c: &c[..n], d: &d[..n] };
-                    T::grad_input(kernels, tile, x, dy, affine, dx, hints);
+                    T::grad_input(kernels, tile, x, dy, GradAffine { k, a, c, d }, dx, hints);
                 } else {
                     // dx = a·dy: the other coefficients are zero, and x does not enter, be it NaN.
-                    let affine = Affine { k: &d[..n], a: &a[..n], b: &d[..n] };
-                    T::normalize(kernels, tile, dy, affine, dx, hints);
+                    T::normalize(kernels, tile, dy, Affine { k: d, a, b: d }, dx, hints);
                 }
             }
         });
@@ -157,14 +158,16 @@ impl<T: Element> Block<'_, '_, T> {
             far |= *pilot != T::Compute::default();
         }
         if far {
-            state.coefs.spread(0, plan, features, lead);
+            state.coefs.spread(0, plan, features, lead, 0);
         }
         let (x, dy) = (job.x, job.dy);
         let pilot = far.then(|| state.coefs.row(0, plan, features, lead));
         let grad_sums = |rows: Range<usize>, mut acc: Acc<'_>| {
-            let inputs =
-                parts(plan, x.rows_range(rows.clone())).into_iter().zip(parts(plan, dy.rows_range(rows)));
-            for ((tile, x), (_, dy)) in inputs.filter(|((_, x), _)| x.rows() > 0) {
+            let [x, dy] = [x, dy].map(|strips| parts(plan, strips.rows_range(rows.clone()), 0));
+            for ((Part { tile, .. }, x), (_, dy)) in x.into_iter().zip(dy) {
+                if x.rows() == 0 {
+                    continue;
+                }
                 T::grad_sums(kernels, tile, x, dy, pilot.map(|k| &k[..tile.features]), acc.from_lane(0));
             }
         };

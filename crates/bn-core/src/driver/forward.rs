@@ -1,12 +1,12 @@
 //! The forward of a block: statistics, then y = (x−k)·a + b while the block is in cache.
 
 use super::reduce::reduce;
-use super::{Job, Params, ahead, behind, map_rows, parts, parts_mut, run, walked, walked_mut};
+use super::{Job, Params, ahead, behind, map_rows, parts, parts_mut, run, shift, walked, walked_mut};
 use crate::coef::Stats;
 use crate::element::{Element, Real};
 use crate::exec::{Backend, Executor};
 use crate::kernels::{Acc, Affine, Hints, Kernels};
-use crate::plan::Plan;
+use crate::plan::{Part, Plan};
 use crate::rescue;
 use crate::saved::StatsMut;
 use crate::shape::Shape;
@@ -83,20 +83,22 @@ impl<T: Element> Job<T::Compute> for Block<'_, '_, T> {
             state.coefs.set(f, [stats.k, a, b, T::Compute::default()]);
             state.unfit[f] = !stats.fits(T::RANGE, a, b);
         }
-        let lead = job.y.lead();
+        let shift = shift(plan, &job.y, job.x.as_slice().is_some());
+        let lead = if shift > 0 { 0 } else { job.y.lead() };
         for i in 0..3 {
-            state.coefs.spread(i, plan, features, lead);
+            state.coefs.spread(i, plan, features, lead, shift);
         }
         let [k, a, b] = [0, 1, 2].map(|i| state.coefs.row(i, plan, features, lead));
         let next = next.and_then(|n| ahead(plan, n.job.x, 1));
         let (kernels, stream, x) = (self.kernels, self.stream, job.x);
         map_rows(exec, plan, scratches.len(), 0..x.rows(), job.y.reborrow(), &|rows, y| {
             let next = next.map(|n| n.rows_range(rows.clone()));
-            for ((tile, x), y) in parts(plan, x.rows_range(rows)).into_iter().zip(parts_mut(plan, y)) {
+            let parts = parts(plan, x.rows_range(rows), shift).into_iter().zip(parts_mut(plan, y, shift));
+            for ((Part { tile, start, .. }, x), y) in parts {
                 if x.rows() > 0 {
-                    let n = tile.features;
+                    let [k, a, b] = [k, a, b].map(|coef| &coef[start..][..tile.features]);
                     let hints = Hints { stream, next: [next.or_else(|| behind(plan, x)), None] };
-                    T::normalize(kernels, tile, x, Affine { k: &k[..n], a: &a[..n], b: &b[..n] }, y, hints);
+                    T::normalize(kernels, tile, x, Affine { k, a, b }, y, hints);
                 }
             }
         });
@@ -125,7 +127,10 @@ impl<T: Element> Block<'_, '_, T> {
         let (n, features, x) = (plan.shape.count(), job.stats.k.len(), job.x);
         let sums = &mut sums[..features];
         let moments = |rows: Range<usize>, pilot: Option<&[T::Compute]>, mut acc: Acc<'_>| {
-            for (tile, x) in parts(plan, x.rows_range(rows)).into_iter().filter(|(_, x)| x.rows() > 0) {
+            for (Part { tile, .. }, x) in parts(plan, x.rows_range(rows), 0) {
+                if x.rows() == 0 {
+                    continue;
+                }
                 T::moments(kernels, tile, x, pilot.map(|k| &k[..tile.features]), acc.from_lane(0));
             }
         };
@@ -141,7 +146,7 @@ impl<T: Element> Block<'_, '_, T> {
             return;
         }
         let lead = job.y.lead();
-        coefs.spread(0, plan, features, lead);
+        coefs.spread(0, plan, features, lead, 0);
         let pilot = coefs.row(0, plan, features, lead);
         reduce(exec, plan, scratches, sums, &|rows, acc| moments(rows, Some(pilot), acc));
         for (f, &(first, second)) in sums.iter().enumerate().filter(|&(f, _)| unfit[f]) {

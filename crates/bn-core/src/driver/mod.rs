@@ -16,9 +16,9 @@ pub(crate) use reduce::Sums;
 
 use crate::element::Real;
 use crate::exec::Executor;
-use crate::kernels::Tile;
-use crate::plan::Plan;
+use crate::plan::{Part, Plan, Spread};
 use crate::shape::Shape;
+use crate::stream::LINE;
 use crate::strips::{Strips, StripsMut};
 use crate::workspace::Scratch;
 use std::ops::Range;
@@ -119,31 +119,44 @@ fn walked_mut<'a, T>(plan: &Plan, shape: Shape, strips: StripsMut<'a, T>) -> Str
 
 const NEEDS_CONTIGUOUS: &str = "strided strips reach the driver only where Plan::takes_strides";
 
-/// `strips` as the kernels get them, a part with whole phases and a rest.
-fn parts<'a, T: Copy>(plan: &Plan, strips: Strips<'a, T>) -> [(Tile, Strips<'a, T>); 2] {
-    let [(body, rows, len), (rest, rest_rows, rest_len)] = plan.tiles(strips.rows(), strips.len());
-    if plan.phases() == 1 {
-        return [(body, strips), (rest, strips.rows_range(0..0))];
+/// `strips` as the kernels get them, see [`Plan::parts`].
+fn parts<'a, T: Copy>(plan: &Plan, strips: Strips<'a, T>, shift: usize) -> [(Part, Strips<'a, T>); 3] {
+    let parts = plan.parts(strips.rows(), strips.len(), shift);
+    if plan.phases() == 1 && shift == 0 {
+        return parts.map(|part| (part, strips.rows_range(0..part.rows)));
     }
-    let whole = strips.as_slice().unwrap_or_else(|| unreachable!("{NEEDS_CONTIGUOUS}"));
-    let (head, tail) = whole.split_at(rows * len);
-    let part =
-        |s, rows, len| Strips::from_slice(s, rows, len).unwrap_or_else(|| unreachable!("cut to length"));
-    [(body, part(head, rows, len)), (rest, part(tail, rest_rows, rest_len))]
+    let mut rest = strips.as_slice().unwrap_or_else(|| unreachable!("{NEEDS_CONTIGUOUS}"));
+    parts.map(|part| {
+        let (values, behind) = rest.split_at(part.rows * part.len);
+        rest = behind;
+        let strips = Strips::from_slice(values, part.rows, part.len);
+        (part, strips.unwrap_or_else(|| unreachable!("cut to length")))
+    })
 }
 
 /// As [`parts`], to write.
-fn parts_mut<'a, T>(plan: &Plan, strips: StripsMut<'a, T>) -> [StripsMut<'a, T>; 2] {
-    let [(_, rows, len), (_, rest_rows, rest_len)] = plan.tiles(strips.rows(), strips.len());
-    if plan.phases() == 1 {
-        let (head, tail) = strips.split_rows(rows);
-        return [head, tail];
+fn parts_mut<'a, T>(plan: &Plan, strips: StripsMut<'a, T>, shift: usize) -> [StripsMut<'a, T>; 3] {
+    let parts = plan.parts(strips.rows(), strips.len(), shift);
+    if plan.phases() == 1 && shift == 0 {
+        let (first, behind) = strips.split_rows(parts[0].rows);
+        let (second, third) = behind.split_rows(parts[1].rows);
+        return [first, second, third];
     }
-    let whole = strips.into_slice().unwrap_or_else(|| unreachable!("{NEEDS_CONTIGUOUS}"));
-    let (head, tail) = whole.split_at_mut(rows * len);
-    let part =
-        |s, rows, len| StripsMut::from_slice(s, rows, len).unwrap_or_else(|| unreachable!("cut to length"));
-    [part(head, rows, len), part(tail, rest_rows, rest_len)]
+    let mut rest = strips.into_slice().unwrap_or_else(|| unreachable!("{NEEDS_CONTIGUOUS}"));
+    parts.map(|part| {
+        let (values, behind) = std::mem::take(&mut rest).split_at_mut(part.rows * part.len);
+        rest = behind;
+        StripsMut::from_slice(values, part.rows, part.len).unwrap_or_else(|| unreachable!("cut to length"))
+    })
+}
+
+/// How many elements late the rows of a block begin where its maps write them, see [`Plan::parts`]: so many that they
+/// begin with a cache line, where all of them then do and nothing lies between them.
+fn shift<T>(plan: &Plan, out: &StripsMut<'_, T>, contiguous: bool) -> usize {
+    let line = LINE / size_of::<T>();
+    let row = out.len() * plan.phases();
+    let aligned = matches!(plan.spread, Spread::Phases(_)) && row > line && row.is_multiple_of(line);
+    if aligned && contiguous && out.is_contiguous() { out.lead() % line } else { 0 }
 }
 
 /// Hands `out` and the range of its rows to `map`, cut into `jobs` ranges of whole phases to be run at once.
