@@ -97,6 +97,8 @@ impl<T: Element> Job<T::Compute> for Block<'_, '_, T> {
             for ((Part { tile, start, .. }, x), y) in parts {
                 if x.rows() > 0 {
                     let [k, a, b] = [k, a, b].map(|coef| &coef[start..][..tile.features]);
+                    // A beginning has no whole cache line, and a fence costs more than it.
+                    let stream = stream && start == 0;
                     let hints = Hints { stream, next: [next.or_else(|| behind(plan, x)), None] };
                     T::normalize(kernels, tile, x, Affine { k, a, b }, y, hints);
                 }

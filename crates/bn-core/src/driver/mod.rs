@@ -182,7 +182,7 @@ fn map_rows<T: Send>(
 }
 
 /// Hands `out` and the range of its rows to `map`. What does not stay in L2 goes piece by piece, the last rows first:
-/// they were read last and are the likeliest to be still there.
+/// they were read last and are the likeliest to be still there. Of many times L2 too little is there to be worth it.
 fn backwards<T: Send>(
     plan: &Plan,
     rows: Range<usize>,
@@ -190,7 +190,7 @@ fn backwards<T: Send>(
     map: &(impl Fn(Range<usize>, StripsMut<'_, T>) + Sync),
 ) {
     let row = (out.len() * size_of::<T>()).max(1);
-    if rows.len() * row <= L2_BYTES / 2 {
+    if !(L2_BYTES / 2 + 1..=4 * L2_BYTES).contains(&(rows.len() * row)) {
         return map(rows, out);
     }
     let piece = (PIECE_BYTES / row).max(1).next_multiple_of(plan.phases());
