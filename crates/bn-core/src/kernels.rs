@@ -12,6 +12,7 @@
 //!    [`Kernels::moments`] and [`Kernels::grad_sums`] for the terms.
 //! 4. Maps run in the data's type, every operation rounded on its own, in the order written.
 
+use crate::stream::Ahead;
 use crate::strips::{Strips, StripsMut};
 
 /// How the features lie in a strip, which decides the virtual lane of each element.
@@ -103,16 +104,20 @@ pub struct Hints<'a, T> {
     pub stream: bool,
     /// What is to be fetched into L2 meanwhile, as much of it as is written: strip by strip.
     pub next: [Option<Strips<'a, T>>; 2],
+    /// Whether only half of it is fetched, every other pair of lines: a map waits for memory, and the sums that come
+    /// next compute, so that they had better wait for the other half.
+    pub sparse: bool,
 }
 
 impl<T> Hints<'_, T> {
     /// Hands each strip of `out` to `map`, with its number and what is to be fetched meanwhile.
     #[inline(always)]
-    pub fn each_strip(self, mut out: StripsMut<'_, T>, map: impl Fn(usize, &mut [T], [&[T]; 2])) {
-        let [first, second] = &self.next;
+    pub fn each_strip(self, mut out: StripsMut<'_, T>, map: impl Fn(usize, &mut [T], Ahead<'_, T>)) {
+        let Self { next: [first, second], sparse, .. } = &self;
         for row in 0..out.rows() {
             out.fetch(row + 1);
-            map(row, out.strip_mut(row), [strip_of(first, row), strip_of(second, row)]);
+            let strips = [strip_of(first, row), strip_of(second, row)];
+            map(row, out.strip_mut(row), Ahead { strips, sparse: *sparse });
         }
     }
 }
@@ -127,7 +132,7 @@ fn strip_of<'a, T>(strips: &Option<Strips<'a, T>>, row: usize) -> &'a [T] {
 
 impl<T> Default for Hints<'_, T> {
     fn default() -> Self {
-        Self { stream: false, next: [const { None }; 2] }
+        Self { stream: false, next: [const { None }; 2], sparse: false }
     }
 }
 

@@ -99,28 +99,53 @@ pub fn lines<T, const L: usize>(values: &[T], start: usize, n: usize) -> &[[T; L
     &values[start..].as_chunks().0[..n]
 }
 
-/// What there is of each strip from `start` on.
-#[inline(always)]
-pub fn behind<T>(strips: [&[T]; 2], start: usize) -> [&[T]; 2] {
-    // Not `map`, which is not inlined everywhere.
-    let [first, second] = strips;
-    [first.get(start..).unwrap_or_default(), second.get(start..).unwrap_or_default()]
+/// What is brought into L2 while as many elements are written.
+#[derive(Clone, Copy, Debug)]
+pub struct Ahead<'a, T> {
+    /// Where it lies; empty for nothing.
+    pub strips: [&'a [T]; 2],
+    /// Whether every other pair of lines is left out, see [`crate::kernels::Hints`].
+    pub sparse: bool,
 }
 
-/// Fills `out` from `map`, past the caches where `stream` says how. Meanwhile as many
-/// elements of each of `ahead` are brought into L2.
+impl<'a, T> Ahead<'a, T> {
+    /// What there is of each strip from element `start` on.
+    #[inline(always)]
+    #[must_use]
+    pub fn skip(self, start: usize) -> Self {
+        // Not `map`, which is not inlined everywhere.
+        let [first, second] = self.strips;
+        let strips = [first.get(start..).unwrap_or_default(), second.get(start..).unwrap_or_default()];
+        Self { strips, ..self }
+    }
+
+    /// Asks for the cache line of element `at` of each strip, which goes with the line `i` that is written.
+    #[inline(always)]
+    fn fetch(&self, i: usize, at: usize) {
+        if self.sparse && i & 2 != 0 {
+            return;
+        }
+        for values in self.strips {
+            if !values.is_empty() {
+                fetch::<T, false>(values, at);
+            }
+        }
+    }
+}
+
+/// Fills `out` from `map`, past the caches where `stream` says how. Meanwhile `ahead` is brought into L2.
 #[inline(always)]
 pub fn fill<T: Plain, const L: usize, const BYTES: usize>(
     out: &mut [T],
     stream: Option<&Stores<BYTES>>,
-    ahead: [&[T]; 2],
+    ahead: Ahead<'_, T>,
     map: &impl Map<T, L>,
 ) {
     if stream.is_none() && out.len() < ALIGN_ABOVE {
         let (chunks, tail) = out.as_chunks_mut::<L>();
         let value = map.lines(0, chunks.len());
         for (i, chunk) in chunks.iter_mut().enumerate() {
-            prefetch(ahead, i * L);
+            ahead.fetch(i, i * L);
             *chunk = value(i);
         }
         return ones(tail, chunks.len() * L, map);
@@ -134,7 +159,7 @@ pub fn fill<T: Plain, const L: usize, const BYTES: usize>(
     let value = map.lines(head.len(), lines.len());
     let mut at = head.len();
     for (i, line) in lines.iter_mut().enumerate() {
-        prefetch(ahead, at);
+        ahead.fetch(i, at);
         match stream {
             Some(stores) => stores.write(line, value(i)),
             None => line.0 = value(i),
@@ -199,16 +224,6 @@ impl<const BYTES: usize> Stores<BYTES> {
         #[cfg(not(target_arch = "x86_64"))]
         {
             to.0 = value;
-        }
-    }
-}
-
-/// Asks for the cache line of element `at` of each of `ahead` that is not empty.
-#[inline(always)]
-fn prefetch<T>(ahead: [&[T]; 2], at: usize) {
-    for values in ahead {
-        if !values.is_empty() {
-            fetch::<T, false>(values, at);
         }
     }
 }

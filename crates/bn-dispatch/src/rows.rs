@@ -12,7 +12,7 @@ use crate::map::{GradInput, Normalize};
 use crate::sum::{Item, Lanes, chunk, padded};
 use bn_core::group::{GROUP, Group};
 use bn_core::kernels::{Acc, Affine, GradAffine, Hints};
-use bn_core::stream::{self, AHEAD, Stores, behind, fill};
+use bn_core::stream::{self, AHEAD, Stores, fill};
 use bn_core::strips::{Strips, StripsMut};
 use std::marker::PhantomData;
 
@@ -198,7 +198,7 @@ pub(crate) fn normalize<T: Item, const L: usize, const BYTES: usize>(
             let runs = x.strip(row).chunks_exact(inner).zip(y.chunks_exact_mut(inner));
             for (f, (x, y)) in runs.enumerate() {
                 let map = Normalize { x, k: k[f], a: a[f], b: b[f] };
-                fill::<T, L, BYTES>(y, stream.as_ref(), behind(ahead, f * inner), &map);
+                fill::<T, L, BYTES>(y, stream.as_ref(), ahead.skip(f * inner), &map);
             }
         },
     );
@@ -222,7 +222,7 @@ pub(crate) fn grad_input<T: Item, const L: usize, const BYTES: usize>(
             let runs = x.strip(row).chunks_exact(inner).zip(dy.strip(row).chunks_exact(inner));
             for (f, ((x, dy), dx)) in runs.zip(dx.chunks_exact_mut(inner)).enumerate() {
                 let map = GradInput { x, dy, k: k[f], a: a[f], c: c[f], d: d[f] };
-                fill::<T, L, BYTES>(dx, stream.as_ref(), behind(ahead, f * inner), &map);
+                fill::<T, L, BYTES>(dx, stream.as_ref(), ahead.skip(f * inner), &map);
             }
         },
     );

@@ -7,7 +7,7 @@
 use crate::map::{Coef, GradInput, Normalize};
 use crate::sum::{Item, Lanes, Sums};
 use bn_core::kernels::{Acc, Affine, GradAffine, Hints};
-use bn_core::stream::{self, AHEAD, Built, behind, fill};
+use bn_core::stream::{self, AHEAD, Built, fill};
 use bn_core::strips::{Strips, StripsMut};
 use wide::f64x8;
 
@@ -125,7 +125,7 @@ pub(crate) fn normalize<T: Item, const L: usize>(
         let runs = x.strip(row).chunks_exact(inner).zip(y.chunks_exact_mut(inner));
         for (f, (x, y)) in runs.enumerate() {
             let map = Normalize { x, kab: [k, a, b].map(|coef| Coef::Splat(coef[f])) };
-            fill::<T, L, _>(y, stream.as_ref(), behind(ahead, f * inner), &map);
+            fill::<T, L, _>(y, stream.as_ref(), ahead.skip(f * inner), &map);
         }
     });
 }
@@ -143,7 +143,7 @@ pub(crate) fn grad_input<T: Item, const L: usize>(
         let runs = x.strip(row).chunks_exact(inner).zip(dy.strip(row).chunks_exact(inner));
         for (f, ((x, dy), dx)) in runs.zip(dx.chunks_exact_mut(inner)).enumerate() {
             let map = GradInput { x, dy, kacd: [k, a, c, d].map(|coef| Coef::Splat(coef[f])) };
-            fill::<T, L, _>(dx, stream.as_ref(), behind(ahead, f * inner), &map);
+            fill::<T, L, _>(dx, stream.as_ref(), ahead.skip(f * inner), &map);
         }
     });
 }

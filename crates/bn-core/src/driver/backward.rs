@@ -124,7 +124,7 @@ impl<T: Element> Job<T::Compute> for Block<'_, '_, T> {
                 let [next_x, next_dy] = next;
                 let next = [next_x.or_else(|| behind(plan, x)), next_dy.or_else(|| behind(plan, dy))];
                 // A beginning has no whole cache line, and a fence costs more than it.
-                let hints = Hints { stream: stream && start == 0, next };
+                let hints = Hints { stream: stream && start == 0, next, sparse: next_x.is_some() };
                 if from_batch {
                     T::grad_input(kernels, tile, x, dy, GradAffine { k, a, c, d }, dx, hints);
                 } else {

@@ -99,7 +99,8 @@ impl<T: Element> Job<T::Compute> for Block<'_, '_, T> {
                     let [k, a, b] = [k, a, b].map(|coef| &coef[start..][..tile.features]);
                     // A beginning has no whole cache line, and a fence costs more than it.
                     let stream = stream && start == 0;
-                    let hints = Hints { stream, next: [next.or_else(|| behind(plan, x)), None] };
+                    let sparse = next.is_some();
+                    let hints = Hints { stream, next: [next.or_else(|| behind(plan, x)), None], sparse };
                     T::normalize(kernels, tile, x, Affine { k, a, b }, y, hints);
                 }
             }

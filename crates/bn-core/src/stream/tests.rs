@@ -24,14 +24,18 @@ impl<T: Copy, const L: usize> Map<T, L> for Copied<'_, T> {
     }
 }
 
+fn ahead<T>(values: &[T]) -> Ahead<'_, T> {
+    Ahead { strips: [values, &[]], sparse: values.len() % 2 == 1 }
+}
+
 #[target_feature(enable = "avx2")]
 fn copy_avx2<T: Plain, const L: usize>(to: &mut [T], stores: Option<&Stores<32>>, from: &[T]) {
-    fill::<T, L, 32>(to, stores, [from, &[]], &Copied(from));
+    fill::<T, L, 32>(to, stores, ahead(from), &Copied(from));
 }
 
 #[target_feature(enable = "avx512f")]
 fn copy_avx512<T: Plain, const L: usize>(to: &mut [T], stores: Option<&Stores<64>>, from: &[T]) {
-    fill::<T, L, 64>(to, stores, [from, &[]], &Copied(from));
+    fill::<T, L, 64>(to, stores, ahead(from), &Copied(from));
 }
 
 /// With stores of `bytes`; false where the machine has them not.
@@ -49,7 +53,7 @@ fn copy<T: Plain, const L: usize>(bytes: usize, to: &mut [T], stream: bool, from
         16 => fill::<T, L, 16>(
             to,
             stream.then(|| unsafe { Stores::detected() }).as_ref(),
-            [from, &[]],
+            ahead(from),
             &Copied(from),
         ),
         _ => return false,
