@@ -105,7 +105,7 @@ pub struct Hints<'a, T> {
     /// What is to be fetched into L2 meanwhile, as much of it as is written: strip by strip.
     pub next: [Option<Strips<'a, T>>; 2],
     /// Whether only half of it is fetched, every other pair of lines: a map waits for memory, and the sums that come
-    /// next compute, so that they had better wait for the other half.
+    /// next compute, so that they had better wait for the other half. Pays where they go along runs and fetch ahead.
     pub sparse: bool,
 }
 

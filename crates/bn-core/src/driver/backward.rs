@@ -6,7 +6,7 @@ use crate::coef::GradCoef;
 use crate::element::{Element, Real};
 use crate::exec::{Backend, Executor};
 use crate::kernels::{Acc, Affine, GradAffine, Hints, Kernels};
-use crate::plan::{Part, Plan};
+use crate::plan::{Part, Plan, Spread};
 use crate::rescue;
 use crate::saved::StatsRef;
 use crate::shape::Shape;
@@ -124,7 +124,8 @@ impl<T: Element> Job<T::Compute> for Block<'_, '_, T> {
                 let [next_x, next_dy] = next;
                 let next = [next_x.or_else(|| behind(plan, x)), next_dy.or_else(|| behind(plan, dy))];
                 // A beginning has no whole cache line, and a fence costs more than it.
-                let hints = Hints { stream: stream && start == 0, next, sparse: next_x.is_some() };
+                let sparse = next_x.is_some() && plan.spread == Spread::Run;
+                let hints = Hints { stream: stream && start == 0, next, sparse };
                 if from_batch {
                     T::grad_input(kernels, tile, x, dy, GradAffine { k, a, c, d }, dx, hints);
                 } else {

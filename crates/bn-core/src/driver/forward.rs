@@ -6,7 +6,7 @@ use crate::coef::Stats;
 use crate::element::{Element, Real};
 use crate::exec::{Backend, Executor};
 use crate::kernels::{Acc, Affine, Hints, Kernels};
-use crate::plan::{Part, Plan};
+use crate::plan::{Part, Plan, Spread};
 use crate::rescue;
 use crate::saved::StatsMut;
 use crate::shape::Shape;
@@ -99,7 +99,7 @@ impl<T: Element> Job<T::Compute> for Block<'_, '_, T> {
                     let [k, a, b] = [k, a, b].map(|coef| &coef[start..][..tile.features]);
                     // A beginning has no whole cache line, and a fence costs more than it.
                     let stream = stream && start == 0;
-                    let sparse = next.is_some();
+                    let sparse = next.is_some() && plan.spread == Spread::Run;
                     let hints = Hints { stream, next: [next.or_else(|| behind(plan, x)), None], sparse };
                     T::normalize(kernels, tile, x, Affine { k, a, b }, y, hints);
                 }
