@@ -6,9 +6,14 @@ use crate::strips::Strips;
 /// The most strips of a group.
 pub const GROUP: usize = 16;
 
-/// The strips of all inputs of a group that is walked column by column: of more, whose lines would all fall into the same
-/// set of L1 where rows are a page long, some were dropped before they were read.
-pub const COLUMN_GROUP: usize = 8;
+/// How many strips of each of `inputs` inputs go into a group that is walked in columns of `bytes`. Their lines all fall
+/// into the same set of L1 where rows are a page long: of more strips, some were dropped before they were read. Of fewer,
+/// lanes were loaded and stored too often.
+#[must_use]
+pub const fn rows_to_group(inputs: usize, bytes: usize) -> usize {
+    let rows = 1024 / (inputs * bytes);
+    if rows > GROUP { GROUP } else { rows }
+}
 
 /// The strips of a group, and the one behind them, which is fetched while the last one is summed.
 #[derive(Clone, Copy, Debug)]

@@ -119,15 +119,16 @@ impl<'a, T> Ahead<'a, T> {
         Self { strips, ..self }
     }
 
-    /// Asks for the cache line of element `at` of each strip, which goes with the line `i` that is written.
+    /// Asks for the cache line of element `at` of each strip.
     #[inline(always)]
-    fn fetch(&self, i: usize, at: usize) {
-        if self.sparse && i & 2 != 0 {
-            return;
-        }
-        for values in self.strips {
-            if !values.is_empty() {
-                fetch::<T, false>(values, at);
+    fn fetch(&self, at: usize) {
+        // One instruction for lines of either kind: a bit of the element's number.
+        let left_out = if self.sparse { 2 * LINE / size_of::<T>() } else { 0 };
+        if at & left_out == 0 {
+            for values in self.strips {
+                if !values.is_empty() {
+                    fetch::<T, false>(values, at);
+                }
             }
         }
     }
@@ -145,7 +146,7 @@ pub fn fill<T: Plain, const L: usize, const BYTES: usize>(
         let (chunks, tail) = out.as_chunks_mut::<L>();
         let value = map.lines(0, chunks.len());
         for (i, chunk) in chunks.iter_mut().enumerate() {
-            ahead.fetch(i, i * L);
+            ahead.fetch(i * L);
             *chunk = value(i);
         }
         return ones(tail, chunks.len() * L, map);
@@ -159,7 +160,7 @@ pub fn fill<T: Plain, const L: usize, const BYTES: usize>(
     let value = map.lines(head.len(), lines.len());
     let mut at = head.len();
     for (i, line) in lines.iter_mut().enumerate() {
-        ahead.fetch(i, at);
+        ahead.fetch(at);
         match stream {
             Some(stores) => stores.write(line, value(i)),
             None => line.0 = value(i),

@@ -8,7 +8,7 @@
 use crate::isa::Isa;
 use crate::map::{GradInput, Normalize};
 use crate::sum::{Item, Lanes, chunk};
-use bn_core::group::{COLUMN_GROUP, Group};
+use bn_core::group::{Group, rows_to_group};
 use bn_core::kernels::{Acc, Affine, GradAffine, Hints};
 use bn_core::stream::{self, Stores, fill};
 use bn_core::strips::{Strips, StripsMut};
@@ -96,12 +96,13 @@ pub(crate) fn moments<T: Item, I: Isa, const W: usize>(
     far: bool,
     acc: &mut Acc<'_>,
 ) {
+    let rows = rows_to_group(1, W * size_of::<T>());
     reduce::<T, _, W>(
         x,
-        COLUMN_GROUP,
+        rows,
         acc,
         #[inline(always)]
-        |i| Moments { x: Group::new(x, i, COLUMN_GROUP, far), pilot, isa: PhantomData::<I> },
+        |i| Moments { x: Group::new(x, i, rows, far), pilot, isa: PhantomData::<I> },
     );
 }
 
@@ -143,7 +144,7 @@ pub(crate) fn grad_sums<T: Item, I: Isa, const W: usize>(
     far: bool,
     acc: &mut Acc<'_>,
 ) {
-    let rows = COLUMN_GROUP / 2;
+    let rows = rows_to_group(2, W * size_of::<T>());
     reduce::<T, _, W>(
         x,
         rows,

@@ -110,15 +110,37 @@ fn add_eight<T: Item, const AT: usize, const W: usize, const N: usize>(
     }
 }
 
-struct Moments<'a, T, I>(Option<&'a [T]>, PhantomData<I>);
+/// Sums around 0.
+struct Plain<I>(PhantomData<I>);
 
-impl<T: Item, I: Isa> Sum<T, 1> for Moments<'_, T, I> {
+/// Sums around a pilot per feature. A sum of its own: a branch in the loop would cost registers.
+struct About<'a, T>(&'a [T]);
+
+impl<T: Item, I: Isa> Sum<T, 1> for Plain<I> {
+    #[inline(always)]
+    fn add<const W: usize>(&self, _: usize, lanes: &mut Lanes<W>, [x]: [&[T; W]; 1], n: usize) {
+        T::add_moments::<I, W>(lanes, &masked(x, n));
+    }
+}
+
+impl<T: Item> Sum<T, 1> for About<'_, T> {
     #[inline(always)]
     fn add<const W: usize>(&self, f: usize, lanes: &mut Lanes<W>, [x]: [&[T; W]; 1], n: usize) {
-        match self.0 {
-            None => T::add_moments::<I, W>(lanes, &masked(x, n)),
-            Some(pilot) => T::add_moments_about(lanes, &masked(x, n), &masked(&[pilot[f].to_f64(); W], n)),
-        }
+        T::add_moments_about(lanes, &masked(x, n), &masked(&[self.0[f].to_f64(); W], n));
+    }
+}
+
+impl<T: Item, I: Isa> Sum<T, 2> for Plain<I> {
+    #[inline(always)]
+    fn add<const W: usize>(&self, _: usize, lanes: &mut Lanes<W>, [x, dy]: [&[T; W]; 2], n: usize) {
+        T::add_grads::<I, W>(lanes, &masked(x, n), &masked(dy, n));
+    }
+}
+
+impl<T: Item> Sum<T, 2> for About<'_, T> {
+    #[inline(always)]
+    fn add<const W: usize>(&self, f: usize, lanes: &mut Lanes<W>, [x, dy]: [&[T; W]; 2], n: usize) {
+        T::add_grads_about(lanes, &masked(x, n), &masked(dy, n), &masked(&[self.0[f].to_f64(); W], n));
     }
 }
 
@@ -129,27 +151,14 @@ pub(crate) fn moments<T: Item, I: Isa, const W: usize>(
     pilot: Option<&[T]>,
     acc: &mut Acc<'_>,
 ) {
-    reduce::<T, W, 1>(
+    around::<T, I, W, 1>(
         inner,
         x,
         #[inline(always)]
         |i| [Group::new(x, i, GROUP, false)],
-        &Moments(pilot, PhantomData::<I>),
+        pilot,
         acc,
     );
-}
-
-struct GradSums<'a, T, I>(Option<&'a [T]>, PhantomData<I>);
-
-impl<T: Item, I: Isa> Sum<T, 2> for GradSums<'_, T, I> {
-    #[inline(always)]
-    fn add<const W: usize>(&self, f: usize, lanes: &mut Lanes<W>, [x, dy]: [&[T; W]; 2], n: usize) {
-        let (x, dy) = (masked(x, n), masked(dy, n));
-        match self.0 {
-            None => T::add_grads::<I, W>(lanes, &x, &dy),
-            Some(pilot) => T::add_grads_about(lanes, &x, &dy, &masked(&[pilot[f].to_f64(); W], n)),
-        }
-    }
 }
 
 #[inline(always)]
@@ -160,14 +169,32 @@ pub(crate) fn grad_sums<T: Item, I: Isa, const W: usize>(
     pilot: Option<&[T]>,
     acc: &mut Acc<'_>,
 ) {
-    reduce::<T, W, 2>(
+    around::<T, I, W, 2>(
         inner,
         x,
         #[inline(always)]
         |i| [Group::new(x, i, GROUP, false), Group::new(dy, i, GROUP, false)],
-        &GradSums(pilot, PhantomData::<I>),
+        pilot,
         acc,
     );
+}
+
+/// As [`reduce`], around the pilots or around 0.
+#[inline(always)]
+fn around<'a, T: Item, I: Isa, const W: usize, const N: usize>(
+    inner: usize,
+    x: Strips<'_, T>,
+    groups: impl Fn(usize) -> [Group<'a, T>; N],
+    pilot: Option<&[T]>,
+    acc: &mut Acc<'_>,
+) where
+    Plain<I>: Sum<T, N>,
+    for<'p> About<'p, T>: Sum<T, N>,
+{
+    match pilot {
+        None => reduce::<T, W, N>(inner, x, groups, &Plain(PhantomData::<I>), acc),
+        Some(pilot) => reduce::<T, W, N>(inner, x, groups, &About(pilot), acc),
+    }
 }
 
 /// The first `n` values; zeros behind them. Where x, dy and k are zero, a sum takes in +0, which changes no bit: no sum

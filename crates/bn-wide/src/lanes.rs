@@ -5,7 +5,7 @@
 
 use crate::map::{Coef, GradInput, Normalize};
 use crate::sum::{Item, Lanes, Sums};
-use bn_core::group::{COLUMN_GROUP, Group};
+use bn_core::group::{Group, rows_to_group};
 use bn_core::kernels::{Acc, Affine, GradAffine, Hints};
 use bn_core::stream::{Built, fill};
 use bn_core::strips::{Strips, StripsMut};
@@ -80,8 +80,9 @@ impl<T: Item> Sum<T> for Moments<'_, T> {
 }
 
 pub(crate) fn moments<T: Item>(x: Strips<'_, T>, pilot: Option<&[T]>, far: bool, acc: &mut Acc<'_>) {
-    for start in (0..x.rows()).step_by(COLUMN_GROUP) {
-        columns(x.len(), &Moments { x: Group::new(x, start, COLUMN_GROUP, far), pilot }, acc);
+    let rows = rows_to_group(1, 8 * WIDE * size_of::<T>());
+    for start in (0..x.rows()).step_by(rows) {
+        columns(x.len(), &Moments { x: Group::new(x, start, rows, far), pilot }, acc);
     }
 }
 
@@ -127,7 +128,7 @@ pub(crate) fn grad_sums<T: Item>(
     far: bool,
     acc: &mut Acc<'_>,
 ) {
-    let rows = COLUMN_GROUP / 2;
+    let rows = rows_to_group(2, 8 * WIDE * size_of::<T>());
     for start in (0..x.rows()).step_by(rows) {
         let sum =
             GradSums { x: Group::new(x, start, rows, far), dy: Group::new(dy, start, rows, far), pilot };
