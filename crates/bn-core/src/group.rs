@@ -9,10 +9,10 @@ pub const GROUP: usize = 16;
 /// How many strips of each of `inputs` inputs go into a group that is walked in columns of `bytes`. Their lines all fall
 /// into the same set of L1 where rows are a page long: of more strips, some were dropped before they were read. Of fewer,
 /// lanes were loaded and stored too often.
+#[inline(always)]
 #[must_use]
-pub const fn rows_to_group(inputs: usize, bytes: usize) -> usize {
-    let rows = 1024 / (inputs * bytes);
-    if rows > GROUP { GROUP } else { rows }
+pub fn rows_to_group(inputs: usize, bytes: usize) -> usize {
+    (1024 / (inputs * bytes).max(1)).clamp(1, GROUP)
 }
 
 /// The strips of a group, and the one behind them, which is fetched while the last one is summed.
