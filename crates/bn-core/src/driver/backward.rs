@@ -1,12 +1,12 @@
 //! The backward of a block: dγ and dβ, then dx = (a·dy + c·(x−k)) + d while the block is in cache.
 
 use super::reduce::reduce;
-use super::{Job, Params, ahead, behind, map_rows, parts, parts_mut, run, shift, walked, walked_mut};
+use super::{Job, Params, ahead, alignment, hints, map_rows, parts, parts_mut, run, walked, walked_mut};
 use crate::coef::GradCoef;
 use crate::element::{Element, Real};
 use crate::exec::{Backend, Executor};
-use crate::kernels::{Acc, Affine, GradAffine, Hints, Kernels};
-use crate::plan::{Part, Plan, Spread};
+use crate::kernels::{Acc, Affine, GradAffine, Kernels};
+use crate::plan::{Part, Plan};
 use crate::rescue;
 use crate::saved::StatsRef;
 use crate::shape::Shape;
@@ -102,8 +102,7 @@ impl<T: Element> Job<T::Compute> for Block<'_, '_, T> {
         let mut state = std::mem::take(&mut scratches[0].state);
         self.take_gradients(exec, scratches, &mut state);
         let contiguous = self.job.x.as_slice().is_some() && self.job.dy.as_slice().is_some();
-        let shift = shift(plan, &self.job.dx, contiguous);
-        let lead = if shift > 0 { 0 } else { self.job.dx.lead() };
+        let (shift, lead) = alignment(plan, &self.job.dx, contiguous);
         for i in 0..4 {
             state.coefs.spread(i, plan, features, lead, shift);
         }
@@ -114,18 +113,13 @@ impl<T: Element> Job<T::Compute> for Block<'_, '_, T> {
         map_rows(exec, plan, scratches.len(), 0..x.rows(), dx.reborrow(), &|rows, dx| {
             let next = next.map(|next| next.map(|n| n.rows_range(rows.clone())));
             let [x, dy] = [x, dy].map(|strips| parts(plan, strips.rows_range(rows.clone()), shift));
-            for (((Part { tile, start, .. }, x), (_, dy)), dx) in
-                x.into_iter().zip(dy).zip(parts_mut(plan, dx, shift))
-            {
+            for (((part, x), (_, dy)), dx) in x.into_iter().zip(dy).zip(parts_mut(plan, dx, shift)) {
                 if x.rows() == 0 {
                     continue;
                 }
-                let [k, a, c, d] = [k, a, c, d].map(|coef| &coef[start..][..tile.features]);
-                let [next_x, next_dy] = next;
-                let next = [next_x.or_else(|| behind(plan, x)), next_dy.or_else(|| behind(plan, dy))];
-                // A beginning has no whole cache line, and a fence costs more than it.
-                let sparse = next_x.is_some() && plan.spread == Spread::Run;
-                let hints = Hints { stream: stream && start == 0, next, sparse };
+                let tile = part.tile;
+                let [k, a, c, d] = [k, a, c, d].map(|coef| &coef[part.start..][..tile.features]);
+                let hints = hints(plan, stream, &part, next, [Some(x), Some(dy)]);
                 if from_batch {
                     T::grad_input(kernels, tile, x, dy, GradAffine { k, a, c, d }, dx, hints);
                 } else {
@@ -152,18 +146,18 @@ impl<T: Element> Block<'_, '_, T> {
         let (plan, job, kernels) = (self.plan, &mut self.job, self.kernels);
         let (n, features) = (plan.shape.count(), job.stats.k.len());
         let lead = job.dx.lead();
-        let mut far = false;
+        let mut off_centre = false;
         for (f, pilot) in state.coefs.pilots()[..features].iter_mut().enumerate() {
             // Running statistics need not be near those of x, whose distance to them may be all that counts.
             let stats = job.stats.get(f);
             *pilot = if job.from_batch { stats.grad_pilot() } else { stats.k };
-            far |= *pilot != T::Compute::default();
+            off_centre |= *pilot != T::Compute::default();
         }
-        if far {
+        if off_centre {
             state.coefs.spread(0, plan, features, lead, 0);
         }
         let (x, dy) = (job.x, job.dy);
-        let pilot = far.then(|| state.coefs.row(0, plan, features, lead));
+        let pilot = off_centre.then(|| state.coefs.row(0, plan, features, lead));
         let grad_sums = |rows: Range<usize>, mut acc: Acc<'_>| {
             let [x, dy] = [x, dy].map(|strips| parts(plan, strips.rows_range(rows.clone()), 0));
             for ((Part { tile, .. }, x), (_, dy)) in x.into_iter().zip(dy) {

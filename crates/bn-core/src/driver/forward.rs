@@ -1,12 +1,12 @@
 //! The forward of a block: statistics, then y = (x−k)·a + b while the block is in cache.
 
 use super::reduce::reduce;
-use super::{Job, Params, ahead, behind, map_rows, parts, parts_mut, run, shift, walked, walked_mut};
+use super::{Job, Params, ahead, alignment, hints, map_rows, parts, parts_mut, run, walked, walked_mut};
 use crate::coef::Stats;
 use crate::element::{Element, Real};
 use crate::exec::{Backend, Executor};
-use crate::kernels::{Acc, Affine, Hints, Kernels};
-use crate::plan::{Part, Plan, Spread};
+use crate::kernels::{Acc, Affine, Kernels};
+use crate::plan::{Part, Plan};
 use crate::rescue;
 use crate::saved::StatsMut;
 use crate::shape::Shape;
@@ -83,8 +83,7 @@ impl<T: Element> Job<T::Compute> for Block<'_, '_, T> {
             state.coefs.set(f, [stats.k, a, b, T::Compute::default()]);
             state.unfit[f] = !stats.fits(T::RANGE, a, b);
         }
-        let shift = shift(plan, &job.y, job.x.as_slice().is_some());
-        let lead = if shift > 0 { 0 } else { job.y.lead() };
+        let (shift, lead) = alignment(plan, &job.y, job.x.as_slice().is_some());
         for i in 0..3 {
             state.coefs.spread(i, plan, features, lead, shift);
         }
@@ -94,13 +93,11 @@ impl<T: Element> Job<T::Compute> for Block<'_, '_, T> {
         map_rows(exec, plan, scratches.len(), 0..x.rows(), job.y.reborrow(), &|rows, y| {
             let next = next.map(|n| n.rows_range(rows.clone()));
             let parts = parts(plan, x.rows_range(rows), shift).into_iter().zip(parts_mut(plan, y, shift));
-            for ((Part { tile, start, .. }, x), y) in parts {
+            for ((part, x), y) in parts {
                 if x.rows() > 0 {
-                    let [k, a, b] = [k, a, b].map(|coef| &coef[start..][..tile.features]);
-                    // A beginning has no whole cache line, and a fence costs more than it.
-                    let stream = stream && start == 0;
-                    let sparse = next.is_some() && plan.spread == Spread::Run;
-                    let hints = Hints { stream, next: [next.or_else(|| behind(plan, x)), None], sparse };
+                    let tile = part.tile;
+                    let [k, a, b] = [k, a, b].map(|coef| &coef[part.start..][..tile.features]);
+                    let hints = hints(plan, stream, &part, [next, None], [Some(x), None]);
                     T::normalize(kernels, tile, x, Affine { k, a, b }, y, hints);
                 }
             }

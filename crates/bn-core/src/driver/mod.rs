@@ -16,6 +16,7 @@ pub(crate) use reduce::Sums;
 
 use crate::element::Real;
 use crate::exec::Executor;
+use crate::kernels::Hints;
 use crate::plan::{Part, Plan, Spread};
 use crate::shape::Shape;
 use crate::stream::LINE;
@@ -74,9 +75,25 @@ fn ahead<'a, T: Copy>(plan: &Plan, next: Strips<'a, T>, inputs: usize) -> Option
     (next.rows() * cols * size_of::<T>() * inputs * 2 <= L2_BYTES).then(|| next.columns(0..cols))
 }
 
-/// The strips behind each of `strips`, to be fetched while it is mapped, where no cache holds the tensor.
-fn behind<'a, T: Copy>(plan: &Plan, strips: Strips<'a, T>) -> Option<Strips<'a, T>> {
-    (plan.far && strips.rows() > 1).then(|| strips.rows_range(1..strips.rows()))
+/// How a part of a block goes about its memory. What is fetched meanwhile is what there is of the `next` block, or, where
+/// no cache holds the tensor, what lies behind each strip of the part's `own` inputs.
+fn hints<'a, T: Copy>(
+    plan: &Plan,
+    stream: bool,
+    part: &Part,
+    next: [Option<Strips<'a, T>>; 2],
+    own: [Option<Strips<'a, T>>; 2],
+) -> Hints<'a, T> {
+    // A beginning has no whole cache line, and a fence costs more than it.
+    let stream = stream && part.start == 0;
+    let sparse = next[0].is_some() && plan.spread == Spread::Run;
+    let behind = |x: Strips<'a, T>| (plan.far && x.rows() > 1).then(|| x.rows_range(1..x.rows()));
+    let [[next_x, next_dy], [x, dy]] = [next, own];
+    Hints {
+        stream,
+        next: [next_x.or_else(|| x.and_then(behind)), next_dy.or_else(|| dy.and_then(behind))],
+        sparse,
+    }
 }
 
 /// γ and β per feature; empty slices stand for 1 and 0.
@@ -150,13 +167,14 @@ fn parts_mut<'a, T>(plan: &Plan, strips: StripsMut<'a, T>, shift: usize) -> [Str
     })
 }
 
-/// How many elements late the rows of a block begin where its maps write them, see [`Plan::parts`]: so many that they
-/// begin with a cache line, where all of them then do and nothing lies between them.
-fn shift<T>(plan: &Plan, out: &StripsMut<'_, T>, contiguous: bool) -> usize {
+/// How many elements late the rows of a block begin where its maps write them, see [`Plan::parts`], and how many elements
+/// of a row of coefficients then come before a cache line. Rows are shifted so that they begin with a line, where all of
+/// them then do and nothing lies between them.
+fn alignment<T>(plan: &Plan, out: &StripsMut<'_, T>, contiguous: bool) -> (usize, usize) {
     let line = LINE / size_of::<T>();
     let row = out.len() * plan.phases();
     let aligned = matches!(plan.spread, Spread::Phases(_)) && row > line && row.is_multiple_of(line);
-    if aligned && contiguous && out.is_contiguous() { out.lead() % line } else { 0 }
+    if aligned && contiguous && out.is_contiguous() { (out.lead() % line, 0) } else { (0, out.lead()) }
 }
 
 /// Hands `out` and the range of its rows to `map`, cut into `jobs` ranges of whole phases to be run at once.
