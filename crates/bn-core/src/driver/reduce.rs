@@ -119,18 +119,19 @@ impl Plane<'_> {
         let mut n = len;
         while n > 1 {
             let half = n.div_ceil(2);
-            for start in (0..runs * len).step_by(len) {
-                if R::Wide::PARTS > 1 {
+            let starts = (0..runs * len).step_by(len);
+            if R::Wide::PARTS > 1 {
+                for start in starts {
                     for i in start..start + n - half {
                         self.take_in::<R>(i, i + half);
                     }
-                } else {
-                    // The same in a form that becomes vectors.
-                    let (sums, others) = self.hi[start..start + n].split_at_mut(half);
-                    for (sum, other) in sums.iter_mut().zip(others) {
-                        *sum += *other;
-                    }
                 }
+            } else if n > FEW {
+                for start in starts {
+                    halve(&mut self.hi[start..start + n], half);
+                }
+            } else {
+                return fold_few(self.hi, runs, len, n);
             }
             n = half;
         }
@@ -155,5 +156,53 @@ impl Plane<'_> {
             }
             n = half;
         }
+    }
+}
+
+/// Adds to each of the first numbers of `run` the one `half` behind it, in pieces that become vectors.
+#[inline(always)]
+fn halve(run: &mut [f64], half: usize) {
+    let (sums, others) = run.split_at_mut(half);
+    let mut sums = sums[..others.len()].chunks_exact_mut(4);
+    let mut others = others.chunks_exact(4);
+    for (sums, others) in sums.by_ref().zip(others.by_ref()) {
+        add(sums, others);
+    }
+    add(sums.into_remainder(), others.remainder());
+}
+
+#[inline(always)]
+fn add(sums: &mut [f64], others: &[f64]) {
+    for (sum, other) in sums.iter_mut().zip(others) {
+        *sum += other;
+    }
+}
+
+/// So many lanes are folded in straight code.
+const FEW: usize = 16;
+
+/// Folds the first `n` of every `len` lanes, more than one and at most [`FEW`].
+fn fold_few(lanes: &mut [f64], runs: usize, len: usize, n: usize) {
+    let runs = lanes[..runs * len].chunks_exact_mut(len);
+    macro_rules! lengths {
+        ($($length:literal)*) => {
+            match n {
+                $($length => runs.for_each(|run| fold_run::<$length>(run)),)*
+                _ => unreachable!("{n} lanes are not 2 to {FEW}"),
+            }
+        };
+    }
+    lengths!(2 3 4 5 6 7 8 9 10 11 12 13 14 15 16);
+}
+
+#[inline(always)]
+fn fold_run<const N: usize>(run: &mut [f64]) {
+    let (run, mut n) = (&mut run[..N], N);
+    while n > 1 {
+        let half = n.div_ceil(2);
+        for i in 0..n - half {
+            run[i] += run[i + half];
+        }
+        n = half;
     }
 }
