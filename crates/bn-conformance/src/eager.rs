@@ -34,4 +34,8 @@ impl<B: Backend> Backend for Eager<B> {
     fn f64(&self) -> &dyn Kernels<f64> {
         self.0.f64()
     }
+    #[inline(always)]
+    fn vectorize<R>(&self, work: impl FnOnce() -> R) -> R {
+        self.0.vectorize(work)
+    }
 }

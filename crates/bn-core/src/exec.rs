@@ -47,4 +47,11 @@ pub trait Backend: Sync {
     fn f32(&self) -> &dyn Kernels<f32>;
     /// Kernels for f64 data.
     fn f64(&self) -> &dyn Kernels<f64>;
+
+    /// Runs `work`, compiled for the instructions of the kernels where it is inlined: the loops over features, which
+    /// are the driver's. They are elementwise, so no bit depends on it. A backend around another hands it on.
+    #[inline(always)]
+    fn vectorize<R>(&self, work: impl FnOnce() -> R) -> R {
+        work()
+    }
 }

@@ -2,9 +2,10 @@
 
 use crate::config::RunningVar;
 use crate::element::{Element, Real};
+use crate::exec::Backend;
 use crate::saved::Saved;
 use crate::wide::Wide;
-use ndarray::Array1;
+use ndarray::{Array1, Zip};
 
 /// The running mean and variance, and how many batches went into them.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,8 +28,13 @@ impl<R: Real> RunningStats<R> {
     }
 
     /// Weighs a batch in: r ← (1−m)·r + m·s, with m = `momentum`, or 1/(batches so far) where that is `None`.
-    pub(crate) fn commit<T>(&mut self, batch: &Saved<T>, momentum: Option<f64>, kind: RunningVar)
-    where
+    pub(crate) fn commit<T>(
+        &mut self,
+        backend: &impl Backend,
+        batch: &Saved<T>,
+        momentum: Option<f64>,
+        kind: RunningVar,
+    ) where
         T: Element<Compute = R>,
     {
         self.num_batches_tracked = self.num_batches_tracked.saturating_add(1);
@@ -42,10 +48,30 @@ impl<R: Real> RunningStats<R> {
             RunningVar::Unbiased => R::Wide::from_f64(n) / R::Wide::from_f64(n - 1.0),
             RunningVar::Biased => one,
         };
-        let blend = |old: R, new: R::Wide| R::round((one - weight) * old.widen() + weight * new);
-        for (f, (mean, var)) in self.mean.iter_mut().zip(&mut self.var).enumerate() {
-            *mean = blend(*mean, batch.wide_mean(f));
-            *var = blend(*var, batch.var[f] * bessel);
-        }
+        let (mean, var) = (&mut self.mean, &mut self.var);
+        backend.vectorize(
+            #[inline(always)]
+            || {
+                Zip::from(mean).and(&batch.k).and(&batch.delta).for_each(
+                    #[inline(always)]
+                    |mean, &k, &delta| *mean = blend(weight, *mean, wide_mean(k, delta)),
+                );
+                Zip::from(var).and(&batch.var).for_each(
+                    #[inline(always)]
+                    |var, &batch| *var = blend(weight, *var, batch * bessel),
+                );
+            },
+        );
     }
+}
+
+/// The mean k + δ with all its digits; δ of an infinite one is NaN.
+#[inline(always)]
+fn wide_mean<R: Real>(k: R, delta: f64) -> R::Wide {
+    k.widen() + R::Wide::from_f64(if delta.is_finite() { delta } else { 0.0 })
+}
+
+#[inline(always)]
+fn blend<R: Real>(weight: R::Wide, old: R, new: R::Wide) -> R {
+    R::round((R::Wide::from_f64(1.0) - weight) * old.widen() + weight * new)
 }

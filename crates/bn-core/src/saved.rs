@@ -3,7 +3,6 @@
 use crate::coef::Stats;
 use crate::element::{Element, Real};
 use crate::shape::Shape;
-use crate::wide::Wide;
 use std::fmt;
 
 /// Which forward was run.
@@ -94,23 +93,15 @@ impl<T: Element> Saved<T> {
     pub(crate) fn stats_mut(&mut self) -> StatsMut<'_, T::Compute> {
         StatsMut { k: &mut self.k, delta: &mut self.delta, var: &mut self.var, invstd: &mut self.invstd }
     }
-
-    /// The mean with all its digits.
-    pub(crate) fn wide_mean(&self, f: usize) -> <T::Compute as Real>::Wide {
-        if !self.delta[f].is_finite() {
-            return self.k[f].widen();
-        }
-        self.k[f].widen() + Wide::from_f64(self.delta[f])
-    }
 }
 
 /// The statistics of a range of features, to read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StatsRef<'a, T: Real> {
     pub(crate) k: &'a [T],
-    delta: &'a [f64],
-    var: &'a [T::Wide],
-    invstd: &'a [T::Wide],
+    pub(crate) delta: &'a [f64],
+    pub(crate) var: &'a [T::Wide],
+    pub(crate) invstd: &'a [T::Wide],
 }
 
 impl<T: Real> StatsRef<'_, T> {
@@ -130,15 +121,19 @@ impl<T: Real> StatsRef<'_, T> {
 #[derive(Debug)]
 pub(crate) struct StatsMut<'a, T: Real> {
     pub(crate) k: &'a mut [T],
-    delta: &'a mut [f64],
-    var: &'a mut [T::Wide],
-    invstd: &'a mut [T::Wide],
+    pub(crate) delta: &'a mut [f64],
+    pub(crate) var: &'a mut [T::Wide],
+    pub(crate) invstd: &'a mut [T::Wide],
 }
 
 impl<T: Real> StatsMut<'_, T> {
     #[inline(always)]
     pub(crate) fn set(&mut self, f: usize, s: &Stats<T>) {
         (self.k[f], self.delta[f], self.var[f], self.invstd[f]) = (s.k, s.delta, s.var, s.invstd);
+    }
+
+    pub(crate) fn reborrow(&mut self) -> StatsMut<'_, T> {
+        StatsMut { k: self.k, delta: self.delta, var: self.var, invstd: self.invstd }
     }
 
     pub(crate) fn as_ref(&self) -> StatsRef<'_, T> {

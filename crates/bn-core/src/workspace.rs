@@ -102,22 +102,17 @@ impl<R: Real> Scratch<R> {
 }
 
 impl<R: Real> Coefs<R> {
+    /// Each coefficient of `features` features.
     #[inline(always)]
-    pub(crate) fn set(&mut self, f: usize, values: [R; 4]) {
-        for (coef, v) in self.values.iter_mut().zip(values) {
-            coef[f] = v;
-        }
-    }
-
-    /// The mean of each feature, or what is taken for it.
-    pub(crate) fn pilots(&mut self) -> &mut [R] {
-        &mut self.values[0]
+    pub(crate) fn values(&mut self, features: usize) -> [&mut [R]; 4] {
+        self.values.each_mut().map(|values| &mut values[..features])
     }
 
     /// Spreads coefficient `i` of `features` features over a row as the plan has it. Element `lead` begins a cache
     /// line: it does in the tensor (but for half types, which are converted), and a vector that lies across two lines
     /// costs two loads. With a `shift` the row begins with what belongs so many elements behind its beginning, and ends with
     /// what is before, see [`Plan::parts`].
+    #[inline(always)]
     pub(crate) fn spread(&mut self, i: usize, plan: &Plan, features: usize, lead: usize, shift: usize) {
         let range = Self::range(&self.rows[i], plan, features, lead);
         let row = &mut self.rows[i][range];

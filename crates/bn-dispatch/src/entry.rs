@@ -106,6 +106,30 @@ macro_rules! enter {
     };
 }
 
+/// `work`, compiled for an instruction set.
+macro_rules! any {
+    ($module:ident, $(#[$target:meta])?) => {
+        mod $module {
+            $(#[$target])?
+            pub(super) fn vectorize<R>(work: impl FnOnce() -> R) -> R {
+                work()
+            }
+        }
+    };
+}
+
+any!(baseline,);
+#[cfg(target_arch = "x86_64")]
+any!(avx2, #[target_feature(enable = "avx2,fma")]);
+#[cfg(target_arch = "x86_64")]
+any!(avx512, #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]);
+
+/// Runs `work` with the instructions of the level.
+#[inline(always)]
+pub(crate) fn vectorize<R>(level: Level, work: impl FnOnce() -> R) -> R {
+    enter!(level, vectorize, [baseline, avx2, avx512], work)
+}
+
 macro_rules! kernels {
     ($t:ty, $modules:tt) => {
         impl Kernels<$t> for Dispatch {

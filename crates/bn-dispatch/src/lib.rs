@@ -60,4 +60,28 @@ impl Backend for Dispatch {
     fn f64(&self) -> &dyn Kernels<f64> {
         self
     }
+    #[inline(always)]
+    fn vectorize<R>(&self, work: impl FnOnce() -> R) -> R {
+        entry::vectorize(self.level, work)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_is_done_once_and_alike_at_every_level() {
+        let values: Vec<f64> = (0..100).map(|i| f64::from(i).sqrt()).collect();
+        // A fused multiply-add would give other bits.
+        let want: Vec<f64> = values.iter().map(|v| std::hint::black_box(v * 0.1) + v).collect();
+        for dispatch in Level::ALL.into_iter().filter_map(Dispatch::at) {
+            let mut calls = 0;
+            let got: Vec<f64> = dispatch.vectorize(|| {
+                calls += 1;
+                values.iter().map(|v| v * 0.1 + v).collect()
+            });
+            assert_eq!((calls, &got), (1, &want), "{}", dispatch.level());
+        }
+    }
 }

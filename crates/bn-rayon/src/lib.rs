@@ -48,4 +48,8 @@ impl<K: Backend> Backend for Rayon<K> {
     fn f64(&self) -> &dyn Kernels<f64> {
         self.0.f64()
     }
+    #[inline(always)]
+    fn vectorize<R>(&self, work: impl FnOnce() -> R) -> R {
+        self.0.vectorize(work)
+    }
 }

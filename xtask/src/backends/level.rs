@@ -52,6 +52,9 @@ macro_rules! fixed {
             fn f64(&self) -> &dyn Kernels<f64> {
                 self.0.f64()
             }
+            fn vectorize<R>(&self, work: impl FnOnce() -> R) -> R {
+                self.0.vectorize(work)
+            }
         }
     )*};
 }

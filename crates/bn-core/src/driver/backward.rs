@@ -1,10 +1,11 @@
 //! The backward of a block: dγ and dβ, then dx = (a·dy + c·(x−k)) + d while the block is in cache.
 
 use super::reduce::reduce;
-use super::{Job, Params, ahead, alignment, hints, map_rows, parts, parts_mut, run, walked, walked_mut};
-use crate::coef::GradCoef;
+use super::{
+    Job, Params, ahead, alignment, columns, hints, map_rows, parts, parts_mut, run, walked, walked_mut,
+};
 use crate::element::{Element, Real};
-use crate::exec::{Backend, Executor};
+use crate::exec::Backend;
 use crate::kernels::{Acc, Affine, GradAffine, Kernels};
 use crate::plan::{Part, Plan};
 use crate::rescue;
@@ -49,7 +50,7 @@ pub(crate) fn backward<T: Element, B: Backend>(
             ..job
         },
     };
-    run(backend.exec(), &plan, block, workspace.prepare(&plan, backend.exec()));
+    run(backend, &plan, block, workspace.prepare(&plan, backend.exec()));
 }
 
 /// A range of features, with the plan and the kernels for them.
@@ -97,20 +98,22 @@ impl<T: Element> Job<T::Compute> for Block<'_, '_, T> {
         (Self { kernels, plan, stream, job: head }, Self { kernels, plan, stream, job: tail })
     }
 
-    fn run(mut self, exec: &impl Executor, scratches: &mut [Scratch<T::Compute>], next: Option<&Self>) {
+    fn run(mut self, backend: &impl Backend, scratches: &mut [Scratch<T::Compute>], next: Option<&Self>) {
         let (features, plan) = (self.features(), self.plan);
         let mut state = std::mem::take(&mut scratches[0].state);
-        self.take_gradients(exec, scratches, &mut state);
+        self.take_gradients(backend, scratches, &mut state);
         let contiguous = self.job.x.as_slice().is_some() && self.job.dy.as_slice().is_some();
         let (shift, lead) = alignment(plan, &self.job.dx, contiguous);
-        for i in 0..4 {
-            state.coefs.spread(i, plan, features, lead, shift);
-        }
+        let coefs = &mut state.coefs;
+        backend.vectorize(
+            #[inline(always)]
+            || (0..4).for_each(|i| coefs.spread(i, plan, features, lead, shift)),
+        );
         let [k, a, c, d] = [0, 1, 2, 3].map(|i| state.coefs.row(i, plan, features, lead));
         let Backward { x, dy, ref mut dx, from_batch, .. } = self.job;
         let next = next.map_or([None; 2], |n| [ahead(plan, n.job.x, 2), ahead(plan, n.job.dy, 2)]);
         let (kernels, stream) = (self.kernels, self.stream);
-        map_rows(exec, plan, scratches.len(), 0..x.rows(), dx.reborrow(), &|rows, dx| {
+        map_rows(backend.exec(), plan, scratches.len(), 0..x.rows(), dx.reborrow(), &|rows, dx| {
             let next = next.map(|next| next.map(|n| n.rows_range(rows.clone())));
             let [x, dy] = [x, dy].map(|strips| parts(plan, strips.rows_range(rows.clone()), shift));
             for (((part, x), (_, dy)), dx) in x.into_iter().zip(dy).zip(parts_mut(plan, dx, shift)) {
@@ -139,25 +142,23 @@ impl<T: Element> Block<'_, '_, T> {
     /// Sums the block, writes dγ and dβ, and prepares the coefficients of dx.
     fn take_gradients(
         &mut self,
-        exec: &impl Executor,
+        backend: &impl Backend,
         scratches: &mut [Scratch<T::Compute>],
-        state: &mut State<T::Compute>,
+        State { sums, coefs, unfit }: &mut State<T::Compute>,
     ) {
         let (plan, job, kernels) = (self.plan, &mut self.job, self.kernels);
         let (n, features) = (plan.shape.count(), job.stats.k.len());
-        let lead = job.dx.lead();
-        let mut off_centre = false;
-        for (f, pilot) in state.coefs.pilots()[..features].iter_mut().enumerate() {
-            // Running statistics need not be near those of x, whose distance to them may be all that counts.
-            let stats = job.stats.get(f);
-            *pilot = if job.from_batch { stats.grad_pilot() } else { stats.k };
-            off_centre |= *pilot != T::Compute::default();
-        }
+        let (lead, sums) = (job.dx.lead(), &mut sums[..features]);
+        let [pilots, ..] = coefs.values(features);
+        let off_centre = backend.vectorize(
+            #[inline(always)]
+            || columns::grad_pilots(job.from_batch, job.stats, pilots),
+        );
         if off_centre {
-            state.coefs.spread(0, plan, features, lead, 0);
+            coefs.spread(0, plan, features, lead, 0);
         }
         let (x, dy) = (job.x, job.dy);
-        let pilot = off_centre.then(|| state.coefs.row(0, plan, features, lead));
+        let pilot = off_centre.then(|| coefs.row(0, plan, features, lead));
         let grad_sums = |rows: Range<usize>, mut acc: Acc<'_>| {
             let [x, dy] = [x, dy].map(|strips| parts(plan, strips.rows_range(rows.clone()), 0));
             for ((Part { tile, .. }, x), (_, dy)) in x.into_iter().zip(dy) {
@@ -167,22 +168,15 @@ impl<T: Element> Block<'_, '_, T> {
                 T::grad_sums(kernels, tile, x, dy, pilot.map(|k| &k[..tile.features]), acc.from_lane(0));
             }
         };
-        reduce(exec, plan, scratches, &mut state.sums[..features], &grad_sums);
-        for f in 0..features {
-            let stats = job.stats.get(f);
-            let (weight, _) = job.params.get(f);
-            let (first, second) = state.sums[f];
-            let grads = stats.param_grads(state.coefs.pilots()[f], first, second);
-            let mut coef = GradCoef::new(&stats, weight, &grads, n);
-            if !job.from_batch {
-                (coef.c, coef.d) = Default::default();
-            }
-            if let (Some(dweight), Some(dbias)) = (job.dweight.get_mut(f), job.dbias.get_mut(f)) {
-                (*dweight, *dbias) = (T::Compute::round(grads.dweight), T::Compute::round(grads.dbias));
-            }
-            state.coefs.set(f, [stats.k, coef.a, coef.c, coef.d]);
-            state.unfit[f] = !stats.fits_grad(T::RANGE, &coef, first, second);
-        }
+        reduce(backend.exec(), plan, scratches, sums, &grad_sums);
+        backend.vectorize(
+            #[inline(always)]
+            || {
+                let coefs = coefs.values(features);
+                columns::gradients(T::RANGE, n, job.from_batch, job.stats, job.params, sums, coefs, unfit);
+                columns::round(sums, job.dbias, job.dweight);
+            },
+        );
     }
 
     fn rescue(&mut self, f: usize) {

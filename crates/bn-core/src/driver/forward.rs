@@ -1,10 +1,12 @@
 //! The forward of a block: statistics, then y = (x−k)·a + b while the block is in cache.
 
 use super::reduce::reduce;
-use super::{Job, Params, ahead, alignment, hints, map_rows, parts, parts_mut, run, walked, walked_mut};
+use super::{
+    Job, Params, ahead, alignment, columns, hints, map_rows, parts, parts_mut, run, walked, walked_mut,
+};
 use crate::coef::Stats;
 use crate::element::{Element, Real};
-use crate::exec::{Backend, Executor};
+use crate::exec::Backend;
 use crate::kernels::{Acc, Affine, Kernels};
 use crate::plan::{Part, Plan};
 use crate::rescue;
@@ -40,7 +42,7 @@ pub(crate) fn forward<T: Element, B: Backend>(
         stream: shape.len() * size_of::<T>() > kernels.stream_above(),
         job: Forward { x: walked(&plan, shape, job.x), y: walked_mut(&plan, shape, job.y), ..job },
     };
-    run(backend.exec(), &plan, block, workspace.prepare(&plan, backend.exec()));
+    run(backend, &plan, block, workspace.prepare(&plan, backend.exec()));
 }
 
 /// A range of features, with the plan and the kernels for them.
@@ -69,28 +71,28 @@ impl<T: Element> Job<T::Compute> for Block<'_, '_, T> {
         (Self { kernels, plan, stream, job: head }, Self { kernels, plan, stream, job: tail })
     }
 
-    fn run(mut self, exec: &impl Executor, scratches: &mut [Scratch<T::Compute>], next: Option<&Self>) {
+    fn run(mut self, backend: &impl Backend, scratches: &mut [Scratch<T::Compute>], next: Option<&Self>) {
         let (features, plan) = (self.features(), self.plan);
         let mut state = std::mem::take(&mut scratches[0].state);
         if self.job.from_batch {
-            self.take_statistics(exec, scratches, &mut state);
+            self.take_statistics(backend, scratches, &mut state);
         }
         let job = &mut self.job;
-        for f in 0..features {
-            let stats = job.stats.as_ref().get(f);
-            let (weight, bias) = job.params.get(f);
-            let (a, b) = stats.affine(weight, bias);
-            state.coefs.set(f, [stats.k, a, b, T::Compute::default()]);
-            state.unfit[f] = !stats.fits(T::RANGE, a, b);
-        }
         let (shift, lead) = alignment(plan, &job.y, job.x.as_slice().is_some());
-        for i in 0..3 {
-            state.coefs.spread(i, plan, features, lead, shift);
-        }
+        let (stats, State { coefs, unfit, .. }) = (job.stats.as_ref(), &mut state);
+        backend.vectorize(
+            #[inline(always)]
+            || {
+                columns::affine(T::RANGE, stats, job.params, coefs.values(features), unfit);
+                for i in 0..3 {
+                    coefs.spread(i, plan, features, lead, shift);
+                }
+            },
+        );
         let [k, a, b] = [0, 1, 2].map(|i| state.coefs.row(i, plan, features, lead));
         let next = next.and_then(|n| ahead(plan, n.job.x, 1));
         let (kernels, stream, x) = (self.kernels, self.stream, job.x);
-        map_rows(exec, plan, scratches.len(), 0..x.rows(), job.y.reborrow(), &|rows, y| {
+        map_rows(backend.exec(), plan, scratches.len(), 0..x.rows(), job.y.reborrow(), &|rows, y| {
             let next = next.map(|n| n.rows_range(rows.clone()));
             let parts = parts(plan, x.rows_range(rows), shift).into_iter().zip(parts_mut(plan, y, shift));
             for ((part, x), y) in parts {
@@ -119,7 +121,7 @@ impl<T: Element> Block<'_, '_, T> {
     /// Sums the block, a second time around the mean where the data ask for it.
     fn take_statistics(
         &mut self,
-        exec: &impl Executor,
+        backend: &impl Backend,
         scratches: &mut [Scratch<T::Compute>],
         State { sums, coefs, unfit }: &mut State<T::Compute>,
     ) {
@@ -134,21 +136,20 @@ impl<T: Element> Block<'_, '_, T> {
                 T::moments(kernels, tile, x, pilot.map(|k| &k[..tile.features]), acc.from_lane(0));
             }
         };
-        reduce(exec, plan, scratches, sums, &|rows, acc| moments(rows, None, acc));
-        let mut again = false;
-        for (f, &(first, second)) in sums.iter().enumerate() {
-            let (stats, recentre) = Stats::from_sums(n, None, first, second, job.eps);
-            job.stats.set(f, &stats);
-            (unfit[f], coefs.pilots()[f]) = (recentre, stats.k);
-            again |= recentre;
-        }
+        reduce(backend.exec(), plan, scratches, sums, &|rows, acc| moments(rows, None, acc));
+        let again = backend.vectorize(
+            #[inline(always)]
+            || columns::statistics(n, job.eps, sums, job.stats.reborrow(), unfit),
+        );
         if !again {
             return;
         }
         let lead = job.y.lead();
+        let [pilots, ..] = coefs.values(features);
+        pilots.copy_from_slice(job.stats.k);
         coefs.spread(0, plan, features, lead, 0);
         let pilot = coefs.row(0, plan, features, lead);
-        reduce(exec, plan, scratches, sums, &|rows, acc| moments(rows, Some(pilot), acc));
+        reduce(backend.exec(), plan, scratches, sums, &|rows, acc| moments(rows, Some(pilot), acc));
         for (f, &(first, second)) in sums.iter().enumerate().filter(|&(f, _)| unfit[f]) {
             let k = job.stats.k[f];
             job.stats.set(f, &Stats::from_sums(n, Some(k), first, second, job.eps).0);

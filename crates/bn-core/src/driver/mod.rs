@@ -7,6 +7,7 @@
 //! blocks to share out, a block's segments are summed, and its rows mapped, at the same time.
 
 mod backward;
+mod columns;
 mod forward;
 mod reduce;
 
@@ -15,7 +16,7 @@ pub(crate) use forward::{Forward, forward};
 pub(crate) use reduce::Sums;
 
 use crate::element::Real;
-use crate::exec::Executor;
+use crate::exec::{Backend, Executor};
 use crate::kernels::Hints;
 use crate::plan::{Part, Plan, Spread};
 use crate::shape::Shape;
@@ -45,27 +46,27 @@ trait Job<R: Real>: Sized + Send {
     fn features(&self) -> usize;
     fn split_at(self, feature: usize) -> (Self, Self);
     /// Does a single block, with as many threads as there are scratches. `next` is what comes after it.
-    fn run(self, exec: &impl Executor, scratches: &mut [Scratch<R>], next: Option<&Self>);
+    fn run(self, backend: &impl Backend, scratches: &mut [Scratch<R>], next: Option<&Self>);
 }
 
 /// Runs `job` in blocks of `plan.block` features: in parallel as far as there are scratches and blocks, then
 /// one by one.
-fn run<R: Real, J: Job<R>>(exec: &impl Executor, plan: &Plan, job: J, scratches: &mut [Scratch<R>]) {
+fn run<R: Real, J: Job<R>>(backend: &impl Backend, plan: &Plan, job: J, scratches: &mut [Scratch<R>]) {
     let blocks = job.features().div_ceil(plan.block);
     let share_out = blocks > 1 && (plan.segments == 1 || blocks >= scratches.len());
     if scratches.len() > 1 && share_out {
         let (head, tail) = job.split_at(blocks / 2 * plan.block);
         let (left, right) = scratches.split_at_mut(scratches.len() / 2);
-        exec.join(|| run(exec, plan, head, left), || run(exec, plan, tail, right));
+        backend.exec().join(|| run(backend, plan, head, left), || run(backend, plan, tail, right));
         return;
     }
     let mut rest = job;
     while rest.features() > plan.block {
         let (head, tail) = rest.split_at(plan.block);
-        head.run(exec, scratches, Some(&tail));
+        head.run(backend, scratches, Some(&tail));
         rest = tail;
     }
-    rest.run(exec, scratches, None);
+    rest.run(backend, scratches, None);
 }
 
 /// What the strips of the next block's inputs are, if it is worth fetching them while this one is mapped: two
@@ -104,10 +105,19 @@ pub(crate) struct Params<'a, R> {
 }
 
 impl<R: Real> Params<'_, R> {
-    #[inline(always)]
     fn get(&self, f: usize) -> (R, R) {
         let weight = self.weight.get(f).copied().unwrap_or(R::from_f64(1.0));
         (weight, self.bias.get(f).copied().unwrap_or_default())
+    }
+
+    #[inline(always)]
+    fn copy_weight(&self, to: &mut [R]) {
+        if self.weight.is_empty() { to.fill(R::from_f64(1.0)) } else { to.copy_from_slice(self.weight) }
+    }
+
+    #[inline(always)]
+    fn copy_bias(&self, to: &mut [R]) {
+        if self.bias.is_empty() { to.fill(R::default()) } else { to.copy_from_slice(self.bias) }
     }
 
     fn split_at(self, f: usize) -> (Self, Self) {

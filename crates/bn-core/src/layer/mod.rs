@@ -109,7 +109,7 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
         self.check_saved(saved, Mode::Train)?;
         self.check_own()?;
         if let Some(running) = self.running.as_mut().filter(|_| saved.shape.count() > 0) {
-            running.commit(saved, self.config.momentum, self.config.running_var);
+            running.commit(&self.backend, saved, self.config.momentum, self.config.running_var);
         }
         Ok(())
     }
