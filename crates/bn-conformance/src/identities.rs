@@ -3,6 +3,7 @@
 //! Each returns a line per failure.
 
 use crate::data::{normal, rng};
+use crate::far::far_changes_no_bit;
 use crate::run::widened;
 use crate::tolerances::{GRADIENT_DX, GRADIENT_PARAMS, LIMIT, SUM_DX};
 use bn_core::{Backend, BatchNorm, Config, Element, Gradients, Grads, Layout, Real, Saved, Shape, Workspace};
@@ -28,6 +29,8 @@ pub fn all<B: Backend + Clone + Default>() -> Vec<String> {
         alignment_changes_no_bit::<f64, B>,
         features_do_not_see_each_other::<f32, B>,
         features_do_not_see_each_other::<f64, B>,
+        far_changes_no_bit::<f32, B>,
+        far_changes_no_bit::<f64, B>,
     ] {
         failures.extend(check());
     }

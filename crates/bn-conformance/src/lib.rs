@@ -28,6 +28,7 @@ pub mod suite;
 pub mod table;
 pub mod tolerances;
 
+mod far;
 mod textbook;
 
 pub use suite::assert_conforms;

@@ -66,7 +66,21 @@ impl Plane<'_> {
     }
 }
 
-impl Acc<'_> {
+impl<'a> Acc<'a> {
+    /// `lanes` as two planes of `width` sums each, with remainders where there is room for them.
+    ///
+    /// # Panics
+    /// Where half of `lanes` is fewer than `width`.
+    #[must_use]
+    pub fn new(lanes: &'a mut [f64], width: usize) -> Self {
+        let (first, second) = lanes.split_at_mut(lanes.len() / 2);
+        let plane = |s| {
+            let (hi, lo) = <[f64]>::split_at_mut(s, width);
+            Plane { hi, lo }
+        };
+        Self { first: plane(first), second: plane(second) }
+    }
+
     /// The same lanes for a shorter time, from lane `start` on.
     pub fn from_lane(&mut self, start: usize) -> Acc<'_> {
         Acc { first: self.first.from_lane(start), second: self.second.from_lane(start) }

@@ -15,8 +15,9 @@ const MAX_LANES: usize = 2048;
 /// What a block of features may occupy to be still in L2 when it is mapped, in bytes, together with the block
 /// that is fetched meanwhile.
 const BLOCK_BYTES: usize = 400 << 10;
-/// Tensors of more bytes are not expected in a cache.
+/// Tensors of more bytes had better be fetched from far ahead: rows of values side by side, and long runs.
 const FAR_BYTES: usize = 32 << 20;
+const FAR_RUN_BYTES: usize = 64 << 20;
 /// Features that are counted as one group where segments are made of rows of values side by side.
 const GROUP: usize = 256;
 /// Rows of few features are dealt to as many accumulators as make a row of about this length.
@@ -88,7 +89,8 @@ impl Plan {
         };
         let most = (walked.outer() / phases_of(spread)).max(1);
         let segments = (shape.len() / SEGMENT_LEN).min(SEGMENT_JOBS / groups.max(1)).clamp(1, most);
-        let far = shape.len() * size_of::<T>() > FAR_BYTES;
+        let far_bytes = if spread == Spread::Run { FAR_RUN_BYTES } else { FAR_BYTES };
+        let far = shape.len() * size_of::<T>() > far_bytes;
         Self { shape: walked, spread, segments, block, far }
     }
 

@@ -14,7 +14,7 @@
 /// docs/architecture.md.
 pub const ABOVE: usize = 1 << 20;
 
-/// What a sum fetches meanwhile is so many elements away. Measured.
+/// What a sum along runs fetches meanwhile is so many elements away. Measured.
 pub const AHEAD: usize = 1024;
 
 /// Ranges of fewer elements are written as they lie, not from one line's beginning to another's.

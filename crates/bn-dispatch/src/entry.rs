@@ -29,7 +29,9 @@ macro_rules! functions {
             $(#[$target])?
             pub(super) fn moments(tile: Tile, x: Strips<'_, $t>, pilot: Option<&[$t]>, acc: &mut Acc<'_>) {
                 match tile.walk {
-                    Walk::Rows { inner } => rows::moments::<$t, $isa, { $rows }>(inner, x, pilot, acc),
+                    // Not a variable: a branch in the loop costs registers.
+                    Walk::Rows { inner } if tile.far => rows::moments::<$t, $isa, { $rows }, true>(inner, x, pilot, acc),
+                    Walk::Rows { inner } => rows::moments::<$t, $isa, { $rows }, false>(inner, x, pilot, acc),
                     Walk::Lanes => lanes::moments::<$t, $isa, { $lanes }>(x, pilot, tile.far, acc),
                 }
             }

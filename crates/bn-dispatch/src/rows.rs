@@ -30,16 +30,17 @@ trait Sum<T: Item, const N: usize> {
     fn add<const W: usize>(&self, f: usize, lanes: &mut Lanes<W>, chunks: [&[T; W]; N], n: usize);
 }
 
-/// Sums N inputs of which x is one; `groups(i)` are their strips from i on.
+/// Sums N inputs of which x is one; `groups(i)` are their strips from i on. What comes next is fetched into L1, or with `FAR`
+/// from twice as far into L2.
 #[inline(always)]
-fn reduce<'a, T: Item, const W: usize, const N: usize>(
+fn reduce<'a, T: Item, const W: usize, const N: usize, const FAR: bool>(
     inner: usize,
     x: Strips<'_, T>,
     groups: impl Fn(usize) -> [Group<'a, T>; N],
     sum: &impl Sum<T, N>,
     acc: &mut Acc<'_>,
 ) {
-    let ahead = AHEAD.min(inner);
+    let ahead = if FAR { 2 * AHEAD } else { AHEAD }.min(inner);
     for start in (0..x.rows()).step_by(GROUP) {
         let group = groups(start);
         for f in 0..x.len() / inner {
@@ -57,7 +58,12 @@ fn reduce<'a, T: Item, const W: usize, const N: usize>(
                             let at = i * T::LANES + ahead;
                             let (row, at) = if at < inner { (row, at) } else { (row + 1, at - inner) };
                             for group in &group {
-                                stream::fetch_range::<T, true>(group.strip(row), start_of_run + at, T::LANES);
+                                let strip = group.strip(row);
+                                if FAR {
+                                    stream::fetch_range::<T, false>(strip, start_of_run + at, T::LANES);
+                                } else {
+                                    stream::fetch_range::<T, true>(strip, start_of_run + at, T::LANES);
+                                }
                             }
                         }
                         sum.add::<W>(f, &mut lanes, runs.map(|run| chunk(run, i * T::LANES)), W);
@@ -145,13 +151,13 @@ impl<T: Item> Sum<T, 2> for About<'_, T> {
 }
 
 #[inline(always)]
-pub(crate) fn moments<T: Item, I: Isa, const W: usize>(
+pub(crate) fn moments<T: Item, I: Isa, const W: usize, const FAR: bool>(
     inner: usize,
     x: Strips<'_, T>,
     pilot: Option<&[T]>,
     acc: &mut Acc<'_>,
 ) {
-    around::<T, I, W, 1>(
+    around::<T, I, W, 1, FAR>(
         inner,
         x,
         #[inline(always)]
@@ -169,7 +175,7 @@ pub(crate) fn grad_sums<T: Item, I: Isa, const W: usize>(
     pilot: Option<&[T]>,
     acc: &mut Acc<'_>,
 ) {
-    around::<T, I, W, 2>(
+    around::<T, I, W, 2, false>(
         inner,
         x,
         #[inline(always)]
@@ -181,7 +187,7 @@ pub(crate) fn grad_sums<T: Item, I: Isa, const W: usize>(
 
 /// As [`reduce`], around the pilots or around 0.
 #[inline(always)]
-fn around<'a, T: Item, I: Isa, const W: usize, const N: usize>(
+fn around<'a, T: Item, I: Isa, const W: usize, const N: usize, const FAR: bool>(
     inner: usize,
     x: Strips<'_, T>,
     groups: impl Fn(usize) -> [Group<'a, T>; N],
@@ -192,8 +198,8 @@ fn around<'a, T: Item, I: Isa, const W: usize, const N: usize>(
     for<'p> About<'p, T>: Sum<T, N>,
 {
     match pilot {
-        None => reduce::<T, W, N>(inner, x, groups, &Plain(PhantomData::<I>), acc),
-        Some(pilot) => reduce::<T, W, N>(inner, x, groups, &About(pilot), acc),
+        None => reduce::<T, W, N, FAR>(inner, x, groups, &Plain(PhantomData::<I>), acc),
+        Some(pilot) => reduce::<T, W, N, FAR>(inner, x, groups, &About(pilot), acc),
     }
 }
 

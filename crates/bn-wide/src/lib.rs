@@ -25,7 +25,13 @@ macro_rules! kernels {
         impl Kernels<$t> for Wide {
             fn moments(&self, tile: Tile, x: Strips<'_, $t>, pilot: Option<&[$t]>, mut acc: Acc<'_>) {
                 match tile.walk {
-                    Walk::Rows { inner } => rows::moments::<$t, { $t::LANES / 8 }>(inner, x, pilot, &mut acc),
+                    // Not a variable: a branch in the loop costs registers.
+                    Walk::Rows { inner } if tile.far => {
+                        rows::moments::<$t, { $t::LANES / 8 }, true>(inner, x, pilot, &mut acc)
+                    }
+                    Walk::Rows { inner } => {
+                        rows::moments::<$t, { $t::LANES / 8 }, false>(inner, x, pilot, &mut acc)
+                    }
                     Walk::Lanes => lanes::moments(x, pilot, tile.far, &mut acc),
                 }
             }

@@ -11,7 +11,7 @@ use bn_core::stream::{self, AHEAD, Built, fill};
 use bn_core::strips::{Strips, StripsMut};
 use wide::f64x8;
 
-pub(crate) fn moments<T: Item, const G: usize>(
+pub(crate) fn moments<T: Item, const G: usize, const FAR: bool>(
     inner: usize,
     x: Strips<'_, T>,
     pilot: Option<&[T]>,
@@ -26,7 +26,7 @@ pub(crate) fn moments<T: Item, const G: usize>(
                     start,
                     inner,
                     |sums, at| {
-                        stream::fetch::<T, true>(run, at + AHEAD);
+                        fetch::<T, FAR>(run, at);
                         sums.add_moments::<T>(f64x8::widen(&run[at..]));
                     },
                     |sum, at| sum.add_moments::<T>(f64::widen(&run[at..])),
@@ -36,7 +36,7 @@ pub(crate) fn moments<T: Item, const G: usize>(
                     start,
                     inner,
                     |sums, at| {
-                        stream::fetch::<T, true>(run, at + AHEAD);
+                        fetch::<T, FAR>(run, at);
                         sums.add_moments_about::<T>(f64x8::widen(&run[at..]), f64x8::from(k));
                     },
                     |sum, at| sum.add_moments_about::<T>(f64::widen(&run[at..]), k),
@@ -56,8 +56,8 @@ pub(crate) fn grad_sums<T: Item, const G: usize>(
     for (x, dy) in x.iter().zip(dy.iter()) {
         for (f, (x, dy)) in x.chunks_exact(inner).zip(dy.chunks_exact(inner)).enumerate() {
             let fetch = |at| {
-                stream::fetch::<T, true>(x, at + AHEAD);
-                stream::fetch::<T, true>(dy, at + AHEAD);
+                fetch::<T, false>(x, at);
+                fetch::<T, false>(dy, at);
             };
             match pilot.map(|pilot| pilot[f].to_f64()) {
                 None => add_run::<T, G>(
@@ -83,6 +83,16 @@ pub(crate) fn grad_sums<T: Item, const G: usize>(
                 ),
             }
         }
+    }
+}
+
+/// Asks for what comes AHEAD of `at`, or with `FAR` for what comes twice as far ahead, into L2.
+#[inline(always)]
+fn fetch<T, const FAR: bool>(run: &[T], at: usize) {
+    if FAR {
+        stream::fetch::<T, false>(run, at + 2 * AHEAD);
+    } else {
+        stream::fetch::<T, true>(run, at + AHEAD);
     }
 }
 

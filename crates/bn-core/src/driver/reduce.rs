@@ -77,8 +77,8 @@ fn segment<R: Real>(
     let width = plan.lanes::<R>(sums.len());
     let used = &mut lanes[..2 * R::Wide::PARTS * width];
     used.fill(0.0);
-    kernel(plan.segment(i), planes::<R>(used, width));
-    let mut acc = planes::<R>(used, width);
+    kernel(plan.segment(i), Acc::new(used, width));
+    let mut acc = Acc::new(used, width);
     if let Spread::Phases(_) = plan.spread {
         acc.first.fold_rows::<R>(sums.len());
         acc.second.fold_rows::<R>(sums.len());
@@ -94,16 +94,6 @@ fn segment<R: Real>(
         *first = *first + acc.first.value::<R>(f * run);
         *second = *second + acc.second.value::<R>(f * run);
     }
-}
-
-/// The lanes as two planes of `width` sums, each with its remainders where the type has them.
-fn planes<R: Real>(lanes: &mut [f64], width: usize) -> Acc<'_> {
-    let (first, second) = lanes.split_at_mut(R::Wide::PARTS * width);
-    let plane = |s| {
-        let (hi, lo) = <[f64]>::split_at_mut(s, width);
-        Plane { hi, lo }
-    };
-    Acc { first: plane(first), second: plane(second) }
 }
 
 /// The tree: with n sums left, sum i takes in sum i + ⌈n/2⌉.

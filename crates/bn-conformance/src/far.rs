@@ -1,0 +1,47 @@
+//! `Tile::far` is a hint: the sums of a tile that is said to be too large for the caches are those of any other.
+
+use crate::data::{normal, rng};
+use bn_core::kernels::{Acc, Tile, Walk};
+use bn_core::strips::Strips;
+use bn_core::wide::Wide;
+use bn_core::{Backend, Kernels, Real};
+
+/// A line per tile whose sums change; the smallest has fewer elements than are fetched ahead, the largest more.
+pub(crate) fn far_changes_no_bit<T: Real, B: Backend + Default>() -> Vec<String> {
+    let backend = B::default();
+    let kernels = T::kernels(&backend);
+    let mut failures = Vec::new();
+    for (walk, features, len) in [
+        (Walk::Rows { inner: 300 }, 3, 900),
+        (Walk::Rows { inner: 2500 }, 2, 5000),
+        (Walk::Lanes, 7, 7),
+        (Walk::Lanes, 1024, 1024),
+    ] {
+        for pilot in [None, Some(vec![T::from_f64(0.3); features])] {
+            let sums = |far| sums(kernels, Tile { features, walk, far }, len, pilot.as_deref());
+            if sums(true) != sums(false) {
+                let around = if pilot.is_some() { "a pilot" } else { "0" };
+                failures.push(format!("far: {} {walk:?} around {around}: other bits", T::NAME));
+            }
+        }
+    }
+    failures
+}
+
+/// The lanes of both kernels, of 21 strips: a whole group of them and a part of one.
+fn sums<T: Real>(kernels: &dyn Kernels<T>, tile: Tile, len: usize, pilot: Option<&[T]>) -> Vec<f64> {
+    const ROWS: usize = 21;
+    let mut rng = rng(7);
+    let [x, dy] = [(); 2].map(|()| {
+        let values = std::iter::repeat_with(|| T::from_f64(normal(&mut rng) + 0.5));
+        values.take(ROWS * len).collect::<Vec<T>>()
+    });
+    let [x, dy] =
+        [&x, &dy].map(|values| Strips::from_slice(values, ROWS, len).unwrap_or_else(|| unreachable!()));
+    let width = tile.features * if tile.walk == Walk::Lanes { 1 } else { T::LANES };
+    let mut lanes = vec![0.0; 4 * T::Wide::PARTS * width];
+    let (moments, grads) = lanes.split_at_mut(2 * T::Wide::PARTS * width);
+    kernels.moments(tile, x, pilot, Acc::new(moments, width));
+    kernels.grad_sums(tile, x, dy, pilot, Acc::new(grads, width));
+    lanes
+}
