@@ -112,7 +112,6 @@ impl<R: Real> Coefs<R> {
     /// line: it does in the tensor (but for half types, which are converted), and a vector that lies across two lines
     /// costs two loads. With a `shift` the row begins with what belongs so many elements behind its beginning, and ends with
     /// what is before, see [`Plan::parts`].
-    #[inline(always)]
     pub(crate) fn spread(&mut self, i: usize, plan: &Plan, features: usize, lead: usize, shift: usize) {
         let range = Self::range(&self.rows[i], plan, features, lead);
         let row = &mut self.rows[i][range];

@@ -104,11 +104,9 @@ impl<T: Element> Job<T::Compute> for Block<'_, '_, T> {
         self.take_gradients(backend, scratches, &mut state);
         let contiguous = self.job.x.as_slice().is_some() && self.job.dy.as_slice().is_some();
         let (shift, lead) = alignment(plan, &self.job.dx, contiguous);
-        let coefs = &mut state.coefs;
-        backend.vectorize(
-            #[inline(always)]
-            || (0..4).for_each(|i| coefs.spread(i, plan, features, lead, shift)),
-        );
+        for i in 0..4 {
+            state.coefs.spread(i, plan, features, lead, shift);
+        }
         let [k, a, c, d] = [0, 1, 2, 3].map(|i| state.coefs.row(i, plan, features, lead));
         let Backward { x, dy, ref mut dx, from_batch, .. } = self.job;
         let next = next.map_or([None; 2], |n| [ahead(plan, n.job.x, 2), ahead(plan, n.job.dy, 2)]);

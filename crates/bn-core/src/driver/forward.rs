@@ -82,13 +82,11 @@ impl<T: Element> Job<T::Compute> for Block<'_, '_, T> {
         let (stats, State { coefs, unfit, .. }) = (job.stats.as_ref(), &mut state);
         backend.vectorize(
             #[inline(always)]
-            || {
-                columns::affine(T::RANGE, stats, job.params, coefs.values(features), unfit);
-                for i in 0..3 {
-                    coefs.spread(i, plan, features, lead, shift);
-                }
-            },
+            || columns::affine(T::RANGE, stats, job.params, coefs.values(features), unfit),
         );
+        for i in 0..3 {
+            coefs.spread(i, plan, features, lead, shift);
+        }
         let [k, a, b] = [0, 1, 2].map(|i| state.coefs.row(i, plan, features, lead));
         let next = next.and_then(|n| ahead(plan, n.job.x, 1));
         let (kernels, stream, x) = (self.kernels, self.stream, job.x);
