@@ -198,7 +198,9 @@ fn map_rows<T: Send>(
 ) {
     let groups = rows.len() / plan.phases();
     if jobs < 2 || groups < 2 {
-        return backwards(plan, rows, out, map);
+        // Of a part there is no saying whose L2 it was summed in.
+        let whole = rows.len() == plan.shape.outer();
+        return if whole { backwards(plan, rows, out, map) } else { map(rows, out) };
     }
     let cut = groups / 2 * plan.phases();
     let (head, tail) = out.split_rows(cut);
