@@ -220,7 +220,7 @@ fn backwards<T: Send>(
     map: &(impl Fn(Range<usize>, StripsMut<'_, T>) + Sync),
 ) {
     let row = (out.len() * size_of::<T>()).max(1);
-    if !(L2_BYTES / 2 + 1..=4 * L2_BYTES).contains(&(rows.len() * row)) {
+    if !(L2_BYTES / 2..=4 * L2_BYTES).contains(&(rows.len() * row)) {
         return map(rows, out);
     }
     let piece = (PIECE_BYTES / row).max(1).next_multiple_of(plan.phases());
