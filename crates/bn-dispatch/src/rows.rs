@@ -168,14 +168,14 @@ pub(crate) fn moments<T: Item, I: Isa, const W: usize, const FAR: bool>(
 }
 
 #[inline(always)]
-pub(crate) fn grad_sums<T: Item, I: Isa, const W: usize>(
+pub(crate) fn grad_sums<T: Item, I: Isa, const W: usize, const FAR: bool>(
     inner: usize,
     x: Strips<'_, T>,
     dy: Strips<'_, T>,
     pilot: Option<&[T]>,
     acc: &mut Acc<'_>,
 ) {
-    around::<T, I, W, 2, false>(
+    around::<T, I, W, 2, FAR>(
         inner,
         x,
         #[inline(always)]
