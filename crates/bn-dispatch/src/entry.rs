@@ -59,7 +59,8 @@ macro_rules! functions {
                 acc: &mut Acc<'_>,
             ) {
                 match tile.walk {
-                    Walk::Rows { inner } if tile.far => rows::grad_sums::<$t, $isa, { $rows }, true>(inner, x, dy, pilot, acc),
+                    // The sums of f64 wait for arithmetic, not for memory.
+                    Walk::Rows { inner } if tile.far && size_of::<$t>() == size_of::<f32>() => rows::grad_sums::<$t, $isa, { $rows }, true>(inner, x, dy, pilot, acc),
                     Walk::Rows { inner } => rows::grad_sums::<$t, $isa, { $rows }, false>(inner, x, dy, pilot, acc),
                     Walk::Lanes => lanes::grad_sums::<$t, $isa, { $lanes }>(x, dy, pilot, tile.far, acc),
                 }
