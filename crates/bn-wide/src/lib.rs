@@ -63,11 +63,8 @@ macro_rules! kernels {
                 mut acc: Acc<'_>,
             ) {
                 match tile.walk {
-                    Walk::Rows { inner } if tile.far => {
-                        rows::grad_sums::<$t, { $t::LANES / 8 }, true>(inner, x, dy, pilot, &mut acc)
-                    }
                     Walk::Rows { inner } => {
-                        rows::grad_sums::<$t, { $t::LANES / 8 }, false>(inner, x, dy, pilot, &mut acc)
+                        rows::grad_sums::<$t, { $t::LANES / 8 }>(inner, x, dy, pilot, &mut acc)
                     }
                     Walk::Lanes => lanes::grad_sums(x, dy, pilot, tile.far, &mut acc),
                 }
