@@ -36,8 +36,9 @@ fn sums<T: Real>(kernels: &dyn Kernels<T>, tile: Tile, len: usize, pilot: Option
         let values = std::iter::repeat_with(|| T::from_f64(normal(&mut rng) + 0.5));
         values.take(ROWS * len).collect::<Vec<T>>()
     });
-    let [x, dy] =
-        [&x, &dy].map(|values| Strips::from_slice(values, ROWS, len).unwrap_or_else(|| unreachable!()));
+    let [x, dy] = [&x, &dy].map(|values| {
+        Strips::from_slice(values, ROWS, len).unwrap_or_else(|| unreachable!("ROWS strips were made"))
+    });
     let width = tile.features * if tile.walk == Walk::Lanes { 1 } else { T::LANES };
     let mut lanes = vec![0.0; 4 * T::Wide::PARTS * width];
     let (moments, grads) = lanes.split_at_mut(2 * T::Wide::PARTS * width);

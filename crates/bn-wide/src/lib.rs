@@ -3,7 +3,7 @@
 //! `wide` takes its instruction set from the build's target: a plain x86-64 build gets SSE2, one with
 //! `-C target-cpu=native` what the machine has. The virtual lanes and their order are those of every backend
 //! (see [`bn_core::kernels`]); `wide`'s own sums are not used, since their order depends on the
-//! instruction set, and of its fused operations one, where the product is exact: Σx² of f32.
+//! instruction set, and of its fused operations one, where the product is exact: Σx² and Σdy·x of f32.
 
 mod lanes;
 mod map;
