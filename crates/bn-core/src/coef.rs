@@ -54,9 +54,9 @@ impl<T: Real> Stats<T> {
 
     /// The pilot of the backward's sums: 0, or k where Σdy·x would cancel too much (see [`Real::RECENTRE`]).
     #[inline(always)]
-    pub fn grad_pilot(k: T, var: T::Wide) -> T {
-        let mean = k.to_f64();
-        if mean * mean > T::RECENTRE * var.to_f64() { k } else { T::default() }
+    pub fn grad_pilot(&self) -> T {
+        let mean = self.k.to_f64();
+        if mean * mean > T::RECENTRE * self.var.to_f64() { self.k } else { T::default() }
     }
 
     /// The parameters' gradients, from Σdy and Σdy·(x−p), p a pilot.

@@ -110,6 +110,7 @@ impl<T: Real> StatsRef<'_, T> {
         Stats { k: self.k[f], delta: self.delta[f], var: self.var[f], invstd: self.invstd[f] }
     }
 
+    #[inline(always)]
     pub(crate) fn split_at(&self, f: usize) -> (Self, Self) {
         let ((k, k1), (delta, delta1)) = (self.k.split_at(f), self.delta.split_at(f));
         let ((var, var1), (invstd, invstd1)) = (self.var.split_at(f), self.invstd.split_at(f));

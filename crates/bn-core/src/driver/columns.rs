@@ -1,7 +1,7 @@
 //! The coefficient maths of a block: [`crate::coef`] for one feature after the other.
 //!
-//! Every number has a slice of its own, which is an argument of its own, so that the compiler knows that none overlaps
-//! another and makes vectors of the loops. They are inlined into what [`crate::Backend::vectorize`] compiles.
+//! Every number has a slice of its own, and each that is written is an argument of its own, so that the compiler knows that
+//! none overlaps another and makes vectors of the loops. They are inlined into what [`crate::Backend::vectorize`] compiles.
 
 use super::{Params, Sums};
 use crate::coef::{GradCoef, Range, Stats};
@@ -58,47 +58,38 @@ pub(super) fn affine<R: Real>(
     k.copy_from_slice(stats.k);
     params.copy_weight(a);
     params.copy_bias(b);
-    let StatsRef { k, delta, var, invstd } = stats;
-    each_pair(k, delta, var, invstd, a, b, unfit, |stats, weight, bias| {
+    each_pair(stats, a, b, unfit, |stats, weight, bias| {
         let (a, b) = stats.affine(weight, bias);
         (a, b, !stats.fits(range, a, b))
     });
 }
 
 #[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "see the head of the file")]
 fn each_pair<R: Real>(
-    k: &[R],
-    delta: &[f64],
-    var: &[R::Wide],
-    invstd: &[R::Wide],
+    stats: StatsRef<'_, R>,
     a: &mut [R],
     b: &mut [R],
     unfit: &mut [bool],
     coefs: impl Fn(Stats<R>, R, R) -> (R, R, bool),
 ) {
-    let all = ..k.len();
-    let (delta, var, invstd) = (&delta[all], &var[all], &invstd[all]);
+    let all = ..stats.k.len();
+    let (stats, _) = stats.split_at(all.end);
     let (a, b, unfit) = (&mut a[all], &mut b[all], &mut unfit[all]);
-    for f in 0..k.len() {
-        let stats = Stats { k: k[f], delta: delta[f], var: var[f], invstd: invstd[f] };
-        (a[f], b[f], unfit[f]) = coefs(stats, a[f], b[f]);
+    for f in 0..all.end {
+        (a[f], b[f], unfit[f]) = coefs(stats.get(f), a[f], b[f]);
     }
 }
 
 /// The pilots of the backward's sums, and whether any is not 0.
 #[inline(always)]
 pub(super) fn grad_pilots<R: Real>(from_batch: bool, stats: StatsRef<'_, R>, pilots: &mut [R]) -> bool {
-    // Running statistics need not be near those of x, whose distance to them may be all that counts.
-    each_mean(stats.k, stats.var, pilots, |k, var| if from_batch { Stats::grad_pilot(k, var) } else { k })
-}
-
-#[inline(always)]
-fn each_mean<R: Real>(k: &[R], var: &[R::Wide], pilots: &mut [R], pilot: impl Fn(R, R::Wide) -> R) -> bool {
-    let (var, pilots) = (&var[..k.len()], &mut pilots[..k.len()]);
+    let all = ..stats.k.len();
+    let ((stats, _), pilots) = (stats.split_at(all.end), &mut pilots[all]);
     let mut any = false;
-    for f in 0..k.len() {
-        pilots[f] = pilot(k[f], var[f]);
+    for f in 0..all.end {
+        // Running statistics need not be near those of x, whose distance to them may be all that counts.
+        let stats = stats.get(f);
+        pilots[f] = if from_batch { stats.grad_pilot() } else { stats.k };
         any |= pilots[f] != R::default();
     }
     any
@@ -119,8 +110,7 @@ pub(super) fn gradients<R: Real>(
     unfit: &mut [bool],
 ) {
     params.copy_weight(a);
-    let StatsRef { k: mean, delta, var, invstd } = stats;
-    each_grad(mean, delta, var, invstd, sums, k, a, c, d, unfit, |stats, (first, second), pilot, weight| {
+    each_grad(stats, sums, k, a, c, d, unfit, |stats, (first, second), pilot, weight| {
         let grads = stats.param_grads(pilot, first, second);
         let mut coef = GradCoef::new(&stats, weight, &grads, n);
         if !from_batch {
@@ -129,16 +119,13 @@ pub(super) fn gradients<R: Real>(
         let unfit = !stats.fits_grad(range, &coef, first, second);
         ((grads.dbias, grads.dweight), coef, unfit)
     });
-    k.copy_from_slice(mean);
+    k.copy_from_slice(stats.k);
 }
 
 #[inline(always)]
 #[expect(clippy::too_many_arguments, reason = "see the head of the file")]
 fn each_grad<R: Real>(
-    k: &[R],
-    delta: &[f64],
-    var: &[R::Wide],
-    invstd: &[R::Wide],
+    stats: StatsRef<'_, R>,
     sums: &mut [Sums<R>],
     pilots: &[R],
     a: &mut [R],
@@ -147,14 +134,13 @@ fn each_grad<R: Real>(
     unfit: &mut [bool],
     grads: impl Fn(Stats<R>, Sums<R>, R, R) -> (Sums<R>, GradCoef<R>, bool),
 ) {
-    let all = ..k.len();
-    let (delta, var, invstd, sums, pilots) =
-        (&delta[all], &var[all], &invstd[all], &mut sums[all], &pilots[all]);
+    let all = ..stats.k.len();
+    let (stats, _) = stats.split_at(all.end);
+    let (sums, pilots) = (&mut sums[all], &pilots[all]);
     let (a, c, d, unfit) = (&mut a[all], &mut c[all], &mut d[all], &mut unfit[all]);
-    for f in 0..k.len() {
-        let stats = Stats { k: k[f], delta: delta[f], var: var[f], invstd: invstd[f] };
+    for f in 0..all.end {
         let coef;
-        (sums[f], coef, unfit[f]) = grads(stats, sums[f], pilots[f], a[f]);
+        (sums[f], coef, unfit[f]) = grads(stats.get(f), sums[f], pilots[f], a[f]);
         (a[f], c[f], d[f]) = (coef.a, coef.c, coef.d);
     }
 }
