@@ -47,7 +47,7 @@ pub struct Plan {
     pub shape: Shape,
     /// The lanes of a feature.
     pub spread: Spread,
-    /// The batch is summed in this many parts, merged in order.
+    /// The batch is summed in this many parts, merged in a tree of halves.
     pub segments: usize,
     /// Features to a block.
     pub block: usize,

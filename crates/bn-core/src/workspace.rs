@@ -40,7 +40,7 @@ impl<T: Element> Workspace<T> {
 #[derive(Clone, Debug)]
 pub(crate) struct Scratch<R: Real> {
     pub(crate) lanes: Vec<f64>,
-    /// The sums of each segment, where they are taken at the same time.
+    /// The sums of segments that wait for others to be added, one set to a level of their tree.
     pub(crate) partials: Vec<Sums<R>>,
     pub(crate) state: State<R>,
 }
@@ -90,7 +90,7 @@ impl<R: Real> Scratch<R> {
     fn grow(&mut self, plan: &Plan) {
         let features = plan.block.min(plan.shape.features());
         at_least(&mut self.lanes, 2 * R::Wide::PARTS * plan.lanes::<R>(features));
-        at_least(&mut self.partials, plan.segments * features);
+        at_least(&mut self.partials, plan.segments.next_power_of_two().ilog2() as usize * features);
         at_least(&mut self.state.sums, features);
         at_least(&mut self.state.unfit, features);
         let Coefs { values, rows } = &mut self.state.coefs;

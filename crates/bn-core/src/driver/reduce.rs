@@ -1,5 +1,5 @@
 //! Sums of a block: kernels fill virtual lanes, segment by segment; the lanes are folded in one fixed tree and
-//! the segments added in order, whoever summed them.
+//! the segments in another, whoever summed them.
 
 use crate::element::Real;
 use crate::exec::Executor;
@@ -21,57 +21,75 @@ pub(super) fn reduce<R: Real>(
     sums: &mut [Sums<R>],
     kernel: &(impl Fn(Range<usize>, Acc<'_>) + Sync),
 ) {
-    sums.fill(Default::default());
-    if scratches.len() == 1 || plan.segments == 1 {
-        for i in 0..plan.segments {
-            segment::<R>(plan, i, &mut scratches[0].lanes, sums, kernel);
-        }
-        return;
-    }
-    let mut partials = std::mem::take(&mut scratches[0].partials);
-    let used = &mut partials[..plan.segments * sums.len()];
-    used.fill(Default::default());
-    segments(exec, plan, 0..plan.segments, scratches, used, kernel);
-    for partial in used.chunks_exact(sums.len()) {
-        for (sum, partial) in sums.iter_mut().zip(partial) {
-            *sum = (sum.0 + partial.0, sum.1 + partial.1);
-        }
-    }
-    scratches[0].partials = partials;
+    segments(exec, plan, 0..plan.segments, scratches, sums, kernel);
 }
 
-/// The segments `range`, each into its own part of `partials`.
+/// The sums of the segments `range`: those of its first half and those of its second.
 fn segments<R: Real>(
     exec: &impl Executor,
     plan: &Plan,
     range: Range<usize>,
     scratches: &mut [Scratch<R>],
-    partials: &mut [Sums<R>],
+    sums: &mut [Sums<R>],
     kernel: &(impl Fn(Range<usize>, Acc<'_>) + Sync),
 ) {
-    let features = partials.len() / range.len();
     if scratches.len() == 1 || range.len() == 1 {
-        for (i, partial) in range.zip(partials.chunks_exact_mut(features)) {
-            segment::<R>(plan, i, &mut scratches[0].lanes, partial, kernel);
-        }
-        return;
+        let Scratch { lanes, partials, .. } = &mut scratches[0];
+        return segments_in_turn::<R>(plan, range, lanes, partials, sums, kernel);
     }
-    let cut = range.len() / 2;
+    let (first, second) = halves(range);
     let (left, right) = scratches.split_at_mut(scratches.len() / 2);
-    let (head, tail) = partials.split_at_mut(cut * features);
-    let (first, second) = (range.start..range.start + cut, range.start + cut..range.end);
+    // Only the first scratch of all has its state in use.
+    let mut others = std::mem::take(&mut right[0].state.sums);
+    let used = &mut others[..sums.len()];
     exec.join(
-        || segments(exec, plan, first, left, head, kernel),
-        || segments(exec, plan, second, right, tail, kernel),
+        || segments(exec, plan, first, left, sums, kernel),
+        || segments(exec, plan, second, right, used, kernel),
     );
+    add_sums::<R>(sums, used);
+    right[0].state.sums = others;
 }
 
-/// Adds segment `i` to `sums`.
+/// As [`segments`], one after the other. `partials` has room for the sums of every half that waits for its other one.
+fn segments_in_turn<R: Real>(
+    plan: &Plan,
+    range: Range<usize>,
+    lanes: &mut [f64],
+    partials: &mut [Sums<R>],
+    sums: &mut [Sums<R>],
+    kernel: &impl Fn(Range<usize>, Acc<'_>),
+) {
+    if range.len() == 1 {
+        return segment::<R>(plan, range.start, lanes, sums, false, kernel);
+    }
+    let (first, second) = halves(range);
+    segments_in_turn::<R>(plan, first, lanes, partials, sums, kernel);
+    if second.len() == 1 {
+        return segment::<R>(plan, second.start, lanes, sums, true, kernel);
+    }
+    let (others, partials) = partials.split_at_mut(sums.len());
+    segments_in_turn::<R>(plan, second, lanes, partials, others, kernel);
+    add_sums::<R>(sums, others);
+}
+
+fn halves(range: Range<usize>) -> (Range<usize>, Range<usize>) {
+    let cut = range.start + range.len() / 2;
+    (range.start..cut, cut..range.end)
+}
+
+fn add_sums<R: Real>(sums: &mut [Sums<R>], others: &[Sums<R>]) {
+    for (sum, other) in sums.iter_mut().zip(others) {
+        *sum = (sum.0 + other.0, sum.1 + other.1);
+    }
+}
+
+/// The sums of segment `i`, or with `add`, what is in `sums` and them.
 fn segment<R: Real>(
     plan: &Plan,
     i: usize,
     lanes: &mut [f64],
     sums: &mut [Sums<R>],
+    add: bool,
     kernel: &impl Fn(Range<usize>, Acc<'_>),
 ) {
     let width = plan.lanes::<R>(sums.len());
@@ -90,9 +108,10 @@ fn segment<R: Real>(
     };
     acc.first.fold_runs::<R>(sums.len(), run);
     acc.second.fold_runs::<R>(sums.len(), run);
-    for (f, (first, second)) in sums.iter_mut().enumerate() {
-        *first = *first + acc.first.value::<R>(f * run);
-        *second = *second + acc.second.value::<R>(f * run);
+    let value = |f| (acc.first.value::<R>(f * run), acc.second.value::<R>(f * run));
+    for (f, sum) in sums.iter_mut().enumerate() {
+        let (first, second) = value(f);
+        *sum = if add { (sum.0 + first, sum.1 + second) } else { (first, second) };
     }
 }
 
