@@ -23,6 +23,8 @@ SETTINGS = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
 LAYOUTS = ("nc", "ncl", "nchw", "ncdhw", "nlc", "nhwc", "ndhwc")
 DTYPES = {"f32": "<f4", "f64": "<f8"}
 PASSES = ("forward", "backward", "step")
+# As WAKING in benches/src/implementation.rs, in seconds.
+WAKING = 0.01
 
 
 def keep_freed():
@@ -117,8 +119,8 @@ def write(folder, case, outputs):
         numpy.ascontiguousarray(array).tofile(folder / f"{name}.bin")
 
 
-def timed(impl, pass_, runs):
-    """Nanoseconds of each run, after an untimed one. Results are freed outside of what is timed."""
+def timed(impl, pass_, runs, waking):
+    """Nanoseconds of each run, after untimed ones for `waking` seconds. Results are freed outside of what is timed."""
     saved = impl.forward() if pass_ == "backward" else None
 
     def step():
@@ -126,7 +128,11 @@ def timed(impl, pass_, runs):
         return saved, impl.backward(saved)
 
     run = {"forward": impl.forward, "backward": lambda: impl.backward(saved), "step": step}[pass_]
+    start = time.perf_counter()
     result = run()
+    while time.perf_counter() - start < waking:
+        del result
+        result = run()
     times = []
     gc.disable()
     try:
@@ -180,7 +186,7 @@ class Server:
     def times(self, request):
         impl, pass_ = self.find(request), one_of(request, "pass", PASSES)
         runs = field(request, "runs", int, "a number")
-        return {"ns": timed(impl, pass_, runs)}
+        return {"ns": timed(impl, pass_, runs, WAKING if self.case.threads > 1 else 0.0)}
 
 
 def hello():

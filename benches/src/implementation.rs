@@ -6,6 +6,10 @@ use rayon::ThreadPool;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// How long several threads run before they are timed. While others take their turn they sleep, deeper than between two
+/// layers of a network: on a virtual machine the first passes take up to twice as long.
+pub const WAKING: Duration = Duration::from_millis(10);
+
 /// A part of a training step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Pass {
@@ -50,7 +54,8 @@ pub trait Implementation<T: Real> {
     /// How many threads it may use.
     fn threads(&self) -> usize;
 
-    /// The wall time of `runs` passes, one after the other, after one that is not timed.
+    /// The wall time of `runs` passes, one after the other, after one that is not timed; on several threads after such
+    /// passes for [`WAKING`].
     ///
     /// # Errors
     /// What keeps it from running, in words.
@@ -111,6 +116,7 @@ impl<T: Real, P: Passes<T>> Implementation<T> for Here<P> {
         inputs: &Inputs<T>,
         outputs: &mut Outputs<T>,
     ) -> Result<Duration, String> {
+        let waking = if self.threads() > 1 { WAKING } else { Duration::ZERO };
         let Self { pool, passes, .. } = self;
         let mut once = |passes: &mut P| match pass {
             Pass::Forward => passes.forward(inputs, outputs),
@@ -118,7 +124,11 @@ impl<T: Real, P: Passes<T>> Implementation<T> for Here<P> {
             Pass::Step => passes.step(inputs, outputs),
         };
         Ok(within(pool.as_ref(), || {
+            let start = Instant::now();
             once(passes);
+            while start.elapsed() < waking {
+                once(passes);
+            }
             let start = Instant::now();
             for _ in 0..runs {
                 once(passes);
@@ -130,5 +140,42 @@ impl<T: Real, P: Passes<T>> Implementation<T> for Here<P> {
     fn answer(&mut self, inputs: &Inputs<T>, outputs: &mut Outputs<T>) -> Result<Option<Answer<T>>, String> {
         let Self { pool, passes, .. } = self;
         Ok(within(pool.as_ref(), || passes.answer(inputs, outputs)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shapes::parse;
+    use bn_conformance::data::X;
+
+    /// Counts its passes.
+    struct Count(u32);
+
+    impl Passes<f32> for Count {
+        fn forward(&mut self, _: &Inputs<f32>, _: &mut Outputs<f32>) {
+            self.0 += 1;
+            std::thread::sleep(WAKING / 10);
+        }
+        fn backward(&mut self, _: &Inputs<f32>, _: &mut Outputs<f32>) {}
+        fn answer(&mut self, _: &Inputs<f32>, _: &mut Outputs<f32>) -> Option<Answer<f32>> {
+            None
+        }
+    }
+
+    #[test]
+    fn several_threads_are_awake_before_they_are_timed() {
+        let inputs = Inputs::<f32>::new(&parse("a NC 2x3").unwrap()[0], X::Normal);
+        let passes = |threads: Option<usize>| {
+            let pool =
+                threads.map(|n| Arc::new(rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap()));
+            let mut one = Here { name: "count".into(), pool, passes: Count(0) };
+            let time = one.time(Pass::Step, 3, &inputs, &mut Outputs::new(6)).unwrap();
+            assert!(time >= 3 * (WAKING / 10), "{time:?}");
+            one.passes.0
+        };
+        assert_eq!((passes(None), passes(Some(1))), (1 + 3, 1 + 3));
+        let several = passes(Some(2));
+        assert!((2 + 3..=10 + 3).contains(&several), "{several} passes");
     }
 }

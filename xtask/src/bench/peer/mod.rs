@@ -5,7 +5,7 @@
 //! | nothing | `{"peer":"torch","version":"2.15.0","impls":["torch"]}`, or `"unavailable":"expected …"` and it ends |
 //! | `{"do":"load","dims":[…],"layout":"nchw","dtype":"f32","threads":1,"eps":1e-5,"folder":"…"}` | `{"impls":[{"name":"torch"},{"name":"other","skip":"expected …"}]}` |
 //! | `{"do":"answer","impl":"torch"}` | `{"ok":true}`, with y.bin, dx.bin, dweight.bin and dbias.bin in the folder |
-//! | `{"do":"time","impl":"torch","pass":"forward","runs":5}` | `{"ns":[…]}`, a time for each run, after one that is not counted |
+//! | `{"do":"time","impl":"torch","pass":"forward","runs":5}` | `{"ns":[…]}`, a time for each run, after what is not counted |
 //!
 //! The folder holds x.bin, dy.bin, weight.bin and bias.bin: little-endian values in the layout's own order. Where
 //! anything goes wrong the answer is `{"error":"…"}`. A peer that is missing is a hint, never a failure.
