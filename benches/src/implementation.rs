@@ -155,7 +155,7 @@ mod tests {
     impl Passes<f32> for Count {
         fn forward(&mut self, _: &Inputs<f32>, _: &mut Outputs<f32>) {
             self.0 += 1;
-            std::thread::sleep(WAKING / 10);
+            std::thread::sleep(WAKING / 100);
         }
         fn backward(&mut self, _: &Inputs<f32>, _: &mut Outputs<f32>) {}
         fn answer(&mut self, _: &Inputs<f32>, _: &mut Outputs<f32>) -> Option<Answer<f32>> {
@@ -171,11 +171,11 @@ mod tests {
                 threads.map(|n| Arc::new(rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap()));
             let mut one = Here { name: "count".into(), pool, passes: Count(0) };
             let time = one.time(Pass::Step, 3, &inputs, &mut Outputs::new(6)).unwrap();
-            assert!(time >= 3 * (WAKING / 10), "{time:?}");
+            assert!(time >= 3 * (WAKING / 100), "{time:?}");
             one.passes.0
         };
         assert_eq!((passes(None), passes(Some(1))), (1 + 3, 1 + 3));
         let several = passes(Some(2));
-        assert!((2 + 3..=10 + 3).contains(&several), "{several} passes");
+        assert!((2 + 3..=100 + 3).contains(&several), "{several} passes");
     }
 }
