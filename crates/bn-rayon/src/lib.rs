@@ -1,5 +1,6 @@
 //! Runs any kernels in parallel, on the rayon pool of the caller: the global one, or the one whose
-//! `ThreadPool::install` the call is made in.
+//! `ThreadPool::install` the call is made in. A training loop had better run in there as a whole: then no pass has to
+//! wait for a thread to take it in, and smaller tensors are shared out.
 //!
 //! It only runs what the driver cuts: blocks of features, or segments and rows where features are few. The cuts
 //! that matter for the numbers follow from the shape, so the bits are those of a serial run.
@@ -10,9 +11,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Fewer elements than this stay on the caller's thread. On two cores of a virtual machine waking the second costs
-/// about 0.1 ms: the forward of (1024,512) was 0.92 times as fast on two threads, of (32,256,14,14) 1.6 times.
-const WORTH_LEN: usize = 1 << 20;
+/// Fewer elements than this stay on the caller's thread, where that is one of the pool's: the other ones may be awake. On two
+/// cores of a virtual machine (256,1024) was 1.6 times as fast forward and 1.9 times backward, and forward as fast on
+/// two threads as on one where the second had slept before, which is the worst of it.
+const WORTH_IN_POOL: usize = 1 << 18;
+
+/// The same where the caller is outside, so that every pass wakes a thread and then the caller: 0.3 ms after a long
+/// sleep, 0.05 after a short one. (512,1024) was 1.0 and 1.2 times as fast, 0.5 after a long sleep; (2048,1024) 1.6 and 1.1.
+const WORTH_FROM_OUTSIDE: usize = 1 << 20;
 
 /// How long a thread that waits for another one's half stays awake. Rayon's go to sleep after about 10 µs, and on a
 /// virtual machine it takes 25 µs and more to wake one.
@@ -49,7 +55,8 @@ impl Executor for Pool {
     }
 
     fn is_worth(&self, len: usize) -> bool {
-        len >= WORTH_LEN
+        let inside = rayon::current_thread_index().is_some();
+        len >= if inside { WORTH_IN_POOL } else { WORTH_FROM_OUTSIDE }
     }
 }
 
@@ -111,6 +118,13 @@ mod tests {
             };
             assert_eq!(pool.install(|| Pool.join(first, late)), (1, 2));
         }
+    }
+
+    #[test]
+    fn smaller_tensors_are_worth_it_within_a_pool() {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+        let worth = || [1 << 17, 1 << 18, 1 << 20].map(|len| Pool.is_worth(len));
+        assert_eq!((worth(), pool.install(worth)), ([false, false, true], [false, true, true]));
     }
 
     #[test]
