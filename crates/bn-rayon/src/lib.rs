@@ -55,8 +55,7 @@ impl Executor for Pool {
     }
 
     fn is_worth(&self, len: usize) -> bool {
-        let inside = rayon::current_thread_index().is_some();
-        len >= if inside { WORTH_IN_POOL } else { WORTH_FROM_OUTSIDE }
+        len >= WORTH_FROM_OUTSIDE || len >= WORTH_IN_POOL && rayon::current_thread_index().is_some()
     }
 }
 

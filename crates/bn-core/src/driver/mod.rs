@@ -34,7 +34,7 @@ const L2_BYTES: usize = 2 << 20;
 
 /// How many scratches a workspace needs for an executor.
 pub(crate) fn scratches(exec: &impl Executor, plan: &Plan) -> usize {
-    if exec.width() == 1 || !exec.is_worth(plan.shape.len()) {
+    if !exec.is_worth(plan.shape.len()) || exec.width() == 1 {
         return 1;
     }
     let blocks = plan.shape.features().div_ceil(plan.block).max(1);
