@@ -19,7 +19,7 @@ nav a { margin-right: 1em; }
 const READ: &str = "
 <ul>
 <li>A time is the median of samples; a sample is one pass, or as many as take 50 µs, after an untimed pass of the same
-kind. All implementations take turns in rounds whose order is turned and reversed, so that drift of the machine hits
+kind, on several threads after such passes for 10 ms. All implementations take turns in rounds whose order is turned and reversed, so that drift of the machine hits
 all alike. <em>least</em> is the fastest sample, <em>±</em> half the distance between the quartiles as a share of the
 median: differences of that size mean nothing.</li>
 <li>The <em>floor</em> is measured in the same rounds, by streaming stores and by plain ones; the faster of the two
@@ -41,7 +41,8 @@ other layers have pushed out the rest.</li>
 <li>On the machine's virtual cores others may be at work. Turns and medians take out slow drift, not a neighbour who
 stays; the floor suffers with everyone, so shares of the floor are steadier than times.</li>
 <li>Other libraries run in programs of their own and time themselves, each in the way that is fastest for it. Threads of theirs
-and of ours sleep while it is another's turn, but waking them is part of everyone's time.</li>
+and of ours sleep while it is another's turn and are awake before they are timed, as in a network whose layers follow one another; waking
+them, which counts where a program rests in between, is nobody's time.</li>
 <li><code>wide</code> uses the target features of the build, listed above; a plain build gives it less than the machine
 has. <code>dispatch</code> finds out at run time.</li>
 <li>The layer sums f32 in f64 and f64 in double-double; the textbook sums in the data's own precision. Their times buy
