@@ -4,6 +4,7 @@
 
 use crate::data::{normal, rng};
 use crate::far::far_changes_no_bit;
+use crate::pairs::pairs_are_their_parts;
 use crate::run::widened;
 use crate::tolerances::{GRADIENT_DX, GRADIENT_PARAMS, LIMIT, SUM_DX};
 use bn_core::{Backend, BatchNorm, Config, Element, Gradients, Grads, Layout, Real, Saved, Shape, Workspace};
@@ -31,6 +32,8 @@ pub fn all<B: Backend + Clone + Default>() -> Vec<String> {
         features_do_not_see_each_other::<f64, B>,
         far_changes_no_bit::<f32, B>,
         far_changes_no_bit::<f64, B>,
+        pairs_are_their_parts::<f32, B>,
+        pairs_are_their_parts::<f64, B>,
     ] {
         failures.extend(check());
     }

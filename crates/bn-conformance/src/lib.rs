@@ -23,6 +23,7 @@ pub mod files;
 pub mod identities;
 pub mod measure;
 pub mod oracle;
+mod pairs;
 pub mod run;
 pub mod suite;
 pub mod table;

@@ -10,7 +10,7 @@ use std::ops::{Add, Mul, Sub};
 
 /// A tensor's element type: f32, f64, and with the feature `half` f16 and bf16.
 ///
-/// The four methods bring a tile of such elements to the kernels, which know [`Element::Compute`] only:
+/// These methods bring a tile of such elements to the kernels, which know [`Element::Compute`] only:
 /// f32 and f64 are passed through, half types are converted tile by tile.
 pub trait Element: Copy + Debug + Default + PartialEq + Send + Sync + 'static {
     /// The type of arithmetic, parameters and running statistics: f32 for half types, else the type itself.
@@ -57,6 +57,32 @@ pub trait Element: Copy + Debug + Default + PartialEq + Send + Sync + 'static {
         dx: StripsMut<'_, Self>,
         hints: Hints<'_, Self>,
     );
+    /// [`Kernels::normalize_and_moments`] of a tile of this type.
+    fn normalize_and_moments(
+        kernels: &dyn Kernels<Self::Compute>,
+        tile: Tile,
+        x: Strips<'_, Self>,
+        affine: Affine<'_, Self::Compute>,
+        y: StripsMut<'_, Self>,
+        next: Strips<'_, Self>,
+        acc: Acc<'_>,
+    ) {
+        Self::normalize(kernels, tile, x, affine, y, Hints::default());
+        Self::moments(kernels, tile, next, None, acc);
+    }
+    /// [`Kernels::grad_input_and_sums`] of a tile of this type.
+    fn grad_input_and_sums(
+        kernels: &dyn Kernels<Self::Compute>,
+        tile: Tile,
+        [x, dy]: [Strips<'_, Self>; 2],
+        affine: GradAffine<'_, Self::Compute>,
+        dx: StripsMut<'_, Self>,
+        [next_x, next_dy]: [Strips<'_, Self>; 2],
+        acc: Acc<'_>,
+    ) {
+        Self::grad_input(kernels, tile, x, dy, affine, dx, Hints::default());
+        Self::grad_sums(kernels, tile, next_x, next_dy, None, acc);
+    }
     /// The value in the type it is computed in, exactly.
     fn to_compute(self) -> Self::Compute;
     /// The nearest value of this type.
@@ -155,6 +181,30 @@ macro_rules! real {
                 hints: Hints<'_, Self>,
             ) {
                 kernels.grad_input(tile, x, dy, affine, dx, hints);
+            }
+            #[inline(always)]
+            fn normalize_and_moments(
+                kernels: &dyn Kernels<Self>,
+                tile: Tile,
+                x: Strips<'_, Self>,
+                affine: Affine<'_, Self>,
+                y: StripsMut<'_, Self>,
+                next: Strips<'_, Self>,
+                acc: Acc<'_>,
+            ) {
+                kernels.normalize_and_moments(tile, x, affine, y, next, acc);
+            }
+            #[inline(always)]
+            fn grad_input_and_sums(
+                kernels: &dyn Kernels<Self>,
+                tile: Tile,
+                inputs: [Strips<'_, Self>; 2],
+                affine: GradAffine<'_, Self>,
+                dx: StripsMut<'_, Self>,
+                next: [Strips<'_, Self>; 2],
+                acc: Acc<'_>,
+            ) {
+                kernels.grad_input_and_sums(tile, inputs, affine, dx, next, acc);
             }
             #[inline(always)]
             fn to_compute(self) -> Self {

@@ -1,7 +1,7 @@
 //! The four kernels: everything that touches every element, and nothing else.
 //!
 //! A kernel sees one tile: strips of the same features (see [`Strips`]). It either adds to accumulators or
-//! maps elements to elements. Which bits come out is fixed:
+//! maps elements to elements; two of them may take turns, on two tiles. Which bits come out is fixed:
 //!
 //! 1. An element's place in the tile says which virtual lane it is added to ([`Walk`]), and the elements of
 //!    a lane are added in order. The lanes are folded elsewhere, once, in bn-core's own tree.
@@ -185,8 +185,68 @@ pub trait Kernels<T>: Sync {
         hints: Hints<'_, T>,
     );
 
+    /// [`Kernels::normalize`] of x past the caches, and [`Kernels::moments`] around 0 of `next`, the strips of another
+    /// block of the same size.
+    fn normalize_and_moments(
+        &self,
+        tile: Tile,
+        x: Strips<'_, T>,
+        affine: Affine<'_, T>,
+        y: StripsMut<'_, T>,
+        next: Strips<'_, T>,
+        acc: Acc<'_>,
+    ) {
+        normalize_then_moments(self, tile, x, affine, y, next, acc);
+    }
+
+    /// [`Kernels::grad_input`] of x and dy past the caches, and [`Kernels::grad_sums`] around 0 of both of `next`, likewise.
+    fn grad_input_and_sums(
+        &self,
+        tile: Tile,
+        inputs: [Strips<'_, T>; 2],
+        affine: GradAffine<'_, T>,
+        dx: StripsMut<'_, T>,
+        next: [Strips<'_, T>; 2],
+        acc: Acc<'_>,
+    ) {
+        grad_input_then_sums(self, tile, inputs, affine, dx, next, acc);
+    }
+
+    /// Whether those two are better than their parts: a map of runs writes while it waits for what the sums read.
+    fn overlaps(&self) -> bool {
+        false
+    }
+
     /// Outputs of more bytes than this are better written past the caches.
     fn stream_above(&self) -> usize {
         usize::MAX
     }
+}
+
+/// [`Kernels::normalize_and_moments`] as its two parts, one after the other.
+pub fn normalize_then_moments<T>(
+    kernels: &(impl Kernels<T> + ?Sized),
+    tile: Tile,
+    x: Strips<'_, T>,
+    affine: Affine<'_, T>,
+    y: StripsMut<'_, T>,
+    next: Strips<'_, T>,
+    acc: Acc<'_>,
+) {
+    kernels.normalize(tile, x, affine, y, Hints { stream: true, ..Hints::default() });
+    kernels.moments(tile, next, None, acc);
+}
+
+/// [`Kernels::grad_input_and_sums`], likewise.
+pub fn grad_input_then_sums<T>(
+    kernels: &(impl Kernels<T> + ?Sized),
+    tile: Tile,
+    [x, dy]: [Strips<'_, T>; 2],
+    affine: GradAffine<'_, T>,
+    dx: StripsMut<'_, T>,
+    [next_x, next_dy]: [Strips<'_, T>; 2],
+    acc: Acc<'_>,
+) {
+    kernels.grad_input(tile, x, dy, affine, dx, Hints { stream: true, ..Hints::default() });
+    kernels.grad_sums(tile, next_x, next_dy, None, acc);
 }

@@ -24,6 +24,7 @@
 //! 10^±280 (f64), or above 10^10 in an f16 tensor, that feature is recomputed in scaled double-double by `rescue`, so that values near the
 //! type's largest and settings far from the usual keep their digits. It is slow and hardly ever needed.
 
+pub mod beside;
 pub mod coef;
 pub mod config;
 mod driver;

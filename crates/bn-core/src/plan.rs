@@ -15,6 +15,8 @@ const MAX_LANES: usize = 2048;
 /// What a block of features may occupy to be still in L2 when it is mapped, in bytes, together with the block
 /// that is fetched meanwhile.
 const BLOCK_BYTES: usize = 400 << 10;
+/// The same of long runs, whose next block is summed meanwhile.
+const RUN_BLOCK_BYTES: usize = 300 << 10;
 /// Tensors of more bytes had better be fetched from far ahead: rows of values side by side, and long runs.
 const FAR_BYTES: usize = 32 << 20;
 const FAR_RUN_BYTES: usize = 64 << 20;
@@ -79,11 +81,13 @@ impl Plan {
             inner if inner <= SHORT_RUN => Spread::Positions(inner),
             _ => Spread::Run,
         };
-        let fitting = BLOCK_BYTES / (count.max(1) * size_of::<T>());
+        let fitting = |bytes: usize| bytes / (count.max(1) * size_of::<T>());
         let (block, groups) = match spread {
-            Spread::Run => (fitting.clamp(1, MAX_LANES / T::LANES), features),
+            Spread::Run => (fitting(RUN_BLOCK_BYTES).clamp(1, MAX_LANES / T::LANES), features),
             // Powers of two, so that blocks of whole strips begin where cache lines do.
-            Spread::Positions(inner) => (power_below(fitting.clamp(1, MAX_LANES / inner)), features),
+            Spread::Positions(inner) => {
+                (power_below(fitting(BLOCK_BYTES).clamp(1, MAX_LANES / inner)), features)
+            }
             // Whole pages of a row, or joined rows: narrower pieces of it that stay in L2 were measured to be slower.
             Spread::Phases(_) => (MAX_LANES / 2, features.div_ceil(GROUP)),
         };

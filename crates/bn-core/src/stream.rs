@@ -17,6 +17,9 @@ pub const ABOVE: usize = 1 << 20;
 /// What a sum along runs fetches meanwhile is so many elements away. Measured.
 pub const AHEAD: usize = 1024;
 
+/// What L2 is taken to hold. Only the speed depends on it.
+pub const L2_BYTES: usize = 2 << 20;
+
 /// Ranges of fewer elements are written as they lie, not from one line's beginning to another's.
 const ALIGN_ABOVE: usize = 256;
 
@@ -84,7 +87,7 @@ impl<const BYTES: usize> Stores<BYTES> {
     }
 }
 
-/// What a map computes: L elements fill a cache line.
+/// What a map computes: L elements fill a cache line, or several.
 pub trait Map<T, const L: usize> {
     /// The `n` lines from element `start` on, to be asked for by number. (An iterator would do, were its adapters
     /// inlined into functions that are compiled for another instruction set.)
@@ -152,7 +155,7 @@ pub fn fill<T: Plain, const L: usize, const BYTES: usize>(
         return ones(tail, chunks.len() * L, map);
     }
     let (head, lines, tail) = lines_mut::<T, L>(out);
-    if stream.is_some() {
+    if stream.is_some() && !tail.is_empty() {
         // An ordinary store to a line that is far away would hold up the streaming ones behind it.
         fetch::<T, true>(tail, 0);
     }
@@ -170,21 +173,37 @@ pub fn fill<T: Plain, const L: usize, const BYTES: usize>(
     ones(tail, at, map);
 }
 
+/// As [`fill`] past the caches, in steps: writes what is before the first whole line of `out`, and gives that line's first
+/// element, the lines and what is behind them, for [`Stores::write`] and [`ones`].
 #[inline(always)]
-fn ones<T, const L: usize>(out: &mut [T], start: usize, map: &impl Map<T, L>) {
+pub fn begin<'a, T: Plain, const L: usize>(
+    out: &'a mut [T],
+    map: &impl Map<T, L>,
+) -> (usize, &'a mut [Line<T, L>], &'a mut [T]) {
+    let (head, lines, tail) = lines_mut::<T, L>(out);
+    fetch_range::<T, true>(tail, 0, tail.len());
+    let start = head.len();
+    ones(head, 0, map);
+    (start, lines, tail)
+}
+
+/// Writes `out`, which begins at element `start`, element by element.
+#[inline(always)]
+pub fn ones<T, const L: usize>(out: &mut [T], start: usize, map: &impl Map<T, L>) {
     for (out, at) in out.iter_mut().zip(start..) {
         *out = map.one(at);
     }
 }
 
-/// A cache line of elements.
+/// L elements from where a cache line begins, one or several lines.
+#[derive(Debug)]
 #[repr(C, align(64))]
-struct Line<T, const L: usize>([T; L]);
+pub struct Line<T, const L: usize>([T; L]);
 
 /// `to` as what comes before its first whole cache line, its whole lines, and the rest.
 #[inline(always)]
 fn lines_mut<T: Plain, const L: usize>(to: &mut [T]) -> (&mut [T], &mut [Line<T, L>], &mut [T]) {
-    const { assert!(size_of::<[T; L]>() == LINE && size_of::<Line<T, L>>() == LINE) };
+    const { assert!(size_of::<[T; L]>().is_multiple_of(LINE) && size_of::<Line<T, L>>() == size_of::<[T; L]>()) };
     // SAFETY: a Line is L elements side by side and nothing else, as asserted; any L elements are one, in either direction.
     unsafe { to.align_to_mut() }
 }
@@ -192,7 +211,7 @@ fn lines_mut<T: Plain, const L: usize>(to: &mut [T]) -> (&mut [T], &mut [Line<T,
 impl<const BYTES: usize> Stores<BYTES> {
     /// Streams `value` to a line.
     #[inline(always)]
-    fn write<T: Plain, const L: usize>(&self, to: &mut Line<T, L>, value: [T; L]) {
+    pub fn write<T: Plain, const L: usize>(&self, to: &mut Line<T, L>, value: [T; L]) {
         #[cfg(target_arch = "x86_64")]
         {
             use std::arch::x86_64::{
@@ -200,8 +219,8 @@ impl<const BYTES: usize> Stores<BYTES> {
                 _mm256_stream_si256, _mm512_loadu_si512, _mm512_stream_si512,
             };
             let (to, from) = (to.0.as_mut_ptr().cast::<u8>(), value.as_ptr().cast::<u8>());
-            for at in (0..LINE).step_by(BYTES) {
-                // SAFETY: a line is 64 bytes, on both sides, and BYTES divides that; `to` is aligned to 64 by its type, so
+            for at in (0..size_of::<[T; L]>()).step_by(BYTES) {
+                // SAFETY: both sides are whole lines of 64 bytes, and BYTES divides that; `to` is aligned to 64 by its type, so
                 // to + at is to BYTES. T is Plain: no padding, its bytes may be moved. That the machine has the stores is what
                 // a value of this type stands for.
                 unsafe {

@@ -9,7 +9,7 @@
 use crate::isa;
 use crate::level::Level;
 use crate::{Dispatch, lanes, rows};
-use bn_core::kernels::{Acc, Affine, GradAffine, Hints, Kernels, Tile, Walk};
+use bn_core::kernels::{self, Acc, Affine, GradAffine, Hints, Kernels, Tile, Walk};
 use bn_core::stream::{self, Stores};
 use bn_core::strips::{Strips, StripsMut};
 
@@ -95,6 +95,51 @@ functions!(f32_avx512, f32, isa::Avx512, line: 16, stores: 64, rows: 32, lanes: 
 #[cfg(target_arch = "x86_64")]
 functions!(f64_avx512, f64, isa::Avx512, line: 8, stores: 64, rows: 8, lanes: 16, #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]);
 
+/// Two kernels in turns, where there are registers for the lanes of a feature and for a map.
+#[cfg(target_arch = "x86_64")]
+mod f32_avx512_pairs {
+    use super::*;
+
+    #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
+    #[inline]
+    fn stores() -> Stores<64> {
+        // SAFETY: the functions of this module are entered where the machine has their instruction set.
+        unsafe { Stores::detected() }
+    }
+
+    #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
+    pub(super) fn normalize_and_moments(
+        inner: usize,
+        x: Strips<'_, f32>,
+        affine: Affine<'_, f32>,
+        y: StripsMut<'_, f32>,
+        next: Strips<'_, f32>,
+        acc: &mut Acc<'_>,
+    ) {
+        rows::normalize_and_moments::<f32, isa::Avx512, 32, 64>(inner, x, affine, y, &stores(), next, acc);
+    }
+
+    #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
+    pub(super) fn grad_input_and_sums(
+        inner: usize,
+        inputs: [Strips<'_, f32>; 2],
+        affine: GradAffine<'_, f32>,
+        dx: StripsMut<'_, f32>,
+        next: [Strips<'_, f32>; 2],
+        acc: &mut Acc<'_>,
+    ) {
+        rows::grad_input_and_sums::<f32, isa::Avx512, 32, 64>(
+            inner,
+            inputs,
+            affine,
+            dx,
+            &stores(),
+            next,
+            acc,
+        );
+    }
+}
+
 /// Enters a function of the level's module.
 macro_rules! enter {
     ($level:expr, $function:ident, [$baseline:ident, $avx2:ident, $avx512:ident], $($arg:expr),*) => {
@@ -135,7 +180,7 @@ pub(crate) fn vectorize<R>(level: Level, work: impl FnOnce() -> R) -> R {
 }
 
 macro_rules! kernels {
-    ($t:ty, $modules:tt) => {
+    ($t:ty, $modules:tt, $($pairs:item),*) => {
         impl Kernels<$t> for Dispatch {
             fn moments(&self, tile: Tile, x: Strips<'_, $t>, pilot: Option<&[$t]>, mut acc: Acc<'_>) {
                 enter!(self.level(), moments, $modules, tile, x, pilot, &mut acc);
@@ -174,9 +219,52 @@ macro_rules! kernels {
             fn stream_above(&self) -> usize {
                 stream::ABOVE
             }
+            $($pairs)*
         }
     };
 }
 
-kernels!(f32, [f32_baseline, f32_avx2, f32_avx512]);
-kernels!(f64, [f64_baseline, f64_avx2, f64_avx512]);
+kernels!(f64, [f64_baseline, f64_avx2, f64_avx512],);
+kernels!(
+    f32,
+    [f32_baseline, f32_avx2, f32_avx512],
+    fn normalize_and_moments(
+        &self,
+        tile: Tile,
+        x: Strips<'_, f32>,
+        affine: Affine<'_, f32>,
+        y: StripsMut<'_, f32>,
+        next: Strips<'_, f32>,
+        mut acc: Acc<'_>,
+    ) {
+        match (self.level(), tile.walk) {
+            #[cfg(target_arch = "x86_64")]
+            (Level::Avx512, Walk::Rows { inner }) => {
+                // SAFETY: as in `enter`.
+                unsafe { f32_avx512_pairs::normalize_and_moments(inner, x, affine, y, next, &mut acc) }
+            }
+            _ => kernels::normalize_then_moments(self, tile, x, affine, y, next, acc),
+        }
+    },
+    fn grad_input_and_sums(
+        &self,
+        tile: Tile,
+        inputs: [Strips<'_, f32>; 2],
+        affine: GradAffine<'_, f32>,
+        dx: StripsMut<'_, f32>,
+        next: [Strips<'_, f32>; 2],
+        mut acc: Acc<'_>,
+    ) {
+        match (self.level(), tile.walk) {
+            #[cfg(target_arch = "x86_64")]
+            (Level::Avx512, Walk::Rows { inner }) => {
+                // SAFETY: as in `enter`.
+                unsafe { f32_avx512_pairs::grad_input_and_sums(inner, inputs, affine, dx, next, &mut acc) }
+            }
+            _ => kernels::grad_input_then_sums(self, tile, inputs, affine, dx, next, acc),
+        }
+    },
+    fn overlaps(&self) -> bool {
+        self.level() == Level::Avx512
+    }
+);

@@ -6,15 +6,19 @@
 //! 3. What is left of a run behind its last chunk is taken eight lanes at a time. The last eight read on into the
 //!    next feature and mask what is not theirs; only at a strip's end they are copied.
 //! 4. Maps go strip by strip and write in order.
+//! 5. Where a map writes past the caches, the next block is summed in turns with it, a vector of lanes at a time: the map
+//!    waits for memory to take what it writes, the sums wait for what they read, and memory does both at once.
 
 use crate::isa::Isa;
 use crate::map::{GradInput, Normalize};
 use crate::sum::{Item, Lanes, chunk, padded};
+use bn_core::beside::Beside;
 use bn_core::group::{GROUP, Group};
 use bn_core::kernels::{Acc, Affine, GradAffine, Hints};
-use bn_core::stream::{self, AHEAD, Stores, fill};
+use bn_core::stream::{self, AHEAD, Map, Stores, fill};
 use bn_core::strips::{Strips, StripsMut};
 use std::marker::PhantomData;
+use std::ops::Range;
 
 /// The chunks of `W` lanes of a run of `inner` elements that begin at lane `part` of `total`: how many are whole,
 /// and how many elements the one behind them has.
@@ -258,5 +262,114 @@ pub(crate) fn grad_input<T: Item, const L: usize, const BYTES: usize>(
                 fill::<T, L, BYTES>(dx, stream.as_ref(), ahead.skip(f * inner), &map);
             }
         },
+    );
+}
+
+/// Maps a block, of which `map` knows a run by strip, feature and columns, and sums `next`, another block of as many runs as
+/// long, in turns with it. W is all lanes of a feature.
+#[inline(always)]
+fn map_and_sum<T: Item, M: Map<T, W>, const W: usize, const N: usize, const BYTES: usize>(
+    inner: usize,
+    map: impl Fn(usize, usize, Range<usize>) -> M,
+    mut out: StripsMut<'_, T>,
+    stores: &Stores<BYTES>,
+    next: [Strips<'_, T>; N],
+    sum: &impl Sum<T, N>,
+    acc: &mut Acc<'_>,
+) {
+    for row in 0..out.rows() {
+        out.fetch(row + 1);
+        let beside = Beside::new(&next, row);
+        for (f, out) in out.strip_mut(row).chunks_exact_mut(inner).enumerate() {
+            let cols = f * inner..(f + 1) * inner;
+            let start_of_run = cols.start;
+            let runs = beside.strips().map(|strip| &strip[cols.clone()]);
+            let map = map(row, f, cols);
+            let (start, lines, tail) = stream::begin::<T, W>(out, &map);
+            let (value, n) = (map.lines(start, lines.len()), lines.len());
+            let chunks = runs.map(|run| stream::lines::<T, W>(run, 0, n));
+            // Stored again before anything else is done: else they are spilled in the loop, and those stores wait for the
+            // ones past the caches.
+            let mut lanes = Lanes::<W>::load::<T>(acc, f * W);
+            for (i, line) in lines.iter_mut().enumerate() {
+                beside.fetch(start_of_run + i * W, W);
+                sum.add::<W>(f, &mut lanes, chunks.map(|chunks| &chunks[i]), W);
+                stores.write(line, value(i));
+            }
+            lanes.store::<T>(acc, f * W);
+            stream::ones::<T, W>(tail, start + n * W, &map);
+            add_end::<T, W, N>(sum, f, acc, runs.map(|run| &run[n * W..]), inner - n * W);
+        }
+    }
+}
+
+/// Adds what a run has behind as many chunks as its map has lines: the `rest` of a chunk, and one before it where the
+/// map's lines begin later than the run.
+#[inline(always)]
+fn add_end<T: Item, const W: usize, const N: usize>(
+    sum: &impl Sum<T, N>,
+    f: usize,
+    acc: &mut Acc<'_>,
+    runs: [&[T]; N],
+    rest: usize,
+) {
+    if rest == 0 {
+        return;
+    }
+    let mut lanes = Lanes::<W>::load::<T>(acc, f * W);
+    let whole = rest / W * W;
+    for at in (0..whole).step_by(W) {
+        sum.add::<W>(f, &mut lanes, runs.map(|run| chunk(run, at)), W);
+    }
+    if rest > whole {
+        add_rest(sum, f, &mut lanes, runs.map(|run| &run[whole..]), rest - whole);
+    }
+    lanes.store::<T>(acc, f * W);
+}
+
+#[inline(always)]
+pub(crate) fn normalize_and_moments<T: Item, I: Isa, const W: usize, const BYTES: usize>(
+    inner: usize,
+    x: Strips<'_, T>,
+    Affine { k, a, b }: Affine<'_, T>,
+    y: StripsMut<'_, T>,
+    stores: &Stores<BYTES>,
+    next: Strips<'_, T>,
+    acc: &mut Acc<'_>,
+) {
+    map_and_sum::<T, _, W, 1, BYTES>(
+        inner,
+        #[inline(always)]
+        |row, f, cols| Normalize { x: &x.strip(row)[cols], k: k[f], a: a[f], b: b[f] },
+        y,
+        stores,
+        [next],
+        &Plain(PhantomData::<I>),
+        acc,
+    );
+}
+
+#[inline(always)]
+pub(crate) fn grad_input_and_sums<T: Item, I: Isa, const W: usize, const BYTES: usize>(
+    inner: usize,
+    [x, dy]: [Strips<'_, T>; 2],
+    GradAffine { k, a, c, d }: GradAffine<'_, T>,
+    dx: StripsMut<'_, T>,
+    stores: &Stores<BYTES>,
+    next: [Strips<'_, T>; 2],
+    acc: &mut Acc<'_>,
+) {
+    map_and_sum::<T, _, W, 2, BYTES>(
+        inner,
+        #[inline(always)]
+        |row, f, cols| {
+            let (x, dy) = (&x.strip(row)[cols.clone()], &dy.strip(row)[cols]);
+            GradInput { x, dy, k: k[f], a: a[f], c: c[f], d: d[f] }
+        },
+        dx,
+        stores,
+        next,
+        &Plain(PhantomData::<I>),
+        acc,
     );
 }

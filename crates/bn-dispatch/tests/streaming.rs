@@ -3,7 +3,7 @@
 
 use bn_core::kernels::{Affine, GradAffine, Hints, Kernels, Tile, Walk};
 use bn_core::strips::{Strips, StripsMut};
-use bn_core::{Backend, BatchNorm, Config, Grads, Real, Saved, Shape, Workspace};
+use bn_core::{Backend, BatchNorm, Config, Element, Grads, Real, Saved, Shape, Workspace};
 use bn_dispatch::{Dispatch, Level};
 
 /// What untouched elements hold.
@@ -84,25 +84,44 @@ fn streamed_maps_write_what_ordinary_ones_do() {
 }
 
 /// A step over a tensor that is large enough to be streamed: the bits of every level are those of the first.
-#[test]
-fn a_streamed_step_has_the_bits_of_every_level() {
-    for shape in [Shape::nchw(5, 9, 230, 211), Shape::nchw(40, 1100, 7, 7), Shape::nc(2300, 1000)] {
+fn streams_the_bits_of_every_level<T: Element>() {
+    for shape in [
+        Shape::nchw(5, 9, 230, 211),
+        Shape::nchw(40, 1100, 7, 7),
+        Shape::nc(2300, 1000),
+        // Blocks that are summed while others are mapped: of sixteen features and an end, and of one, beyond L2.
+        Shape::nchw(3, 70, 91, 69),
+        Shape::nchw(2, 33, 211, 317),
+    ] {
         let shape = shape.unwrap();
-        let x: Vec<f32> = (0..shape.len()).map(|i| (i * 7919 % 10_007) as f32 * 0.01 - 40.0).collect();
+        // Some features lie far from zero, so that their sums are taken again.
+        let far = |i: usize| if (i / shape.inner() % shape.features()) % 23 == 20 { 1e4 } else { 0.0 };
+        let value = |i: usize| T::Compute::from_f64((i * 7919 % 10_007) as f64 * 0.01 - 40.0 + far(i));
+        let x: Vec<T> = (0..shape.len()).map(|i| T::from_compute(value(i))).collect();
         let step = |dispatch: Dispatch| {
             let mut bn =
-                BatchNorm::<f32, _>::with_backend(shape.features(), Config::default(), dispatch).unwrap();
+                BatchNorm::<T, _>::with_backend(shape.features(), Config::default(), dispatch).unwrap();
             let (mut saved, mut workspace) = (Saved::default(), Workspace::default());
-            let (mut y, mut dx) = (vec![0.0; x.len()], vec![0.0; x.len()]);
-            let (mut dweight, mut dbias) = (vec![0.0; shape.features()], vec![0.0; shape.features()]);
+            let (mut y, mut dx) = (vec![T::default(); x.len()], vec![T::default(); x.len()]);
+            let mut grads = [(); 2].map(|()| vec![T::Compute::default(); shape.features()]);
             bn.forward_into(shape, &x, &mut y, &mut saved, &mut workspace).unwrap();
-            let grads = Grads { dx: &mut dx, dweight: &mut dweight, dbias: &mut dbias };
-            bn.backward_into(&saved, &x, &y, grads, &mut workspace).unwrap();
-            [y, dx, dweight, dbias].map(|v| v.into_iter().map(f32::to_bits).collect::<Vec<u32>>())
+            let [dweight, dbias] = &mut grads;
+            let to = Grads { dx: &mut dx, dweight, dbias };
+            bn.backward_into(&saved, &x, &y, to, &mut workspace).unwrap();
+            let bits = |v: T::Compute| v.to_f64().to_bits();
+            let tensors = [y, dx].map(|v| v.into_iter().map(|v| bits(v.to_compute())).collect::<Vec<u64>>());
+            (tensors, grads.map(|v| v.into_iter().map(bits).collect::<Vec<u64>>()))
         };
         let want = step(Dispatch::at(Level::Baseline).unwrap());
         for dispatch in Level::ALL.into_iter().filter_map(Dispatch::at) {
-            assert!(step(dispatch) == want, "{shape} at {}", dispatch.level());
+            assert!(step(dispatch) == want, "{} {shape} at {}", T::NAME, dispatch.level());
         }
     }
+}
+
+#[test]
+fn a_streamed_step_has_the_bits_of_every_level() {
+    streams_the_bits_of_every_level::<f32>();
+    streams_the_bits_of_every_level::<f64>();
+    streams_the_bits_of_every_level::<half::f16>();
 }

@@ -10,7 +10,7 @@ mod map;
 mod rows;
 mod sum;
 
-use bn_core::kernels::{Acc, Affine, GradAffine, Hints, Kernels, Tile, Walk};
+use bn_core::kernels::{self, Acc, Affine, GradAffine, Hints, Kernels, Tile, Walk};
 use bn_core::stream;
 use bn_core::strips::{Strips, StripsMut};
 use bn_core::{Backend, Real, Serial};
@@ -21,7 +21,7 @@ use std::borrow::Cow;
 pub struct Wide;
 
 macro_rules! kernels {
-    ($t:ident) => {
+    ($t:ident, $($pairs:item),*) => {
         impl Kernels<$t> for Wide {
             fn moments(&self, tile: Tile, x: Strips<'_, $t>, pilot: Option<&[$t]>, mut acc: Acc<'_>) {
                 match tile.walk {
@@ -92,12 +92,54 @@ macro_rules! kernels {
             fn stream_above(&self) -> usize {
                 stream::ABOVE
             }
+            $($pairs)*
         }
     };
 }
 
-kernels!(f32);
-kernels!(f64);
+kernels!(f64,);
+kernels!(
+    f32,
+    fn normalize_and_moments(
+        &self,
+        tile: Tile,
+        x: Strips<'_, f32>,
+        affine: Affine<'_, f32>,
+        y: StripsMut<'_, f32>,
+        next: Strips<'_, f32>,
+        mut acc: Acc<'_>,
+    ) {
+        match tile.walk {
+            Walk::Rows { inner } if REGISTERS => {
+                rows::normalize_and_moments::<f32, 4, 16, 2>(inner, x, affine, y, next, &mut acc);
+            }
+            _ => kernels::normalize_then_moments(self, tile, x, affine, y, next, acc),
+        }
+    },
+    fn grad_input_and_sums(
+        &self,
+        tile: Tile,
+        inputs: [Strips<'_, f32>; 2],
+        affine: GradAffine<'_, f32>,
+        dx: StripsMut<'_, f32>,
+        next: [Strips<'_, f32>; 2],
+        mut acc: Acc<'_>,
+    ) {
+        match tile.walk {
+            Walk::Rows { inner } if REGISTERS => {
+                rows::grad_input_and_sums::<f32, 4, 16, 2>(inner, inputs, affine, dx, next, &mut acc);
+            }
+            _ => kernels::grad_input_then_sums(self, tile, inputs, affine, dx, next, acc),
+        }
+    },
+    fn overlaps(&self) -> bool {
+        REGISTERS
+    }
+);
+
+/// Whether the build has registers for the lanes of a feature of f32 data and for a map: with fewer, the lanes are stored at
+/// every step, and those stores wait for the ones past the caches.
+const REGISTERS: bool = cfg!(target_feature = "avx512f");
 
 impl Backend for Wide {
     type Exec = Serial;

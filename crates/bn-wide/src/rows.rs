@@ -2,13 +2,16 @@
 //!
 //! 1. G vectors of eight lanes go over a run together. The features of a strip come one after the other, the
 //!    lanes wait in the accumulator meanwhile.
-//! 2. The elements behind the last whole step are added lane by lane, in the accumulator.
+//! 2. Past the caches, the map of a block and the sums of the next one take turns: memory reads while it writes.
+//! 3. The elements behind the last whole step are added lane by lane, in the accumulator.
 
 use crate::map::{Coef, GradInput, Normalize};
 use crate::sum::{Item, Lanes, Sums};
+use bn_core::beside::Beside;
 use bn_core::kernels::{Acc, Affine, GradAffine, Hints};
-use bn_core::stream::{self, AHEAD, Built, fill};
+use bn_core::stream::{self, AHEAD, Built, Map, fill};
 use bn_core::strips::{Strips, StripsMut};
+use std::ops::Range;
 use wide::f64x8;
 
 pub(crate) fn moments<T: Item, const G: usize, const FAR: bool>(
@@ -157,4 +160,105 @@ pub(crate) fn grad_input<T: Item, const L: usize>(
             fill::<T, L, _>(dx, stream.as_ref(), ahead.skip(f * inner), &map);
         }
     });
+}
+
+/// Maps a block past the caches, of which `map` knows a run by strip, feature and columns, and sums `next`, another block of
+/// as many runs as long, in turns with it: `vector` adds eight elements of a run's slices, `number` one. A step of the sums
+/// takes as many elements as P lines.
+#[inline(always)]
+fn map_and_sum<T: Item, M: Map<T, L>, const G: usize, const L: usize, const P: usize, const N: usize>(
+    inner: usize,
+    map: impl Fn(usize, usize, Range<usize>) -> M,
+    mut out: StripsMut<'_, T>,
+    next: [Strips<'_, T>; N],
+    vector: impl Fn(&mut Sums<f64x8>, [&[T]; N], usize),
+    number: impl Fn(&mut Sums<f64>, [&[T]; N], usize),
+    acc: &mut Acc<'_>,
+) {
+    const { assert!(P * L == 8 * G) };
+    let stores = Built::default();
+    for row in 0..out.rows() {
+        out.fetch(row + 1);
+        let beside = Beside::new(&next, row);
+        for (f, out) in out.strip_mut(row).chunks_exact_mut(inner).enumerate() {
+            let (cols, lane) = (f * inner..(f + 1) * inner, f * 8 * G);
+            let (start_of_run, runs) = (cols.start, beside.strips().map(|strip| &strip[cols.clone()]));
+            let map = map(row, f, cols);
+            let (start, lines, tail) = stream::begin::<T, L>(out, &map);
+            let value = map.lines(start, lines.len());
+            let end = start + lines.len() * L;
+            let (steps, odd) = lines.as_chunks_mut::<P>();
+            let summed = steps.len() * 8 * G;
+            let mut groups = Sums::<f64x8>::load_all::<T, G>(acc, lane);
+            for (i, step) in steps.iter_mut().enumerate() {
+                let at = i * 8 * G;
+                beside.fetch(start_of_run + at, 8 * G);
+                for (g, sums) in groups.iter_mut().enumerate() {
+                    vector(sums, runs, at + 8 * g);
+                }
+                for (j, line) in step.iter_mut().enumerate() {
+                    stores.write(line, value(i * P + j));
+                }
+            }
+            for (g, sums) in groups.into_iter().enumerate() {
+                sums.store::<T>(acc, lane + 8 * g);
+            }
+            for (j, line) in odd.iter_mut().enumerate() {
+                stores.write(line, value(summed / L + j));
+            }
+            stream::ones::<T, L>(tail, end, &map);
+            let rest = runs.map(|run| &run[summed..]);
+            add_run::<T, G>(
+                acc,
+                lane,
+                inner - summed,
+                |sums, at| vector(sums, rest, at),
+                |sum, at| number(sum, rest, at),
+            );
+        }
+    }
+}
+
+pub(crate) fn normalize_and_moments<T: Item, const G: usize, const L: usize, const P: usize>(
+    inner: usize,
+    x: Strips<'_, T>,
+    Affine { k, a, b }: Affine<'_, T>,
+    y: StripsMut<'_, T>,
+    next: Strips<'_, T>,
+    acc: &mut Acc<'_>,
+) {
+    map_and_sum::<T, _, G, L, P, 1>(
+        inner,
+        |row, f, cols| {
+            let kab = [k, a, b].map(|coef| Coef::Splat(coef[f]));
+            Normalize { x: &x.strip(row)[cols], kab }
+        },
+        y,
+        [next],
+        |sums, [x], at| sums.add_moments::<T>(f64x8::widen(&x[at..])),
+        |sum, [x], at| sum.add_moments::<T>(f64::widen(&x[at..])),
+        acc,
+    );
+}
+
+pub(crate) fn grad_input_and_sums<T: Item, const G: usize, const L: usize, const P: usize>(
+    inner: usize,
+    [x, dy]: [Strips<'_, T>; 2],
+    GradAffine { k, a, c, d }: GradAffine<'_, T>,
+    dx: StripsMut<'_, T>,
+    next: [Strips<'_, T>; 2],
+    acc: &mut Acc<'_>,
+) {
+    map_and_sum::<T, _, G, L, P, 2>(
+        inner,
+        |row, f, cols| {
+            let (x, dy) = (&x.strip(row)[cols.clone()], &dy.strip(row)[cols]);
+            GradInput { x, dy, kacd: [k, a, c, d].map(|coef| Coef::Splat(coef[f])) }
+        },
+        dx,
+        next,
+        |sums, [x, dy], at| sums.add_grads::<T>(f64x8::widen(&x[at..]), f64x8::widen(&dy[at..])),
+        |sum, [x, dy], at| sum.add_grads::<T>(f64::widen(&x[at..]), f64::widen(&dy[at..])),
+        acc,
+    );
 }

@@ -1,8 +1,9 @@
 //! The backward of a block: dγ and dβ, then dx = (a·dy + c·(x−k)) + d while the block is in cache.
 
-use super::reduce::reduce;
+use super::reduce::{self, reduce};
 use super::{
-    Job, Params, ahead, alignment, columns, hints, map_rows, parts, parts_mut, run, walked, walked_mut,
+    Job, Params, ahead, alignment, beside, columns, hints, map_rows, parts, parts_mut, run, walked,
+    walked_mut,
 };
 use crate::element::{Element, Real};
 use crate::exec::Backend;
@@ -98,10 +99,16 @@ impl<T: Element> Job<T::Compute> for Block<'_, '_, T> {
         (Self { kernels, plan, stream, job: head }, Self { kernels, plan, stream, job: tail })
     }
 
-    fn run(mut self, backend: &impl Backend, scratches: &mut [Scratch<T::Compute>], next: Option<&Self>) {
+    fn run(
+        mut self,
+        backend: &impl Backend,
+        scratches: &mut [Scratch<T::Compute>],
+        next: Option<&Self>,
+        summed: bool,
+    ) -> bool {
         let (features, plan) = (self.features(), self.plan);
         let mut state = std::mem::take(&mut scratches[0].state);
-        self.take_gradients(backend, scratches, &mut state);
+        self.take_gradients(backend, scratches, &mut state, summed);
         let contiguous = self.job.x.as_slice().is_some() && self.job.dy.as_slice().is_some();
         let (shift, lead) = alignment(plan, &self.job.dx, contiguous);
         for i in 0..4 {
@@ -109,30 +116,43 @@ impl<T: Element> Job<T::Compute> for Block<'_, '_, T> {
         }
         let [k, a, c, d] = [0, 1, 2, 3].map(|i| state.coefs.row(i, plan, features, lead));
         let Backward { x, dy, ref mut dx, from_batch, .. } = self.job;
-        let next = next.map_or([None; 2], |n| [ahead(plan, n.job.x, 2), ahead(plan, n.job.dy, 2)]);
         let (kernels, stream) = (self.kernels, self.stream);
-        map_rows(backend.exec(), plan, scratches.len(), 0..x.rows(), dx.reborrow(), &|rows, dx| {
-            let next = next.map(|next| next.map(|n| n.rows_range(rows.clone())));
-            let [x, dy] = [x, dy].map(|strips| parts(plan, strips.rows_range(rows.clone()), shift));
-            for (((part, x), (_, dy)), dx) in x.into_iter().zip(dy).zip(parts_mut(plan, dx, shift)) {
-                if x.rows() == 0 {
-                    continue;
-                }
-                let tile = part.tile;
-                let [k, a, c, d] = [k, a, c, d].map(|coef| &coef[part.start..][..tile.features]);
-                let hints = hints(plan, stream, &part, next, [Some(x), Some(dy)]);
-                if from_batch {
-                    T::grad_input(kernels, tile, x, dy, GradAffine { k, a, c, d }, dx, hints);
-                } else {
-                    // dx = a·dy: the other coefficients are zero, and x does not enter, be it NaN.
-                    T::normalize(kernels, tile, dy, Affine { k: d, a, b: d }, dx, hints);
-                }
-            }
+        let alone = stream && from_batch && scratches.len() == 1;
+        let beside = next.filter(|n| alone && !n.off_centre(features)).and_then(|n| {
+            let [x, dy] = [n.job.x, n.job.dy].map(|strips| beside::<T>(plan, kernels, strips, x.len()));
+            Some([x?, dy?])
         });
+        let next = next.map_or([None; 2], |n| [ahead(plan, n.job.x, 2), ahead(plan, n.job.dy, 2)]);
+        if let Some(beside) = beside {
+            let [[(Part { tile, .. }, x), ..], [(_, dy), ..]] = [x, dy].map(|strips| parts(plan, strips, 0));
+            let acc = reduce::empty::<T::Compute>(plan, &mut scratches[0].lanes, features);
+            let affine = GradAffine { k, a, c, d };
+            T::grad_input_and_sums(kernels, tile, [x, dy], affine, dx.reborrow(), beside, acc);
+        } else {
+            map_rows(backend.exec(), plan, scratches.len(), 0..x.rows(), dx.reborrow(), &|rows, dx| {
+                let next = next.map(|next| next.map(|n| n.rows_range(rows.clone())));
+                let [x, dy] = [x, dy].map(|strips| parts(plan, strips.rows_range(rows.clone()), shift));
+                for (((part, x), (_, dy)), dx) in x.into_iter().zip(dy).zip(parts_mut(plan, dx, shift)) {
+                    if x.rows() == 0 {
+                        continue;
+                    }
+                    let tile = part.tile;
+                    let [k, a, c, d] = [k, a, c, d].map(|coef| &coef[part.start..][..tile.features]);
+                    let hints = hints(plan, stream, &part, next, [Some(x), Some(dy)]);
+                    if from_batch {
+                        T::grad_input(kernels, tile, x, dy, GradAffine { k, a, c, d }, dx, hints);
+                    } else {
+                        // dx = a·dy: the other coefficients are zero, and x does not enter, be it NaN.
+                        T::normalize(kernels, tile, dy, Affine { k: d, a, b: d }, dx, hints);
+                    }
+                }
+            });
+        }
         for f in (0..features).filter(|&f| state.unfit[f]) {
             self.rescue(f);
         }
         scratches[0].state = state;
+        beside.is_some()
     }
 }
 
@@ -143,6 +163,7 @@ impl<T: Element> Block<'_, '_, T> {
         backend: &impl Backend,
         scratches: &mut [Scratch<T::Compute>],
         State { sums, coefs, unfit }: &mut State<T::Compute>,
+        summed: bool,
     ) {
         let (plan, job, kernels) = (self.plan, &mut self.job, self.kernels);
         let (n, features) = (plan.shape.count(), job.stats.k.len());
@@ -166,7 +187,11 @@ impl<T: Element> Block<'_, '_, T> {
                 T::grad_sums(kernels, tile, x, dy, pilot.map(|k| &k[..tile.features]), acc.from_lane(0));
             }
         };
-        reduce(backend.exec(), plan, scratches, sums, &grad_sums);
+        if summed {
+            reduce::fold::<T::Compute>(plan, &mut scratches[0].lanes, sums, false);
+        } else {
+            reduce(backend.exec(), plan, scratches, sums, &grad_sums);
+        }
         backend.vectorize(
             #[inline(always)]
             || {
@@ -175,6 +200,12 @@ impl<T: Element> Block<'_, '_, T> {
                 columns::round(sums, job.dbias, job.dweight);
             },
         );
+    }
+
+    /// Whether the sums of any of the first `features` features have a pilot.
+    fn off_centre(&self, features: usize) -> bool {
+        let stats = self.job.stats;
+        (0..features.min(stats.k.len())).any(|f| stats.get(f).grad_pilot() != T::Compute::default())
     }
 
     fn rescue(&mut self, f: usize) {

@@ -1,8 +1,9 @@
 //! The forward of a block: statistics, then y = (x−k)·a + b while the block is in cache.
 
-use super::reduce::reduce;
+use super::reduce::{self, reduce};
 use super::{
-    Job, Params, ahead, alignment, columns, hints, map_rows, parts, parts_mut, run, walked, walked_mut,
+    Job, Params, ahead, alignment, beside, columns, hints, map_rows, parts, parts_mut, run, walked,
+    walked_mut,
 };
 use crate::coef::Stats;
 use crate::element::{Element, Real};
@@ -71,11 +72,17 @@ impl<T: Element> Job<T::Compute> for Block<'_, '_, T> {
         (Self { kernels, plan, stream, job: head }, Self { kernels, plan, stream, job: tail })
     }
 
-    fn run(mut self, backend: &impl Backend, scratches: &mut [Scratch<T::Compute>], next: Option<&Self>) {
+    fn run(
+        mut self,
+        backend: &impl Backend,
+        scratches: &mut [Scratch<T::Compute>],
+        next: Option<&Self>,
+        summed: bool,
+    ) -> bool {
         let (features, plan) = (self.features(), self.plan);
         let mut state = std::mem::take(&mut scratches[0].state);
         if self.job.from_batch {
-            self.take_statistics(backend, scratches, &mut state);
+            self.take_statistics(backend, scratches, &mut state, summed);
         }
         let job = &mut self.job;
         let (shift, lead) = alignment(plan, &job.y, job.x.as_slice().is_some());
@@ -88,20 +95,28 @@ impl<T: Element> Job<T::Compute> for Block<'_, '_, T> {
             coefs.spread(i, plan, features, lead, shift);
         }
         let [k, a, b] = [0, 1, 2].map(|i| state.coefs.row(i, plan, features, lead));
-        let next = next.and_then(|n| ahead(plan, n.job.x, 1));
         let (kernels, stream, x) = (self.kernels, self.stream, job.x);
-        map_rows(backend.exec(), plan, scratches.len(), 0..x.rows(), job.y.reborrow(), &|rows, y| {
-            let next = next.map(|n| n.rows_range(rows.clone()));
-            let parts = parts(plan, x.rows_range(rows), shift).into_iter().zip(parts_mut(plan, y, shift));
-            for ((part, x), y) in parts {
-                if x.rows() > 0 {
-                    let tile = part.tile;
-                    let [k, a, b] = [k, a, b].map(|coef| &coef[part.start..][..tile.features]);
-                    let hints = hints(plan, stream, &part, [next, None], [Some(x), None]);
-                    T::normalize(kernels, tile, x, Affine { k, a, b }, y, hints);
+        let alone = stream && job.from_batch && scratches.len() == 1;
+        let beside = next.filter(|_| alone).and_then(|n| beside::<T>(plan, kernels, n.job.x, x.len()));
+        let next = next.and_then(|n| ahead(plan, n.job.x, 1));
+        if let Some(beside) = beside {
+            let [(Part { tile, .. }, x), ..] = parts(plan, x, 0);
+            let acc = reduce::empty::<T::Compute>(plan, &mut scratches[0].lanes, features);
+            T::normalize_and_moments(kernels, tile, x, Affine { k, a, b }, job.y.reborrow(), beside, acc);
+        } else {
+            map_rows(backend.exec(), plan, scratches.len(), 0..x.rows(), job.y.reborrow(), &|rows, y| {
+                let next = next.map(|n| n.rows_range(rows.clone()));
+                let parts = parts(plan, x.rows_range(rows), shift).into_iter().zip(parts_mut(plan, y, shift));
+                for ((part, x), y) in parts {
+                    if x.rows() > 0 {
+                        let tile = part.tile;
+                        let [k, a, b] = [k, a, b].map(|coef| &coef[part.start..][..tile.features]);
+                        let hints = hints(plan, stream, &part, [next, None], [Some(x), None]);
+                        T::normalize(kernels, tile, x, Affine { k, a, b }, y, hints);
+                    }
                 }
-            }
-        });
+            });
+        }
         for f in (0..features).filter(|&f| state.unfit[f]) {
             let cols = plan.columns(f..f + 1);
             let given = (!job.from_batch).then(|| job.stats.as_ref().get(f));
@@ -112,6 +127,7 @@ impl<T: Element> Job<T::Compute> for Block<'_, '_, T> {
             }
         }
         scratches[0].state = state;
+        beside.is_some()
     }
 }
 
@@ -122,6 +138,7 @@ impl<T: Element> Block<'_, '_, T> {
         backend: &impl Backend,
         scratches: &mut [Scratch<T::Compute>],
         State { sums, coefs, unfit }: &mut State<T::Compute>,
+        summed: bool,
     ) {
         let (plan, job, kernels) = (self.plan, &mut self.job, self.kernels);
         let (n, features, x) = (plan.shape.count(), job.stats.k.len(), job.x);
@@ -134,7 +151,11 @@ impl<T: Element> Block<'_, '_, T> {
                 T::moments(kernels, tile, x, pilot.map(|k| &k[..tile.features]), acc.from_lane(0));
             }
         };
-        reduce(backend.exec(), plan, scratches, sums, &|rows, acc| moments(rows, None, acc));
+        if summed {
+            reduce::fold::<T::Compute>(plan, &mut scratches[0].lanes, sums, false);
+        } else {
+            reduce(backend.exec(), plan, scratches, sums, &|rows, acc| moments(rows, None, acc));
+        }
         let again = backend.vectorize(
             #[inline(always)]
             || columns::statistics(n, job.eps, sums, job.stats.reborrow(), unfit),

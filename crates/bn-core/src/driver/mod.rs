@@ -15,12 +15,12 @@ pub(crate) use backward::{Backward, backward};
 pub(crate) use forward::{Forward, forward};
 pub(crate) use reduce::Sums;
 
-use crate::element::Real;
+use crate::element::{Element, Real};
 use crate::exec::{Backend, Executor};
-use crate::kernels::Hints;
+use crate::kernels::{Hints, Kernels};
 use crate::plan::{Part, Plan, Spread};
 use crate::shape::Shape;
-use crate::stream::LINE;
+use crate::stream::{L2_BYTES, LINE};
 use crate::strips::{Strips, StripsMut};
 use crate::workspace::Scratch;
 use std::ops::Range;
@@ -29,9 +29,6 @@ use std::ops::Range;
 const JOBS_PER_WORKER: usize = 4;
 /// What is mapped in one call of a block that does not stay in L2.
 const PIECE_BYTES: usize = 256 << 10;
-/// What L2 is taken to hold. Only the speed depends on it.
-const L2_BYTES: usize = 2 << 20;
-
 /// How many scratches a workspace needs for an executor.
 pub(crate) fn scratches(exec: &impl Executor, plan: &Plan) -> usize {
     if !exec.is_worth(plan.shape.len()) || exec.width() == 1 {
@@ -45,8 +42,15 @@ pub(crate) fn scratches(exec: &impl Executor, plan: &Plan) -> usize {
 trait Job<R: Real>: Sized + Send {
     fn features(&self) -> usize;
     fn split_at(self, feature: usize) -> (Self, Self);
-    /// Does a single block, with as many threads as there are scratches. `next` is what comes after it.
-    fn run(self, backend: &impl Backend, scratches: &mut [Scratch<R>], next: Option<&Self>);
+    /// Does a single block, with as many threads as there are scratches. `next` is what comes after it. `summed` says that
+    /// the lanes hold the block's sums, and so does the answer for the next one's.
+    fn run(
+        self,
+        backend: &impl Backend,
+        scratches: &mut [Scratch<R>],
+        next: Option<&Self>,
+        summed: bool,
+    ) -> bool;
 }
 
 /// Runs `job` in blocks of `plan.block` features: in parallel as far as there are scratches and blocks, then
@@ -60,13 +64,13 @@ fn run<R: Real, J: Job<R>>(backend: &impl Backend, plan: &Plan, job: J, scratche
         backend.exec().join(|| run(backend, plan, head, left), || run(backend, plan, tail, right));
         return;
     }
-    let mut rest = job;
+    let (mut rest, mut summed) = (job, false);
     while rest.features() > plan.block {
         let (head, tail) = rest.split_at(plan.block);
-        head.run(backend, scratches, Some(&tail));
+        summed = head.run(backend, scratches, Some(&tail), summed);
         rest = tail;
     }
-    rest.run(backend, scratches, None);
+    rest.run(backend, scratches, None, summed);
 }
 
 /// What the strips of the next block's inputs are, if it is worth fetching them while this one is mapped: two
@@ -74,6 +78,18 @@ fn run<R: Real, J: Job<R>>(backend: &impl Backend, plan: &Plan, job: J, scratche
 fn ahead<'a, T: Copy>(plan: &Plan, next: Strips<'a, T>, inputs: usize) -> Option<Strips<'a, T>> {
     let cols = (plan.block * plan.shape.inner()).min(next.len());
     (next.rows() * cols * size_of::<T>() * inputs * 2 <= L2_BYTES).then(|| next.columns(0..cols))
+}
+
+/// The columns of the block that begins where `next` does, if the kernels sum it while they map one of `cols` columns: runs
+/// that are written past the caches by a single thread, in blocks of the same size.
+fn beside<'a, T: Element>(
+    plan: &Plan,
+    kernels: &dyn Kernels<T::Compute>,
+    next: Strips<'a, T>,
+    cols: usize,
+) -> Option<Strips<'a, T>> {
+    let along_runs = plan.spread == Spread::Run && plan.segments == 1;
+    (kernels.overlaps() && along_runs && next.len() >= cols).then(|| next.columns(0..cols))
 }
 
 /// How a part of a block goes about its memory. What is fetched meanwhile is what there is of the `next` block, or, where

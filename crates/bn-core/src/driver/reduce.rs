@@ -92,11 +92,22 @@ fn segment<R: Real>(
     add: bool,
     kernel: &impl Fn(Range<usize>, Acc<'_>),
 ) {
-    let width = plan.lanes::<R>(sums.len());
+    kernel(plan.segment(i), empty::<R>(plan, lanes, sums.len()));
+    fold::<R>(plan, lanes, sums, add);
+}
+
+/// Lanes for the sums of `features` features, all zero.
+pub(super) fn empty<'l, R: Real>(plan: &Plan, lanes: &'l mut [f64], features: usize) -> Acc<'l> {
+    let width = plan.lanes::<R>(features);
     let used = &mut lanes[..2 * R::Wide::PARTS * width];
     used.fill(0.0);
-    kernel(plan.segment(i), Acc::new(used, width));
-    let mut acc = Acc::new(used, width);
+    Acc::new(used, width)
+}
+
+/// The sums that `lanes` hold of a segment, or with `add`, what is in `sums` and them.
+pub(super) fn fold<R: Real>(plan: &Plan, lanes: &mut [f64], sums: &mut [Sums<R>], add: bool) {
+    let width = plan.lanes::<R>(sums.len());
+    let mut acc = Acc::new(&mut lanes[..2 * R::Wide::PARTS * width], width);
     if let Spread::Phases(_) = plan.spread {
         acc.first.fold_rows::<R>(sums.len());
         acc.second.fold_rows::<R>(sums.len());

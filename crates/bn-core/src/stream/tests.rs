@@ -28,34 +28,58 @@ fn ahead<T>(values: &[T]) -> Ahead<'_, T> {
     Ahead { strips: [values, &[]], sparse: values.len() % 2 == 1 }
 }
 
+/// How a copy is made.
+#[derive(Clone, Copy, PartialEq)]
+enum How {
+    Plain,
+    Streamed,
+    /// By [`begin`], [`Stores::write`] and [`ones`].
+    InSteps,
+}
+
+#[inline(always)]
+fn copied<T: Plain, const L: usize, const BYTES: usize>(
+    to: &mut [T],
+    stores: &Stores<BYTES>,
+    how: How,
+    from: &[T],
+) {
+    let map = Copied(from);
+    if how != How::InSteps {
+        let stores = (how == How::Streamed).then_some(stores);
+        return fill::<T, L, BYTES>(to, stores, ahead(from), &map);
+    }
+    let (start, lines, tail) = begin::<T, L>(to, &map);
+    let (value, n) = (map.lines(start, lines.len()), lines.len());
+    for (i, line) in lines.iter_mut().enumerate() {
+        stores.write(line, value(i));
+    }
+    ones::<T, L>(tail, start + n * L, &map);
+}
+
 #[target_feature(enable = "avx2")]
-fn copy_avx2<T: Plain, const L: usize>(to: &mut [T], stores: Option<&Stores<32>>, from: &[T]) {
-    fill::<T, L, 32>(to, stores, ahead(from), &Copied(from));
+fn copy_avx2<T: Plain, const L: usize>(to: &mut [T], stores: &Stores<32>, how: How, from: &[T]) {
+    copied::<T, L, 32>(to, stores, how, from);
 }
 
 #[target_feature(enable = "avx512f")]
-fn copy_avx512<T: Plain, const L: usize>(to: &mut [T], stores: Option<&Stores<64>>, from: &[T]) {
-    fill::<T, L, 64>(to, stores, ahead(from), &Copied(from));
+fn copy_avx512<T: Plain, const L: usize>(to: &mut [T], stores: &Stores<64>, how: How, from: &[T]) {
+    copied::<T, L, 64>(to, stores, how, from);
 }
 
 /// With stores of `bytes`; false where the machine has them not.
-fn copy<T: Plain, const L: usize>(bytes: usize, to: &mut [T], stream: bool, from: &[T]) -> bool {
+fn copy<T: Plain, const L: usize>(bytes: usize, to: &mut [T], how: How, from: &[T]) -> bool {
     match bytes {
         64 if is_x86_feature_detected!("avx512f") => {
             // SAFETY: it was detected, twice over.
-            unsafe { copy_avx512::<T, L>(to, stream.then(|| Stores::detected()).as_ref(), from) };
+            unsafe { copy_avx512::<T, L>(to, &Stores::detected(), how, from) };
         }
         32 if is_x86_feature_detected!("avx2") => {
             // SAFETY: likewise.
-            unsafe { copy_avx2::<T, L>(to, stream.then(|| Stores::detected()).as_ref(), from) };
+            unsafe { copy_avx2::<T, L>(to, &Stores::detected(), how, from) };
         }
         // SAFETY: every x86-64 has them.
-        16 => fill::<T, L, 16>(
-            to,
-            stream.then(|| unsafe { Stores::detected() }).as_ref(),
-            ahead(from),
-            &Copied(from),
-        ),
+        16 => copied::<T, L, 16>(to, &unsafe { Stores::detected() }, how, from),
         _ => return false,
     }
     true
@@ -65,14 +89,17 @@ fn stays_within<T: Plain + PartialEq + std::fmt::Debug + From<u8>, const L: usiz
     let (mut to_page, mut from_page) = (Guarded::new(), Guarded::new());
     for len in (0..70).chain([127, 128, 129, 300]) {
         for offset in 0..=128 / size_of::<T>() {
-            for (at_end, stream) in [(false, false), (false, true), (true, false), (true, true)] {
+            for (at_end, how) in [false, true]
+                .into_iter()
+                .flat_map(|at_end| [How::Plain, How::Streamed, How::InSteps].map(|how| (at_end, how)))
+            {
                 let from = slice::<T>(&mut from_page, offset / 2, len, at_end);
                 for (i, v) in from.iter_mut().enumerate() {
                     *v = T::from((i % 251) as u8);
                 }
                 slice::<T>(&mut to_page, 0, 512, at_end).fill(T::from(255));
                 let to = slice::<T>(&mut to_page, offset, len, at_end);
-                if !copy::<T, L>(bytes, to, stream, from) {
+                if !copy::<T, L>(bytes, to, how, from) {
                     println!("skipped: this machine has no streaming stores of {bytes} bytes");
                     return;
                 }
@@ -90,6 +117,8 @@ fn streamed_copies_stay_within_their_pages() {
     for bytes in [16, 32, 64] {
         stays_within::<f32, 16>(bytes);
         stays_within::<f64, 8>(bytes);
+        // Two lines at a time.
+        stays_within::<f32, 32>(bytes);
     }
 }
 

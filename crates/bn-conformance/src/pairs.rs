@@ -1,0 +1,81 @@
+//! The kernels that go in turns do what their two parts do, one after the other.
+
+use crate::data::{normal, rng};
+use bn_core::kernels::{Acc, Affine, GradAffine, Tile, Walk, grad_input_then_sums, normalize_then_moments};
+use bn_core::strips::{Strips, StripsMut};
+use bn_core::wide::Wide;
+use bn_core::{Backend, Kernels, Real};
+
+const ROWS: usize = 3;
+/// Elements of a strip, and of the tensor's from one strip's beginning to the next.
+const STRIDE: usize = 11_000;
+
+/// A line per pair and tile whose map or sums change: runs of whole and of ragged chunks, outputs that begin anywhere in a
+/// cache line, blocks that fit L2 together and a block that does not.
+pub(crate) fn pairs_are_their_parts<T: Real, B: Backend + Default>() -> Vec<String> {
+    let backend = B::default();
+    let kernels = T::kernels(&backend);
+    let tensor = Tensor::<T>::new();
+    let mut failures = Vec::new();
+    for (features, inner) in [(1, 257), (3, 259), (2, 512), (5, 783), (2, 3136), (1, 10_000)] {
+        for offset in [0, 1, 7, 15] {
+            let tile = Tile { features, walk: Walk::Rows { inner }, far: false };
+            for backward in [false, true] {
+                if tensor.run(kernels, tile, offset, backward, true)
+                    != tensor.run(kernels, tile, offset, backward, false)
+                {
+                    let pass = if backward { "backward" } else { "forward" };
+                    failures.push(format!(
+                        "pairs: {} {pass} {features}×{inner} at {offset}: other bits",
+                        T::NAME
+                    ));
+                }
+            }
+        }
+    }
+    failures
+}
+
+/// Inputs of a block and of the next one, and coefficients.
+struct Tensor<T> {
+    inputs: [Vec<T>; 4],
+    coefs: [Vec<T>; 4],
+}
+
+impl<T: Real> Tensor<T> {
+    fn new() -> Self {
+        let mut rng = rng(11);
+        let mut values = |n: usize| (0..n).map(|_| T::from_f64(normal(&mut rng) + 0.5)).collect::<Vec<T>>();
+        let inputs = [(); 4].map(|()| values(ROWS * STRIDE));
+        Self { inputs, coefs: [(); 4].map(|()| values(8)) }
+    }
+
+    /// What the map writes, with what is around it, and the lanes.
+    fn run(
+        &self,
+        kernels: &dyn Kernels<T>,
+        tile: Tile,
+        offset: usize,
+        backward: bool,
+        in_turns: bool,
+    ) -> (Vec<T>, Vec<f64>) {
+        let Walk::Rows { inner } = tile.walk else { unreachable!("tiles are of runs") };
+        let cols = offset..offset + tile.features * inner;
+        let whole = |v| Strips::from_slice(v, ROWS, STRIDE).unwrap_or_else(|| unreachable!("ROWS of STRIDE"));
+        let [x, dy, next_x, next_dy] = self.inputs.each_ref().map(|v| whole(v).columns(cols.clone()));
+        let [k, a, c, d] = self.coefs.each_ref().map(|v| &v[..tile.features]);
+        let width = tile.features * T::LANES;
+        let (mut out, mut lanes) = (vec![T::default(); ROWS * STRIDE], vec![0.1; 2 * T::Wide::PARTS * width]);
+        let strips = StripsMut::from_slice(&mut out, ROWS, STRIDE);
+        let mut strips = strips.unwrap_or_else(|| unreachable!("ROWS of STRIDE"));
+        let (to, acc) = (strips.columns(cols), Acc::new(&mut lanes, width));
+        let (forward, affine) = (Affine { k, a, b: d }, GradAffine { k, a, c, d });
+        match (backward, in_turns) {
+            (false, true) => kernels.normalize_and_moments(tile, x, forward, to, next_x, acc),
+            (false, false) => normalize_then_moments(kernels, tile, x, forward, to, next_x, acc),
+            (true, true) => kernels.grad_input_and_sums(tile, [x, dy], affine, to, [next_x, next_dy], acc),
+            (true, false) => grad_input_then_sums(kernels, tile, [x, dy], affine, to, [next_x, next_dy], acc),
+        }
+        (out, lanes)
+    }
+}
