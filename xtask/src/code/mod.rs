@@ -60,12 +60,12 @@ fn assembly(root: &Path) -> Result<String, String> {
 
 fn table(kernels: &[Kernel]) -> String {
     let mut text = format!(
-        "{:12} {:10} {:>6} {:>6} {:>6} {:>6}  {}\n",
+        "{:16} {:21} {:>6} {:>6} {:>6} {:>6}  {}\n",
         "module", "function", "xmm", "ymm", "zmm", "FMAs", "out of line"
     );
     for Kernel { module, function, registers: [xmm, ymm, zmm], fused, helpers, .. } in kernels {
         let helpers = if helpers.is_empty() { "–".into() } else { helpers.join(", ") };
-        let _ = writeln!(text, "{module:12} {function:10} {xmm:6} {ymm:6} {zmm:6} {fused:6}  {helpers}");
+        let _ = writeln!(text, "{module:16} {function:21} {xmm:6} {ymm:6} {zmm:6} {fused:6}  {helpers}");
     }
     text
 }

@@ -10,22 +10,32 @@ use std::collections::{BTreeMap, BTreeSet};
 
 type Functions = BTreeMap<String, Function>;
 
-/// A module of functions: its name, its element type, and which vector registers it must have and must not have.
-struct Module(&'static str, &'static str, &'static [&'static str], &'static [&'static str]);
+/// A module of functions: its name, its element type, which vector registers it must have and must not have, and its
+/// functions.
+struct Module(
+    &'static str,
+    &'static str,
+    &'static [&'static str],
+    &'static [&'static str],
+    &'static [&'static str],
+);
 
 const MODULES: &[Module] = &[
-    Module("f32_baseline", "f32", &["xmm"], &["ymm", "zmm"]),
-    Module("f64_baseline", "f64", &["xmm"], &["ymm", "zmm"]),
-    Module("f32_avx2", "f32", &["ymm"], &["zmm"]),
-    Module("f64_avx2", "f64", &["ymm"], &["zmm"]),
-    Module("f32_avx512", "f32", &["zmm"], &[]),
-    Module("f64_avx512", "f64", &["zmm"], &[]),
+    Module("f32_baseline", "f32", &["xmm"], &["ymm", "zmm"], FUNCTIONS),
+    Module("f64_baseline", "f64", &["xmm"], &["ymm", "zmm"], FUNCTIONS),
+    Module("f32_avx2", "f32", &["ymm"], &["zmm"], FUNCTIONS),
+    Module("f64_avx2", "f64", &["ymm"], &["zmm"], FUNCTIONS),
+    Module("f32_avx512", "f32", &["zmm"], &[], FUNCTIONS),
+    Module("f64_avx512", "f64", &["zmm"], &[], FUNCTIONS),
+    Module("f32_avx512_pairs", "f32", &["zmm"], &[], PAIRS),
 ];
 
 const FUNCTIONS: &[&str] = &["moments", "normalize", "grad_sums", "grad_input"];
+const PAIRS: &[&str] = &["normalize_and_moments", "grad_input_and_sums"];
 
-/// Where a fused multiply-add is exact: Σx² and Σdy·x of f32 data, in f64.
-const EXACT: &[(&str, &str)] = &[("f32", "moments"), ("f32", "grad_sums")];
+/// Where a fused multiply-add is exact: Σx² and Σdy·x of f32 data, in f64. The maps beside them are in f32.
+const EXACT: &[(&str, &str)] =
+    &[("f32", "moments"), ("f32", "grad_sums"), ("f32", PAIRS[0]), ("f32", PAIRS[1])];
 
 const REGISTERS: [&str; 3] = ["xmm", "ymm", "zmm"];
 
@@ -49,7 +59,7 @@ pub(super) struct Kernel {
 pub(super) fn check(functions: &Functions) -> (Vec<Kernel>, Vec<String>) {
     let (mut kernels, mut faults, mut seen) = (Vec::new(), Vec::new(), BTreeSet::new());
     for module in MODULES {
-        for function in FUNCTIONS {
+        for function in module.4 {
             let roots = roots(functions, module, function);
             if roots.is_empty() {
                 faults.push(format!("{}::{function}: expected such a function, found none", module.0));
@@ -92,7 +102,7 @@ fn roots(functions: &Functions, module: &Module, function: &str) -> BTreeSet<Str
 
 /// The roots and what they reach in the file, other kernels aside: the trait's methods jump to every level's.
 fn reach(functions: &Functions, roots: &BTreeSet<String>) -> BTreeSet<String> {
-    let kernel = |path: &str| MODULES.iter().any(|m| FUNCTIONS.iter().any(|f| is_root(path, m, f)));
+    let kernel = |path: &str| MODULES.iter().any(|m| m.4.iter().any(|f| is_root(path, m, f)));
     let (mut members, mut open) = (roots.clone(), roots.iter().cloned().collect::<Vec<_>>());
     while let Some(symbol) = open.pop() {
         for next in &functions[&symbol].symbols {
@@ -121,7 +131,7 @@ fn libm(place: &str, function: &Function) -> Vec<String> {
 }
 
 fn judge(functions: &Functions, module: &Module, function: &str, members: &BTreeSet<String>) -> Vec<String> {
-    let Module(name, element, wanted, forbidden) = module;
+    let Module(name, element, wanted, forbidden, _) = module;
     let vex = !name.ends_with("_baseline");
     let exact = EXACT.contains(&(*element, function));
     let mut faults = Vec::new();
@@ -212,6 +222,10 @@ mod tests {
                 push(&symbol, &path, &format!("\tmulps\t%xmm0, %xmm1\n\tjmp\t{jump}\n"));
             }
         }
+        for function in PAIRS {
+            let path = format!("{entry}::f32_avx512_pairs::{function}");
+            push(&mangled(&path), &path, "\tvmulps\t%zmm0, %zmm1, %zmm2\n");
+        }
         push(&mangled("bn_dispatch::rows::moments::helper"), "helper", "\tvaddps\t%xmm0, %xmm1, %xmm1\n");
         push(&mangled("bn_dispatch::level::other"), "other", "");
         text
@@ -234,7 +248,7 @@ mod tests {
             "\tvfmadd231pd\t%zmm1, %zmm2, %zmm3\n\tvfmadd213sd\t%xmm1, %xmm2, %xmm3\n",
         )));
         assert_eq!(faults, Vec::<String>::new());
-        assert_eq!(kernels.len(), 24);
+        assert_eq!(kernels.len(), 26);
         let moments = kernels.iter().find(|k| (k.module, k.function) == ("f32_avx512", "moments")).unwrap();
         assert_eq!((moments.registers, moments.fused), ([1, 1, 2], 2));
     }
@@ -269,6 +283,11 @@ mod tests {
                 format!("{entry}::f32_avx2::moments"),
                 "\tvfmadd231ps\t%ymm1, %ymm2, %ymm3\n",
                 "f32_avx2::moments: expected only fused multiply-adds of doubles, got `vfmadd231ps",
+            ),
+            (
+                format!("{entry}::f32_avx512_pairs::grad_input_and_sums"),
+                "\tvfmadd231ps\t%zmm1, %zmm2, %zmm3\n",
+                "f32_avx512_pairs::grad_input_and_sums: expected only fused multiply-adds of doubles",
             ),
             (
                 format!("{entry}::f32_avx2::moments"),
@@ -325,7 +344,7 @@ mod tests {
         let gone = check(&asm::functions(&text.replace(&path, "elsewhere"))).1;
         assert_eq!(gone, ["f64_avx512::moments: expected such a function, found none"]);
         let narrow = check(&asm::functions(&text.replace("%zmm", "%ymm"))).1;
-        assert_eq!(narrow.len(), 8, "{narrow:?}");
+        assert_eq!(narrow.len(), 10, "{narrow:?}");
         assert!(narrow[0].ends_with(": expected zmm registers, found none"), "{narrow:?}");
     }
 }
