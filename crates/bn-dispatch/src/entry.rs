@@ -21,7 +21,7 @@ macro_rules! functions {
 
             $(#[$target])?
             #[inline]
-            fn stores() -> Stores<{ $stores }> {
+            pub(super) fn stores() -> Stores<{ $stores }> {
                 // SAFETY: the functions of this module are entered where the machine has their instruction set.
                 unsafe { Stores::detected() }
             }
@@ -98,14 +98,8 @@ functions!(f64_avx512, f64, isa::Avx512, line: 8, stores: 64, rows: 8, lanes: 16
 /// Two kernels in turns, where there are registers for the lanes of a feature and for a map.
 #[cfg(target_arch = "x86_64")]
 mod f32_avx512_pairs {
+    use super::f32_avx512::stores;
     use super::*;
-
-    #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
-    #[inline]
-    fn stores() -> Stores<64> {
-        // SAFETY: the functions of this module are entered where the machine has their instruction set.
-        unsafe { Stores::detected() }
-    }
 
     #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
     pub(super) fn normalize_and_moments(

@@ -122,13 +122,13 @@ impl<T: Element> Job<T::Compute> for Block<'_, '_, T> {
             let [x, dy] = [n.job.x, n.job.dy].map(|strips| beside::<T>(plan, kernels, strips, x.len()));
             Some([x?, dy?])
         });
-        let next = next.map_or([None; 2], |n| [ahead(plan, n.job.x, 2), ahead(plan, n.job.dy, 2)]);
         if let Some(beside) = beside {
             let [[(Part { tile, .. }, x), ..], [(_, dy), ..]] = [x, dy].map(|strips| parts(plan, strips, 0));
             let acc = reduce::empty::<T::Compute>(plan, &mut scratches[0].lanes, features);
             let affine = GradAffine { k, a, c, d };
             T::grad_input_and_sums(kernels, tile, [x, dy], affine, dx.reborrow(), beside, acc);
         } else {
+            let next = next.map_or([None; 2], |n| [ahead(plan, n.job.x, 2), ahead(plan, n.job.dy, 2)]);
             map_rows(backend.exec(), plan, scratches.len(), 0..x.rows(), dx.reborrow(), &|rows, dx| {
                 let next = next.map(|next| next.map(|n| n.rows_range(rows.clone())));
                 let [x, dy] = [x, dy].map(|strips| parts(plan, strips.rows_range(rows.clone()), shift));

@@ -98,12 +98,12 @@ impl<T: Element> Job<T::Compute> for Block<'_, '_, T> {
         let (kernels, stream, x) = (self.kernels, self.stream, job.x);
         let alone = stream && job.from_batch && scratches.len() == 1;
         let beside = next.filter(|_| alone).and_then(|n| beside::<T>(plan, kernels, n.job.x, x.len()));
-        let next = next.and_then(|n| ahead(plan, n.job.x, 1));
         if let Some(beside) = beside {
             let [(Part { tile, .. }, x), ..] = parts(plan, x, 0);
             let acc = reduce::empty::<T::Compute>(plan, &mut scratches[0].lanes, features);
             T::normalize_and_moments(kernels, tile, x, Affine { k, a, b }, job.y.reborrow(), beside, acc);
         } else {
+            let next = next.and_then(|n| ahead(plan, n.job.x, 1));
             map_rows(backend.exec(), plan, scratches.len(), 0..x.rows(), job.y.reborrow(), &|rows, y| {
                 let next = next.map(|n| n.rows_range(rows.clone()));
                 let parts = parts(plan, x.rows_range(rows), shift).into_iter().zip(parts_mut(plan, y, shift));
