@@ -1,51 +1,54 @@
-//! The block that is summed while another one is mapped.
+//! A block that is summed while another one is mapped.
 
 use crate::stream::{AHEAD, L2_BYTES, fetch_range};
 use crate::strips::Strips;
 
-/// A strip of each input of the block that is summed, and the one after it.
+/// What is mapped is fetched from so many elements away. Measured.
+const MAP_AHEAD: usize = 256;
+
+/// A strip of each input of either block, and the ones after those that are summed.
 #[derive(Clone, Copy, Debug)]
-pub struct Beside<'a, T, const N: usize> {
-    here: [&'a [T]; N],
-    behind: [&'a [T]; N],
+pub struct Beside<'m, 's, T, const N: usize> {
+    /// What is mapped.
+    pub mapped: [&'m [T]; N],
+    /// What is summed.
+    pub summed: [&'s [T]; N],
+    behind: [&'s [T]; N],
     near: bool,
 }
 
-impl<'a, T: Copy, const N: usize> Beside<'a, T, N> {
-    /// Strip `row` of each of `next`, and the one after it.
+impl<'m, 's, T: Copy, const N: usize> Beside<'m, 's, T, N> {
+    /// Strip `row` of each of `own`, which is mapped, and of `next`, which is summed.
     #[inline(always)]
     #[must_use]
-    pub fn new(next: &[Strips<'a, T>; N], row: usize) -> Self {
+    pub fn new(own: &[Strips<'m, T>; N], next: &[Strips<'s, T>; N], row: usize) -> Self {
         // Not `map`, which is not inlined everywhere.
-        let mut beside = Self { here: [&[]; N], behind: [&[]; N], near: false };
-        for (i, strips) in next.iter().enumerate() {
-            (beside.here[i], beside.behind[i]) = (strips.strip(row), strips.strip_or_empty(row + 1));
+        let mut beside = Self { mapped: [&[]; N], summed: [&[]; N], behind: [&[]; N], near: false };
+        for i in 0..N {
+            beside.mapped[i] = own[i].strip(row);
+            (beside.summed[i], beside.behind[i]) = (next[i].strip(row), next[i].strip_or_empty(row + 1));
         }
-        // The block that is mapped and the one that is summed.
-        beside.near = 2 * N * next[0].rows() * size_of_val(beside.here[0]) <= L2_BYTES;
+        beside.near = 2 * N * next[0].rows() * size_of_val(beside.summed[0]) <= L2_BYTES;
         beside
     }
 
-    /// The strips themselves.
-    #[inline(always)]
-    #[must_use]
-    pub fn strips(&self) -> [&'a [T]; N] {
-        self.here
-    }
-
-    /// Asks for `n` elements well behind element `at`, be it in the next strip: into L1, or only into L2 where that does not
-    /// hold both blocks, so that what is mapped comes from further away as well. Measured.
+    /// Asks for `n` elements of each strip, well behind element `at`. What is mapped comes into L1. So does what is summed, be it
+    /// in the next strip, but only into L2 where that does not hold both blocks, so that what is mapped comes from further away
+    /// as well. Measured.
     #[inline(always)]
     pub fn fetch(&self, at: usize, n: usize) {
-        let at = at + AHEAD / N;
-        let len = self.here[0].len();
-        let (strips, at) = if at < len { (self.here, at) } else { (self.behind, at - len) };
+        let next = at + AHEAD / N;
+        let len = self.summed[0].len();
+        let (strips, next) = if next < len { (self.summed, next) } else { (self.behind, next - len) };
         for strip in strips {
             if self.near {
-                fetch_range::<T, true>(strip, at, n);
+                fetch_range::<T, true>(strip, next, n);
             } else {
-                fetch_range::<T, false>(strip, at, n);
+                fetch_range::<T, false>(strip, next, n);
             }
+        }
+        for strip in self.mapped {
+            fetch_range::<T, true>(strip, at + MAP_AHEAD, n);
         }
     }
 }

@@ -18,7 +18,6 @@ use bn_core::kernels::{Acc, Affine, GradAffine, Hints};
 use bn_core::stream::{self, AHEAD, Map, Stores, fill};
 use bn_core::strips::{Strips, StripsMut};
 use std::marker::PhantomData;
-use std::ops::Range;
 
 /// The chunks of `W` lanes of a run of `inner` elements that begin at lane `part` of `total`: how many are whole,
 /// and how many elements the one behind them has.
@@ -265,26 +264,27 @@ pub(crate) fn grad_input<T: Item, const L: usize, const BYTES: usize>(
     );
 }
 
-/// Maps a block, of which `map` knows a run by strip, feature and columns, and sums `next`, another block of as many runs as
-/// long, in turns with it. W is all lanes of a feature.
+/// Maps the block `own`, of whose runs `map` makes the map of a feature, and sums `next`, another one of as many runs as long, in
+/// turns with it. W is all lanes of a feature.
 #[inline(always)]
-fn map_and_sum<T: Item, M: Map<T, W>, const W: usize, const N: usize, const BYTES: usize>(
+#[expect(clippy::too_many_arguments, reason = "two blocks, and what is done with each")]
+fn map_and_sum<'a, T: Item, M: Map<T, W>, const W: usize, const N: usize, const BYTES: usize>(
     inner: usize,
-    map: impl Fn(usize, usize, Range<usize>) -> M,
+    map: impl Fn(usize, [&'a [T]; N]) -> M,
     mut out: StripsMut<'_, T>,
     stores: &Stores<BYTES>,
+    own: [Strips<'a, T>; N],
     next: [Strips<'_, T>; N],
     sum: &impl Sum<T, N>,
     acc: &mut Acc<'_>,
 ) {
     for row in 0..out.rows() {
         out.fetch(row + 1);
-        let beside = Beside::new(&next, row);
+        let beside = Beside::new(&own, &next, row);
         for (f, out) in out.strip_mut(row).chunks_exact_mut(inner).enumerate() {
             let cols = f * inner..(f + 1) * inner;
-            let start_of_run = cols.start;
-            let runs = beside.strips().map(|strip| &strip[cols.clone()]);
-            let map = map(row, f, cols);
+            let runs = beside.summed.map(|strip| &strip[cols.clone()]);
+            let map = map(f, beside.mapped.map(|strip| &strip[cols.clone()]));
             let (start, lines, tail) = stream::begin::<T, W>(out, &map);
             let (value, n) = (map.lines(start, lines.len()), lines.len());
             let chunks = runs.map(|run| stream::lines::<T, W>(run, 0, n));
@@ -292,7 +292,7 @@ fn map_and_sum<T: Item, M: Map<T, W>, const W: usize, const N: usize, const BYTE
             // ones past the caches.
             let mut lanes = Lanes::<W>::load::<T>(acc, f * W);
             for (i, line) in lines.iter_mut().enumerate() {
-                beside.fetch(start_of_run + i * W, W);
+                beside.fetch(cols.start + i * W, W);
                 sum.add::<W>(f, &mut lanes, chunks.map(|chunks| &chunks[i]), W);
                 stores.write(line, value(i));
             }
@@ -340,9 +340,10 @@ pub(crate) fn normalize_and_moments<T: Item, I: Isa, const W: usize, const BYTES
     map_and_sum::<T, _, W, 1, BYTES>(
         inner,
         #[inline(always)]
-        |row, f, cols| Normalize { x: &x.strip(row)[cols], k: k[f], a: a[f], b: b[f] },
+        |f, [x]| Normalize { x, k: k[f], a: a[f], b: b[f] },
         y,
         stores,
+        [x],
         [next],
         &Plain(PhantomData::<I>),
         acc,
@@ -352,7 +353,7 @@ pub(crate) fn normalize_and_moments<T: Item, I: Isa, const W: usize, const BYTES
 #[inline(always)]
 pub(crate) fn grad_input_and_sums<T: Item, I: Isa, const W: usize, const BYTES: usize>(
     inner: usize,
-    [x, dy]: [Strips<'_, T>; 2],
+    inputs: [Strips<'_, T>; 2],
     GradAffine { k, a, c, d }: GradAffine<'_, T>,
     dx: StripsMut<'_, T>,
     stores: &Stores<BYTES>,
@@ -362,12 +363,10 @@ pub(crate) fn grad_input_and_sums<T: Item, I: Isa, const W: usize, const BYTES: 
     map_and_sum::<T, _, W, 2, BYTES>(
         inner,
         #[inline(always)]
-        |row, f, cols| {
-            let (x, dy) = (&x.strip(row)[cols.clone()], &dy.strip(row)[cols]);
-            GradInput { x, dy, k: k[f], a: a[f], c: c[f], d: d[f] }
-        },
+        |f, [x, dy]| GradInput { x, dy, k: k[f], a: a[f], c: c[f], d: d[f] },
         dx,
         stores,
+        inputs,
         next,
         &Plain(PhantomData::<I>),
         acc,

@@ -11,7 +11,6 @@ use bn_core::beside::Beside;
 use bn_core::kernels::{Acc, Affine, GradAffine, Hints};
 use bn_core::stream::{self, AHEAD, Built, Map, fill};
 use bn_core::strips::{Strips, StripsMut};
-use std::ops::Range;
 use wide::f64x8;
 
 pub(crate) fn moments<T: Item, const G: usize, const FAR: bool>(
@@ -162,14 +161,16 @@ pub(crate) fn grad_input<T: Item, const L: usize>(
     });
 }
 
-/// Maps a block past the caches, of which `map` knows a run by strip, feature and columns, and sums `next`, another block of
-/// as many runs as long, in turns with it: `vector` adds eight elements of a run's slices, `number` one. A step of the sums
+/// Maps the block `own` past the caches, of whose runs `map` makes the map of a feature, and sums `next`, another one of as many
+/// runs as long, in turns with it: `vector` adds eight elements of a run's slices, `number` one. A step of the sums
 /// takes as many elements as P lines.
 #[inline(always)]
-fn map_and_sum<T: Item, M: Map<T, L>, const G: usize, const L: usize, const P: usize, const N: usize>(
+#[expect(clippy::too_many_arguments, reason = "two blocks, and what is done with each")]
+fn map_and_sum<'a, T: Item, M: Map<T, L>, const G: usize, const L: usize, const P: usize, const N: usize>(
     inner: usize,
-    map: impl Fn(usize, usize, Range<usize>) -> M,
+    map: impl Fn(usize, [&'a [T]; N]) -> M,
     mut out: StripsMut<'_, T>,
+    own: [Strips<'a, T>; N],
     next: [Strips<'_, T>; N],
     vector: impl Fn(&mut Sums<f64x8>, [&[T]; N], usize),
     number: impl Fn(&mut Sums<f64>, [&[T]; N], usize),
@@ -179,11 +180,11 @@ fn map_and_sum<T: Item, M: Map<T, L>, const G: usize, const L: usize, const P: u
     let stores = Built::default();
     for row in 0..out.rows() {
         out.fetch(row + 1);
-        let beside = Beside::new(&next, row);
+        let beside = Beside::new(&own, &next, row);
         for (f, out) in out.strip_mut(row).chunks_exact_mut(inner).enumerate() {
             let (cols, lane) = (f * inner..(f + 1) * inner, f * 8 * G);
-            let (start_of_run, runs) = (cols.start, beside.strips().map(|strip| &strip[cols.clone()]));
-            let map = map(row, f, cols);
+            let runs = beside.summed.map(|strip| &strip[cols.clone()]);
+            let map = map(f, beside.mapped.map(|strip| &strip[cols.clone()]));
             let (start, lines, tail) = stream::begin::<T, L>(out, &map);
             let value = map.lines(start, lines.len());
             let end = start + lines.len() * L;
@@ -192,7 +193,7 @@ fn map_and_sum<T: Item, M: Map<T, L>, const G: usize, const L: usize, const P: u
             let mut groups = Sums::<f64x8>::load_all::<T, G>(acc, lane);
             for (i, step) in steps.iter_mut().enumerate() {
                 let at = i * 8 * G;
-                beside.fetch(start_of_run + at, 8 * G);
+                beside.fetch(cols.start + at, 8 * G);
                 for (g, sums) in groups.iter_mut().enumerate() {
                     vector(sums, runs, at + 8 * g);
                 }
@@ -229,11 +230,9 @@ pub(crate) fn normalize_and_moments<T: Item, const G: usize, const L: usize, con
 ) {
     map_and_sum::<T, _, G, L, P, 1>(
         inner,
-        |row, f, cols| {
-            let kab = [k, a, b].map(|coef| Coef::Splat(coef[f]));
-            Normalize { x: &x.strip(row)[cols], kab }
-        },
+        |f, [x]| Normalize { x, kab: [k, a, b].map(|coef| Coef::Splat(coef[f])) },
         y,
+        [x],
         [next],
         |sums, [x], at| sums.add_moments::<T>(f64x8::widen(&x[at..])),
         |sum, [x], at| sum.add_moments::<T>(f64::widen(&x[at..])),
@@ -243,7 +242,7 @@ pub(crate) fn normalize_and_moments<T: Item, const G: usize, const L: usize, con
 
 pub(crate) fn grad_input_and_sums<T: Item, const G: usize, const L: usize, const P: usize>(
     inner: usize,
-    [x, dy]: [Strips<'_, T>; 2],
+    inputs: [Strips<'_, T>; 2],
     GradAffine { k, a, c, d }: GradAffine<'_, T>,
     dx: StripsMut<'_, T>,
     next: [Strips<'_, T>; 2],
@@ -251,11 +250,9 @@ pub(crate) fn grad_input_and_sums<T: Item, const G: usize, const L: usize, const
 ) {
     map_and_sum::<T, _, G, L, P, 2>(
         inner,
-        |row, f, cols| {
-            let (x, dy) = (&x.strip(row)[cols.clone()], &dy.strip(row)[cols]);
-            GradInput { x, dy, kacd: [k, a, c, d].map(|coef| Coef::Splat(coef[f])) }
-        },
+        |f, [x, dy]| GradInput { x, dy, kacd: [k, a, c, d].map(|coef| Coef::Splat(coef[f])) },
         dx,
+        inputs,
         next,
         |sums, [x, dy], at| sums.add_grads::<T>(f64x8::widen(&x[at..]), f64x8::widen(&dy[at..])),
         |sum, [x, dy], at| sum.add_grads::<T>(f64::widen(&x[at..]), f64::widen(&dy[at..])),
