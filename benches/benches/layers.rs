@@ -13,6 +13,7 @@ use benches::layer::Kernels;
 use benches::memory;
 use benches::shapes::{self, Named};
 use benches::textbook::Strategy;
+use benches::threads;
 use bn_conformance::data::X;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group};
 use rayon::ThreadPool;
@@ -73,7 +74,7 @@ fn run(c: &mut Criterion, named: &Named, pool: &Arc<ThreadPool>) {
 
 fn layers(c: &mut Criterion) {
     // As many threads as rayon's own pool has, RAYON_NUM_THREADS included.
-    let pool = Arc::new(rayon::ThreadPoolBuilder::new().build().expect("threads can be started"));
+    let pool = Arc::new(threads::pool(None).expect("threads can be started"));
     // Criterion's own filter comes after the checks, which take longer than the few benchmarks that it leaves. So
     // where there is a single word and no option, shapes without it in their names are passed over here.
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();

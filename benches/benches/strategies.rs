@@ -11,6 +11,7 @@ use benches::layer::Kernels;
 use benches::memory;
 use benches::shapes::{self, Named};
 use benches::textbook::Strategy;
+use benches::threads;
 use bn_conformance::data::X;
 use bn_core::Real;
 use criterion::{Criterion, Throughput, criterion_group};
@@ -54,7 +55,7 @@ fn run<T: NdFloat + Real>(c: &mut Criterion, named: &Named, pool: &Arc<rayon::Th
 
 fn strategies(c: &mut Criterion) {
     // As many threads as rayon's own pool has, RAYON_NUM_THREADS included.
-    let pool = rayon::ThreadPoolBuilder::new().build().expect("threads can be started");
+    let pool = threads::pool(None).expect("threads can be started");
     let pool = Arc::new(pool);
     for named in shapes::load("strategies").expect("a list that the tests have read") {
         // NumPy's own type, in which the post ran its example.

@@ -35,7 +35,7 @@ impl Stores {
         }
     }
 
-    /// The floor with these stores, on the caller's thread or on every thread of a pool.
+    /// The floor with these stores, on one thread or on every thread of a pool.
     #[must_use]
     pub fn floor<T: Real>(self, pool: Option<&Arc<ThreadPool>>) -> Box<dyn Implementation<T>> {
         let parts = pool.map_or(1, |pool| pool.current_num_threads());

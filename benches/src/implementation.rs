@@ -1,9 +1,10 @@
 //! What is timed, seen from outside: a name, three passes, an answer.
 
 use crate::inputs::{Answer, Inputs, Outputs};
+use crate::threads;
 use bn_core::Real;
 use rayon::ThreadPool;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 /// How long several threads run before they are timed. While others take their turn they sleep, deeper than between two
@@ -85,16 +86,20 @@ pub(crate) trait Passes<T: Real>: Send {
     fn answer(&mut self, inputs: &Inputs<T>, outputs: &mut Outputs<T>) -> Option<Answer<T>>;
 }
 
-/// An implementation in this program, on the caller's thread or inside a pool.
+/// An implementation in this program, on one thread or inside a pool.
 pub(crate) struct Here<P> {
     pub(crate) name: String,
     pub(crate) pool: Option<Arc<ThreadPool>>,
     pub(crate) passes: P,
 }
 
+/// Where one thread runs: on the core that the first of several has, since cores may differ in speed while a neighbour shares
+/// one of them. `None` where no thread can be started.
+static ONE: LazyLock<Option<ThreadPool>> = LazyLock::new(|| threads::pool(Some(1)).ok());
+
 /// Runs `work` where it belongs. The way into a pool is taken once per sample, outside of what is timed.
 fn within<R: Send>(pool: Option<&Arc<ThreadPool>>, work: impl FnOnce() -> R + Send) -> R {
-    match pool {
+    match pool.map(Arc::as_ref).or(ONE.as_ref()) {
         Some(pool) => pool.install(work),
         None => work(),
     }

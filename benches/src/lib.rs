@@ -3,7 +3,7 @@
 //! [`shapes`]: the lists of shapes in `shapes/*.txt`; [`inputs`]: a shape filled with data, and the comparison of
 //! answers; [`implementation`]: what is timed, seen from outside; [`layer`], [`textbook`], [`floor`]: the fused layer
 //! on every backend, the two strategies of the textbook, and the least that memory allows; [`memory`]: the
-//! allocator's settings.
+//! allocator's settings; [`threads`]: pools with a core for each thread.
 
 pub mod floor;
 pub mod implementation;
@@ -12,5 +12,6 @@ pub mod layer;
 pub mod memory;
 pub mod shapes;
 pub mod textbook;
+pub mod threads;
 
 mod stream;

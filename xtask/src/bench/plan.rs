@@ -6,9 +6,10 @@ use benches::inputs::Inputs;
 use benches::layer::Kernels;
 use benches::shapes::{self, Named};
 use benches::textbook::Strategy;
+use benches::threads;
 use bn_core::{Layout, Real};
 use ndarray::NdFloat;
-use rayon::{ThreadPool, ThreadPoolBuilder};
+use rayon::ThreadPool;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -114,8 +115,7 @@ impl Pools {
         }
         counts.push(most);
         let pool = |n| {
-            let pool = ThreadPoolBuilder::new().num_threads(n).build();
-            pool.map(Arc::new).map_err(|error| format!("cannot start {n} threads: {error}"))
+            threads::pool(Some(n)).map(Arc::new).map_err(|error| format!("cannot start {n} threads: {error}"))
         };
         Ok(Self(counts.into_iter().map(pool).collect::<Result<_, _>>()?))
     }
@@ -141,7 +141,7 @@ pub(crate) fn contestants<T: NdFloat + Real>(
     let mut all = Vec::new();
     let mut add = |kind: Kind, one| all.push(Contestant { kind, one });
     for pool in &pools.0 {
-        // One thread is the caller's own.
+        // One thread needs no pool.
         let pool = (pool.current_num_threads() > 1).then_some(pool);
         Stores::ALL.into_iter().for_each(|stores| add(Kind::Floor(stores), stores.floor(pool)));
     }

@@ -2,6 +2,7 @@
 
 use crate::{Case, Error, Peer};
 use benches::implementation::WAKING;
+use benches::threads;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::io::{self, BufRead, Write};
@@ -80,7 +81,7 @@ fn answer<P: Peer + Send>(line: &[u8], loaded: &mut Option<Loaded<P>>) -> Result
             // The last case's tensors go first: there may be no room for both.
             *loaded = None;
             let inputs = case.inputs()?;
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(case.threads.get()).build()?;
+            let pool = threads::pool(Some(case.threads.get()))?;
             let peer = pool.install(|| P::load(&case, inputs))?;
             *loaded = Some(Loaded { case, peer, pool });
             Ok(json!({ "impls": [{ "name": P::NAME }] }))

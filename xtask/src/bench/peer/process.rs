@@ -1,6 +1,7 @@
 //! A peer's program: a line goes in, a line comes out, within a time.
 
 use super::super::stop;
+use benches::threads::OPENMP;
 use serde_json::Value;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
@@ -31,7 +32,7 @@ impl Process {
         let told = |what: String| format!("{name}: not run: {what}");
         let log = said.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| File::create(said));
         let log = log.map_err(|error| told(format!("cannot write {}: {error}", said.display())))?;
-        command.envs(ALLOCATOR).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
+        command.envs(ALLOCATOR).envs(OPENMP).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
         #[cfg(unix)]
         {
             use std::os::unix::process::CommandExt;
