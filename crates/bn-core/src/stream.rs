@@ -122,6 +122,13 @@ impl<'a, T> Ahead<'a, T> {
         Self { strips, ..self }
     }
 
+    /// Whether nothing is fetched.
+    #[inline(always)]
+    fn is_empty(&self) -> bool {
+        let [first, second] = self.strips;
+        first.is_empty() && second.is_empty()
+    }
+
     /// Asks for the cache line of element `at` of each strip.
     #[inline(always)]
     fn fetch(&self, at: usize) {
@@ -162,11 +169,19 @@ pub fn fill<T: Plain, const L: usize, const BYTES: usize>(
     ones(head, 0, map);
     let value = map.lines(head.len(), lines.len());
     let mut at = head.len();
+    // One branch where a tensor stays in the caches. As a loop of its own it would be compiled into gathers.
+    let far = stream.is_some() || !ahead.is_empty();
     for (i, line) in lines.iter_mut().enumerate() {
-        ahead.fetch(at);
-        match stream {
-            Some(stores) => stores.write(line, value(i)),
-            None => line.0 = value(i),
+        let value = value(i);
+        if far {
+            ahead.fetch(at);
+            if let Some(stores) = stream {
+                stores.write(line, value);
+            } else {
+                line.0 = value;
+            }
+        } else {
+            line.0 = value;
         }
         at += L;
     }
