@@ -16,6 +16,10 @@ const CHOICE: &str = "BENCH_FREED";
 const SETTINGS: [&str; 2] = ["MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"];
 const BYTES: &str = "64000000000";
 
+/// One heap for all threads. Those that glibc gives to every thread but the first end at 64 MB and go back to the system
+/// whatever the settings: on one of them the graph took two to four times as long.
+pub const ONE_HEAP: (&str, &str) = ("MALLOC_ARENA_MAX", "1");
+
 /// Whether the allocator keeps what is freed.
 #[must_use]
 pub fn is_kept() -> bool {
@@ -33,7 +37,7 @@ pub fn keep_freed() -> io::Result<()> {
         return Ok(());
     }
     let mut again = Command::new(std::env::current_exe()?);
-    again.args(std::env::args_os().skip(1)).envs(SETTINGS.map(|name| (name, BYTES)));
+    again.args(std::env::args_os().skip(1)).envs(SETTINGS.map(|name| (name, BYTES))).envs([ONE_HEAP]);
     replace(again)
 }
 

@@ -1,6 +1,7 @@
 //! A peer's program: a line goes in, a line comes out, within a time.
 
 use super::super::stop;
+use benches::memory::ONE_HEAP;
 use benches::threads::OPENMP;
 use serde_json::Value;
 use std::fs::File;
@@ -11,7 +12,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 /// Large outputs are allocated anew by most libraries; their page faults shall not count against them.
-const ALLOCATOR: [(&str, &str); 2] = [("MALLOC_MMAP_MAX_", "0"), ("MALLOC_TRIM_THRESHOLD_", "34359738368")];
+const ALLOCATOR: [(&str, &str); 3] =
+    [("MALLOC_MMAP_MAX_", "0"), ("MALLOC_TRIM_THRESHOLD_", "34359738368"), ONE_HEAP];
 
 /// What a peer may take before its first line, which holds its build; and before any other.
 const START: Duration = Duration::from_secs(1800);
