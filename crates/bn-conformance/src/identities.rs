@@ -3,7 +3,7 @@
 //! Each returns a line per failure.
 
 use crate::data::{normal, rng};
-use crate::far::far_changes_no_bit;
+use crate::fetch::fetches_change_no_bit;
 use crate::pairs::pairs_are_their_parts;
 use crate::run::widened;
 use crate::tolerances::{GRADIENT_DX, GRADIENT_PARAMS, LIMIT, SUM_DX};
@@ -30,8 +30,8 @@ pub fn all<B: Backend + Clone + Default>() -> Vec<String> {
         alignment_changes_no_bit::<f64, B>,
         features_do_not_see_each_other::<f32, B>,
         features_do_not_see_each_other::<f64, B>,
-        far_changes_no_bit::<f32, B>,
-        far_changes_no_bit::<f64, B>,
+        fetches_change_no_bit::<f32, B>,
+        fetches_change_no_bit::<f64, B>,
         pairs_are_their_parts::<f32, B>,
         pairs_are_their_parts::<f64, B>,
     ] {

@@ -19,6 +19,7 @@ pub mod case;
 pub mod data;
 pub mod digest;
 pub mod eager;
+mod fetch;
 pub mod files;
 pub mod identities;
 pub mod measure;
@@ -29,7 +30,6 @@ pub mod suite;
 pub mod table;
 pub mod tolerances;
 
-mod far;
 mod textbook;
 
 pub use suite::assert_conforms;

@@ -1,7 +1,9 @@
 //! The kernels that go in turns do what their two parts do, one after the other.
 
 use crate::data::{normal, rng};
-use bn_core::kernels::{Acc, Affine, GradAffine, Tile, Walk, grad_input_then_sums, normalize_then_moments};
+use bn_core::kernels::{
+    Acc, Affine, Fetch, GradAffine, Tile, Walk, grad_input_then_sums, normalize_then_moments,
+};
 use bn_core::strips::{Strips, StripsMut};
 use bn_core::wide::Wide;
 use bn_core::{Backend, Kernels, Real};
@@ -19,7 +21,7 @@ pub(crate) fn pairs_are_their_parts<T: Real, B: Backend + Default>() -> Vec<Stri
     let mut failures = Vec::new();
     for (features, inner) in [(1, 257), (3, 259), (2, 512), (5, 783), (2, 3136), (1, 10_000)] {
         for offset in [0, 1, 7, 15] {
-            let tile = Tile { features, walk: Walk::Rows { inner }, far: false };
+            let tile = Tile { features, walk: Walk::Rows { inner }, fetch: Fetch::Near };
             for backward in [false, true] {
                 if tensor.run(kernels, tile, offset, backward, true)
                     != tensor.run(kernels, tile, offset, backward, false)

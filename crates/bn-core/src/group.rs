@@ -1,5 +1,6 @@
 //! A few strips that are summed together, so that their lanes stay in registers from one to the next.
 
+use crate::kernels::Fetch;
 use crate::stream;
 use crate::strips::Strips;
 
@@ -25,17 +26,21 @@ pub struct Group<'a, T> {
 }
 
 impl<'a, T> Group<'a, T> {
-    /// `rows` strips of `x` from `start` on, at most [`GROUP`]; fewer where there are no more. With `far`, the columns of
-    /// the next group are fetched into L2 with those of this one.
+    /// `rows` strips of `x` from `start` on, at most [`GROUP`]; fewer where there are no more. With the columns of these, those
+    /// of the next group are fetched into L2, or those behind the strips, as `fetch` says.
     #[inline(always)]
     #[must_use]
-    pub fn new(x: Strips<'a, T>, start: usize, rows: usize, far: bool) -> Self {
+    pub fn new(x: Strips<'a, T>, start: usize, rows: usize, fetch: Fetch) -> Self {
         let rows = rows.min(GROUP);
         let mut strips: [&[T]; GROUP + 1] = [&[]; GROUP + 1];
         for i in 0..=rows {
             strips[i] = x.strip_or_empty(start + i);
         }
-        let far = if far { rows.wrapping_mul(x.stride()) } else { 0 };
+        let far = match fetch {
+            Fetch::Near => 0,
+            Fetch::Far => rows.wrapping_mul(x.stride()),
+            Fetch::Behind => x.len(),
+        };
         Self { strips, rows: rows.min(x.rows().saturating_sub(start)), far }
     }
 

@@ -4,7 +4,7 @@
 //! the sums have the bits of the widened tensor's, and y and dx are those of f32, rounded once more.
 
 use crate::element::{Element, Real};
-use crate::kernels::{Acc, Affine, GradAffine, Hints, Kernels, Tile, Walk};
+use crate::kernels::{Acc, Affine, Fetch, GradAffine, Hints, Kernels, Tile, Walk};
 use crate::strips::{Strips, StripsMut};
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
@@ -49,7 +49,7 @@ fn for_pieces(tile: Tile, rows: usize, mut work: impl FnMut(Piece)) {
             let height = PIECE / width;
             for start in (0..tile.features).step_by(width) {
                 let features = start..tile.features.min(start + width);
-                let tile = Tile { features: features.len(), walk: Walk::Lanes, far: false };
+                let tile = Tile { features: features.len(), walk: Walk::Lanes, fetch: Fetch::Near };
                 for row in (0..rows).step_by(height) {
                     let rows = row..rows.min(row + height);
                     work(Piece { rows, cols: features.clone(), features: features.clone(), tile });
@@ -65,7 +65,7 @@ fn for_pieces(tile: Tile, rows: usize, mut work: impl FnMut(Piece)) {
                     for col in whole.clone().step_by(PIECE) {
                         let cols = col..whole.end.min(col + PIECE);
                         let walk = Walk::Rows { inner: cols.len() / features.len() };
-                        let tile = Tile { features: features.len(), walk, far: false };
+                        let tile = Tile { features: features.len(), walk, fetch: Fetch::Near };
                         work(Piece { rows: row..row + 1, cols, features: features.clone(), tile });
                     }
                 }

@@ -35,8 +35,19 @@ pub struct Tile {
     pub features: usize,
     /// How they lie in a strip.
     pub walk: Walk,
-    /// Whether the tensor is too large for the caches, so that sums had better fetch from far ahead. It changes no bit.
-    pub far: bool,
+    /// What sums fetch meanwhile. It changes no bit.
+    pub fetch: Fetch,
+}
+
+/// What is brought into the caches while a tile is summed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fetch {
+    /// What comes next of the tile.
+    Near,
+    /// The same from further away: no cache holds the tensor.
+    Far,
+    /// The next tile: as many columns behind this one, into L2, where this one is by now.
+    Behind,
 }
 
 /// A sum per virtual lane: `hi`, and for f64 data `lo`, what `hi` has lost to rounding (empty for f32).

@@ -6,7 +6,7 @@
 //! mapped while they are still in cache, and `far`. Features do not touch each other, so any block gives the same bits.
 
 use crate::element::Real;
-use crate::kernels::{Tile, Walk};
+use crate::kernels::{Fetch, Tile, Walk};
 use crate::shape::Shape;
 use std::ops::Range;
 
@@ -53,7 +53,7 @@ pub struct Plan {
     pub segments: usize,
     /// Features to a block.
     pub block: usize,
-    /// See [`Tile::far`].
+    /// Whether the tensor is too large for the caches.
     pub far: bool,
 }
 
@@ -161,7 +161,7 @@ impl Plan {
     /// So they begin with a cache line where the tensor does not. Strips must then lie one behind the other.
     pub fn parts(&self, rows: usize, len: usize, shift: usize) -> [Part; 3] {
         let part = |walk: Walk, features, start, rows, len| {
-            let tile = Tile { features, walk, far: self.far };
+            let tile = Tile { features, walk, fetch: Fetch::Near };
             Part { tile, start, rows, len }
         };
         let lanes = |start, rows, len| part(Walk::Lanes, len, start, rows, len);

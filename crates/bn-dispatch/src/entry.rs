@@ -9,7 +9,7 @@
 use crate::isa;
 use crate::level::Level;
 use crate::{Dispatch, lanes, rows};
-use bn_core::kernels::{self, Acc, Affine, GradAffine, Hints, Kernels, Tile, Walk};
+use bn_core::kernels::{self, Acc, Affine, Fetch, GradAffine, Hints, Kernels, Tile, Walk};
 use bn_core::stream::{self, Stores};
 use bn_core::strips::{Strips, StripsMut};
 
@@ -30,9 +30,9 @@ macro_rules! functions {
             pub(super) fn moments(tile: Tile, x: Strips<'_, $t>, pilot: Option<&[$t]>, acc: &mut Acc<'_>) {
                 match tile.walk {
                     // Not a variable: a branch in the loop costs registers.
-                    Walk::Rows { inner } if tile.far => rows::moments::<$t, $isa, { $rows }, true>(inner, x, pilot, acc),
+                    Walk::Rows { inner } if tile.fetch == Fetch::Far => rows::moments::<$t, $isa, { $rows }, true>(inner, x, pilot, acc),
                     Walk::Rows { inner } => rows::moments::<$t, $isa, { $rows }, false>(inner, x, pilot, acc),
-                    Walk::Lanes => lanes::moments::<$t, $isa, { $lanes }>(x, pilot, tile.far, acc),
+                    Walk::Lanes => lanes::moments::<$t, $isa, { $lanes }>(x, pilot, tile.fetch, acc),
                 }
             }
 
@@ -60,9 +60,9 @@ macro_rules! functions {
             ) {
                 match tile.walk {
                     // The sums of f64 wait for arithmetic, not for memory.
-                    Walk::Rows { inner } if tile.far && size_of::<$t>() == size_of::<f32>() => rows::grad_sums::<$t, $isa, { $rows }, true>(inner, x, dy, pilot, acc),
+                    Walk::Rows { inner } if tile.fetch == Fetch::Far && size_of::<$t>() == size_of::<f32>() => rows::grad_sums::<$t, $isa, { $rows }, true>(inner, x, dy, pilot, acc),
                     Walk::Rows { inner } => rows::grad_sums::<$t, $isa, { $rows }, false>(inner, x, dy, pilot, acc),
-                    Walk::Lanes => lanes::grad_sums::<$t, $isa, { $lanes }>(x, dy, pilot, tile.far, acc),
+                    Walk::Lanes => lanes::grad_sums::<$t, $isa, { $lanes }>(x, dy, pilot, tile.fetch, acc),
                 }
             }
 

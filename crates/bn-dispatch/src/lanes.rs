@@ -9,7 +9,7 @@ use crate::isa::Isa;
 use crate::map::{GradInput, Normalize};
 use crate::sum::{Item, Lanes, chunk};
 use bn_core::group::{Group, rows_to_group};
-use bn_core::kernels::{Acc, Affine, GradAffine, Hints};
+use bn_core::kernels::{Acc, Affine, Fetch, GradAffine, Hints};
 use bn_core::stream::{self, Stores, fill};
 use bn_core::strips::{Strips, StripsMut};
 use std::marker::PhantomData;
@@ -93,7 +93,7 @@ impl<T: Item, I: Isa> Sum<T> for Moments<'_, T, I> {
 pub(crate) fn moments<T: Item, I: Isa, const W: usize>(
     x: Strips<'_, T>,
     pilot: Option<&[T]>,
-    far: bool,
+    fetch: Fetch,
     acc: &mut Acc<'_>,
 ) {
     let rows = rows_to_group(1, W * size_of::<T>());
@@ -102,7 +102,7 @@ pub(crate) fn moments<T: Item, I: Isa, const W: usize>(
         rows,
         acc,
         #[inline(always)]
-        |i| Moments { x: Group::new(x, i, rows, far), pilot, isa: PhantomData::<I> },
+        |i| Moments { x: Group::new(x, i, rows, fetch), pilot, isa: PhantomData::<I> },
     );
 }
 
@@ -141,7 +141,7 @@ pub(crate) fn grad_sums<T: Item, I: Isa, const W: usize>(
     x: Strips<'_, T>,
     dy: Strips<'_, T>,
     pilot: Option<&[T]>,
-    far: bool,
+    fetch: Fetch,
     acc: &mut Acc<'_>,
 ) {
     let rows = rows_to_group(2, W * size_of::<T>());
@@ -151,8 +151,8 @@ pub(crate) fn grad_sums<T: Item, I: Isa, const W: usize>(
         acc,
         #[inline(always)]
         |i| GradSums {
-            x: Group::new(x, i, rows, far),
-            dy: Group::new(dy, i, rows, far),
+            x: Group::new(x, i, rows, fetch),
+            dy: Group::new(dy, i, rows, fetch),
             pilot,
             isa: PhantomData::<I>,
         },

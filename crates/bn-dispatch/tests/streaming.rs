@@ -1,7 +1,7 @@
 //! Streamed maps write what ordinary ones write, and nothing else: any alignment, ragged strips, gaps between
 //! them, every level that this machine has.
 
-use bn_core::kernels::{Affine, GradAffine, Hints, Kernels, Tile, Walk};
+use bn_core::kernels::{Affine, Fetch, GradAffine, Hints, Kernels, Tile, Walk};
 use bn_core::strips::{Strips, StripsMut};
 use bn_core::{Backend, BatchNorm, Config, Element, Grads, Real, Saved, Shape, Workspace};
 use bn_dispatch::{Dispatch, Level};
@@ -33,13 +33,13 @@ fn layouts() -> Vec<Layout> {
     let mut layouts = Vec::new();
     for offset in [0, 1, 5, 15] {
         for (features, inner) in [(1, 1300), (3, 257), (2, 512), (1, 5)] {
-            let tile = Tile { features, walk: Walk::Rows { inner }, far: false };
+            let tile = Tile { features, walk: Walk::Rows { inner }, fetch: Fetch::Near };
             for gap in [0, 7] {
                 layouts.push(Layout { tile, rows: 3, len: features * inner, gap, offset });
             }
         }
         for len in [1, 3, 15, 16, 17, 100, 511, 512, 513, 1024, 1500] {
-            let tile = Tile { features: len, walk: Walk::Lanes, far: false };
+            let tile = Tile { features: len, walk: Walk::Lanes, fetch: Fetch::Near };
             layouts.push(Layout { tile, rows: 4, len, gap: offset, offset });
         }
     }

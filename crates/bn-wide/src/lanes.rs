@@ -6,7 +6,7 @@
 use crate::map::{Coef, GradInput, Normalize};
 use crate::sum::{Item, Lanes, Sums};
 use bn_core::group::{Group, rows_to_group};
-use bn_core::kernels::{Acc, Affine, GradAffine, Hints};
+use bn_core::kernels::{Acc, Affine, Fetch, GradAffine, Hints};
 use bn_core::stream::{Built, fill};
 use bn_core::strips::{Strips, StripsMut};
 use wide::f64x8;
@@ -79,10 +79,10 @@ impl<T: Item> Sum<T> for Moments<'_, T> {
     }
 }
 
-pub(crate) fn moments<T: Item>(x: Strips<'_, T>, pilot: Option<&[T]>, far: bool, acc: &mut Acc<'_>) {
+pub(crate) fn moments<T: Item>(x: Strips<'_, T>, pilot: Option<&[T]>, fetch: Fetch, acc: &mut Acc<'_>) {
     let rows = rows_to_group(1, 8 * WIDE * size_of::<T>());
     for start in (0..x.rows()).step_by(rows) {
-        columns(x.len(), &Moments { x: Group::new(x, start, rows, far), pilot }, acc);
+        columns(x.len(), &Moments { x: Group::new(x, start, rows, fetch), pilot }, acc);
     }
 }
 
@@ -125,13 +125,13 @@ pub(crate) fn grad_sums<T: Item>(
     x: Strips<'_, T>,
     dy: Strips<'_, T>,
     pilot: Option<&[T]>,
-    far: bool,
+    fetch: Fetch,
     acc: &mut Acc<'_>,
 ) {
     let rows = rows_to_group(2, 8 * WIDE * size_of::<T>());
     for start in (0..x.rows()).step_by(rows) {
         let sum =
-            GradSums { x: Group::new(x, start, rows, far), dy: Group::new(dy, start, rows, far), pilot };
+            GradSums { x: Group::new(x, start, rows, fetch), dy: Group::new(dy, start, rows, fetch), pilot };
         columns(x.len(), &sum, acc);
     }
 }

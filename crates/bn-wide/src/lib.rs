@@ -10,7 +10,7 @@ mod map;
 mod rows;
 mod sum;
 
-use bn_core::kernels::{self, Acc, Affine, GradAffine, Hints, Kernels, Tile, Walk};
+use bn_core::kernels::{self, Acc, Affine, Fetch, GradAffine, Hints, Kernels, Tile, Walk};
 use bn_core::stream;
 use bn_core::strips::{Strips, StripsMut};
 use bn_core::{Backend, Real, Serial};
@@ -26,13 +26,13 @@ macro_rules! kernels {
             fn moments(&self, tile: Tile, x: Strips<'_, $t>, pilot: Option<&[$t]>, mut acc: Acc<'_>) {
                 match tile.walk {
                     // Not a variable: a branch in the loop costs registers.
-                    Walk::Rows { inner } if tile.far => {
+                    Walk::Rows { inner } if tile.fetch == Fetch::Far => {
                         rows::moments::<$t, { $t::LANES / 8 }, true>(inner, x, pilot, &mut acc)
                     }
                     Walk::Rows { inner } => {
                         rows::moments::<$t, { $t::LANES / 8 }, false>(inner, x, pilot, &mut acc)
                     }
-                    Walk::Lanes => lanes::moments(x, pilot, tile.far, &mut acc),
+                    Walk::Lanes => lanes::moments(x, pilot, tile.fetch, &mut acc),
                 }
             }
 
@@ -66,7 +66,7 @@ macro_rules! kernels {
                     Walk::Rows { inner } => {
                         rows::grad_sums::<$t, { $t::LANES / 8 }>(inner, x, dy, pilot, &mut acc)
                     }
-                    Walk::Lanes => lanes::grad_sums(x, dy, pilot, tile.far, &mut acc),
+                    Walk::Lanes => lanes::grad_sums(x, dy, pilot, tile.fetch, &mut acc),
                 }
             }
 

@@ -2,12 +2,12 @@
 
 use super::reduce::{self, reduce};
 use super::{
-    Job, Params, ahead, alignment, beside, columns, hints, map_rows, parts, parts_mut, run, walked,
+    Job, Params, ahead, alignment, beside, columns, fetch, hints, map_rows, parts, parts_mut, run, walked,
     walked_mut,
 };
 use crate::element::{Element, Real};
 use crate::exec::Backend;
-use crate::kernels::{Acc, Affine, GradAffine, Kernels};
+use crate::kernels::{Acc, Affine, GradAffine, Kernels, Tile};
 use crate::plan::{Part, Plan};
 use crate::rescue;
 use crate::saved::StatsRef;
@@ -108,7 +108,7 @@ impl<T: Element> Job<T::Compute> for Block<'_, '_, T> {
     ) -> bool {
         let (features, plan) = (self.features(), self.plan);
         let mut state = std::mem::take(&mut scratches[0].state);
-        self.take_gradients(backend, scratches, &mut state, summed);
+        self.take_gradients(backend, scratches, &mut state, next, summed);
         let contiguous = self.job.x.as_slice().is_some() && self.job.dy.as_slice().is_some();
         let (shift, lead) = alignment(plan, &self.job.dx, contiguous);
         for i in 0..4 {
@@ -163,6 +163,7 @@ impl<T: Element> Block<'_, '_, T> {
         backend: &impl Backend,
         scratches: &mut [Scratch<T::Compute>],
         State { sums, coefs, unfit }: &mut State<T::Compute>,
+        next: Option<&Self>,
         summed: bool,
     ) {
         let (plan, job, kernels) = (self.plan, &mut self.job, self.kernels);
@@ -178,13 +179,21 @@ impl<T: Element> Block<'_, '_, T> {
         }
         let (x, dy) = (job.x, job.dy);
         let pilot = off_centre.then(|| coefs.row(0, plan, features, lead));
+        let fetch = fetch(plan, next.map(|n| n.job.x), 2);
         let grad_sums = |rows: Range<usize>, mut acc: Acc<'_>| {
             let [x, dy] = [x, dy].map(|strips| parts(plan, strips.rows_range(rows.clone()), 0));
             for ((Part { tile, .. }, x), (_, dy)) in x.into_iter().zip(dy) {
                 if x.rows() == 0 {
                     continue;
                 }
-                T::grad_sums(kernels, tile, x, dy, pilot.map(|k| &k[..tile.features]), acc.from_lane(0));
+                T::grad_sums(
+                    kernels,
+                    Tile { fetch, ..tile },
+                    x,
+                    dy,
+                    pilot.map(|k| &k[..tile.features]),
+                    acc.from_lane(0),
+                );
             }
         };
         if summed {

@@ -2,13 +2,13 @@
 
 use super::reduce::{self, reduce};
 use super::{
-    Job, Params, ahead, alignment, beside, columns, hints, map_rows, parts, parts_mut, run, walked,
+    Job, Params, ahead, alignment, beside, columns, fetch, hints, map_rows, parts, parts_mut, run, walked,
     walked_mut,
 };
 use crate::coef::Stats;
 use crate::element::{Element, Real};
 use crate::exec::Backend;
-use crate::kernels::{Acc, Affine, Kernels};
+use crate::kernels::{Acc, Affine, Kernels, Tile};
 use crate::plan::{Part, Plan};
 use crate::rescue;
 use crate::saved::StatsMut;
@@ -82,7 +82,7 @@ impl<T: Element> Job<T::Compute> for Block<'_, '_, T> {
         let (features, plan) = (self.features(), self.plan);
         let mut state = std::mem::take(&mut scratches[0].state);
         if self.job.from_batch {
-            self.take_statistics(backend, scratches, &mut state, summed);
+            self.take_statistics(backend, scratches, &mut state, next, summed);
         }
         let job = &mut self.job;
         let (shift, lead) = alignment(plan, &job.y, job.x.as_slice().is_some());
@@ -138,17 +138,25 @@ impl<T: Element> Block<'_, '_, T> {
         backend: &impl Backend,
         scratches: &mut [Scratch<T::Compute>],
         State { sums, coefs, unfit }: &mut State<T::Compute>,
+        next: Option<&Self>,
         summed: bool,
     ) {
         let (plan, job, kernels) = (self.plan, &mut self.job, self.kernels);
         let (n, features, x) = (plan.shape.count(), job.stats.k.len(), job.x);
         let sums = &mut sums[..features];
+        let fetch = fetch(plan, next.map(|n| n.job.x), 1);
         let moments = |rows: Range<usize>, pilot: Option<&[T::Compute]>, mut acc: Acc<'_>| {
             for (Part { tile, .. }, x) in parts(plan, x.rows_range(rows), 0) {
                 if x.rows() == 0 {
                     continue;
                 }
-                T::moments(kernels, tile, x, pilot.map(|k| &k[..tile.features]), acc.from_lane(0));
+                T::moments(
+                    kernels,
+                    Tile { fetch, ..tile },
+                    x,
+                    pilot.map(|k| &k[..tile.features]),
+                    acc.from_lane(0),
+                );
             }
         };
         if summed {

@@ -17,7 +17,7 @@ pub(crate) use reduce::Sums;
 
 use crate::element::{Element, Real};
 use crate::exec::{Backend, Executor};
-use crate::kernels::{Hints, Kernels};
+use crate::kernels::{Fetch, Hints, Kernels};
 use crate::plan::{Part, Plan, Spread};
 use crate::shape::Shape;
 use crate::stream::{L2_BYTES, LINE};
@@ -73,11 +73,31 @@ fn run<R: Real, J: Job<R>>(backend: &impl Backend, plan: &Plan, job: J, scratche
     rest.run(backend, scratches, None, summed);
 }
 
-/// What the strips of the next block's inputs are, if it is worth fetching them while this one is mapped: two
-/// blocks of every input must fit L2 side by side.
-fn ahead<'a, T: Copy>(plan: &Plan, next: Strips<'a, T>, inputs: usize) -> Option<Strips<'a, T>> {
+/// The columns of the next block, if it is worth fetching them while this one is in work: two blocks of every input must
+/// fit L2 side by side.
+fn beside_in_l2<'a, T: Copy>(plan: &Plan, next: Strips<'a, T>, inputs: usize) -> Option<Strips<'a, T>> {
     let cols = (plan.block * plan.shape.inner()).min(next.len());
     (next.rows() * cols * size_of::<T>() * inputs * 2 <= L2_BYTES).then(|| next.columns(0..cols))
+}
+
+/// Whether that is fetched by the sums, which compute, and not by the map, which waits for memory anyway: the sums of short
+/// runs go down the strips and need nothing fetched along them.
+fn sums_fetch_next(plan: &Plan) -> bool {
+    matches!(plan.spread, Spread::Positions(_))
+}
+
+/// What a block's sums fetch meanwhile.
+fn fetch<T: Copy>(plan: &Plan, next: Option<Strips<'_, T>>, inputs: usize) -> Fetch {
+    match next.and_then(|next| beside_in_l2(plan, next, inputs)) {
+        Some(_) if sums_fetch_next(plan) => Fetch::Behind,
+        _ if plan.far => Fetch::Far,
+        _ => Fetch::Near,
+    }
+}
+
+/// What of the next block is fetched while this one is mapped.
+fn ahead<'a, T: Copy>(plan: &Plan, next: Strips<'a, T>, inputs: usize) -> Option<Strips<'a, T>> {
+    if sums_fetch_next(plan) { None } else { beside_in_l2(plan, next, inputs) }
 }
 
 /// The columns of the block that begins where `next` does, if the kernels sum it while they map one of `cols` columns: runs

@@ -1,13 +1,13 @@
-//! `Tile::far` is a hint: the sums of a tile that is said to be too large for the caches are those of any other.
+//! `Tile::fetch` is a hint: the sums of a tile are the same, whatever is fetched meanwhile.
 
 use crate::data::{normal, rng};
-use bn_core::kernels::{Acc, Tile, Walk};
+use bn_core::kernels::{Acc, Fetch, Tile, Walk};
 use bn_core::strips::Strips;
 use bn_core::wide::Wide;
 use bn_core::{Backend, Kernels, Real};
 
 /// A line per tile whose sums change; the smallest has fewer elements than are fetched ahead, the largest more.
-pub(crate) fn far_changes_no_bit<T: Real, B: Backend + Default>() -> Vec<String> {
+pub(crate) fn fetches_change_no_bit<T: Real, B: Backend + Default>() -> Vec<String> {
     let backend = B::default();
     let kernels = T::kernels(&backend);
     let mut failures = Vec::new();
@@ -18,10 +18,12 @@ pub(crate) fn far_changes_no_bit<T: Real, B: Backend + Default>() -> Vec<String>
         (Walk::Lanes, 1024, 1024),
     ] {
         for pilot in [None, Some(vec![T::from_f64(0.3); features])] {
-            let sums = |far| sums(kernels, Tile { features, walk, far }, len, pilot.as_deref());
-            if sums(true) != sums(false) {
-                let around = if pilot.is_some() { "a pilot" } else { "0" };
-                failures.push(format!("far: {} {walk:?} around {around}: other bits", T::NAME));
+            let sums = |fetch| sums(kernels, Tile { features, walk, fetch }, len, pilot.as_deref());
+            for fetch in [Fetch::Far, Fetch::Behind] {
+                if sums(fetch) != sums(Fetch::Near) {
+                    let around = if pilot.is_some() { "a pilot" } else { "0" };
+                    failures.push(format!("{fetch:?}: {} {walk:?} around {around}: other bits", T::NAME));
+                }
             }
         }
     }
