@@ -23,8 +23,11 @@ SETTINGS = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
 LAYOUTS = ("nc", "ncl", "nchw", "ncdhw", "nlc", "nhwc", "ndhwc")
 DTYPES = {"f32": "<f4", "f64": "<f8"}
 PASSES = ("forward", "backward", "step")
-# As WAKING in benches/src/implementation.rs, in seconds.
-WAKING = 0.01
+
+
+def waking(threads):
+    """As in benches/src/implementation.rs, in seconds."""
+    return 0.01 if threads > 1 else 0.001
 
 
 def keep_freed():
@@ -186,7 +189,7 @@ class Server:
     def times(self, request):
         impl, pass_ = self.find(request), one_of(request, "pass", PASSES)
         runs = field(request, "runs", int, "a number")
-        return {"ns": timed(impl, pass_, runs, WAKING if self.case.threads > 1 else 0.0)}
+        return {"ns": timed(impl, pass_, runs, waking(self.case.threads))}
 
 
 def hello():

@@ -1,7 +1,7 @@
 //! The rounds of a shape: every implementation takes its turn in each, so that drift hits all alike.
 //!
-//! 1. A sample is one pass, or as many as take 50 µs, after a pass that is not timed: what is in the caches is
-//!    what the pass itself left there. On several threads such passes go on until those are awake ([`WAKING`](benches::implementation::WAKING)).
+//! 1. A sample is one pass, or as many as take 50 µs, after passes that are not timed, until threads and core are awake
+//!    ([`waking`](benches::implementation::waking)): what is in the caches is what the pass itself left there.
 //! 2. The order is turned from round to round, and reversed every other one.
 //! 3. Time is shared out: who is fast gets more samples, who is slow a least number of them.
 

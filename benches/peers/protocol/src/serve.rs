@@ -1,7 +1,7 @@
 //! Requests line by line, and the clock.
 
 use crate::{Case, Error, Peer};
-use benches::implementation::WAKING;
+use benches::implementation::waking;
 use benches::threads;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -127,9 +127,10 @@ fn time<P: Peer>(peer: &P, pass: Pass, runs: usize) -> Result<Vec<u64>, Error> {
         drop((forward, gradients));
         Ok(elapsed.as_nanos().try_into()?)
     };
+    let waking = waking(rayon::current_num_threads());
     let start = Instant::now();
     run()?;
-    while rayon::current_num_threads() > 1 && start.elapsed() < WAKING {
+    while start.elapsed() < waking {
         run()?;
     }
     (0..runs).map(|_| run()).collect()

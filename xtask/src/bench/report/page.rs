@@ -18,8 +18,8 @@ nav a { margin-right: 1em; }
 
 const READ: &str = "
 <ul>
-<li>A time is the median of samples; a sample is one pass, or as many as take 50 µs, after an untimed pass of the same
-kind, on several threads after such passes for 10 ms. Where there are cores enough, each thread is bound to one, in Rust
+<li>A time is the median of samples; a sample is one pass, or as many as take 50 µs, after untimed passes of the same
+kind for 1 ms, on several threads for 10 ms. Where there are cores enough, each thread is bound to one, in Rust
 and with OpenMP: left to the system, two now and then share a core and are as slow as one. All implementations take
 turns in rounds whose order is turned and reversed, so that drift of the machine hits all alike. <em>least</em> is the
 fastest sample, <em>±</em> half the distance between the quartiles as a share of the median: differences of that size
