@@ -128,7 +128,7 @@ impl<T: Element> Job<T::Compute> for Block<'_, '_, T> {
             let affine = GradAffine { k, a, c, d };
             T::grad_input_and_sums(kernels, tile, [x, dy], affine, dx.reborrow(), beside, acc);
         } else {
-            let next = next.map_or([None; 2], |n| [ahead(plan, n.job.x, 2), ahead(plan, n.job.dy, 2)]);
+            let next = next.map_or([None; 2], |n| [n.job.x, n.job.dy].map(|next| ahead(plan, next, 2, true)));
             map_rows(backend.exec(), plan, scratches.len(), 0..x.rows(), dx.reborrow(), &|rows, dx| {
                 let next = next.map(|next| next.map(|n| n.rows_range(rows.clone())));
                 let [x, dy] = [x, dy].map(|strips| parts(plan, strips.rows_range(rows.clone()), shift));

@@ -103,7 +103,7 @@ impl<T: Element> Job<T::Compute> for Block<'_, '_, T> {
             let acc = reduce::empty::<T::Compute>(plan, &mut scratches[0].lanes, features);
             T::normalize_and_moments(kernels, tile, x, Affine { k, a, b }, job.y.reborrow(), beside, acc);
         } else {
-            let next = next.and_then(|n| ahead(plan, n.job.x, 1));
+            let next = next.and_then(|n| ahead(plan, n.job.x, 1, job.from_batch));
             map_rows(backend.exec(), plan, scratches.len(), 0..x.rows(), job.y.reborrow(), &|rows, y| {
                 let next = next.map(|n| n.rows_range(rows.clone()));
                 let parts = parts(plan, x.rows_range(rows), shift).into_iter().zip(parts_mut(plan, y, shift));

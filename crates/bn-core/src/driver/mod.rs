@@ -95,9 +95,14 @@ fn fetch<T: Copy>(plan: &Plan, next: Option<Strips<'_, T>>, inputs: usize) -> Fe
     }
 }
 
-/// What of the next block is fetched while this one is mapped.
-fn ahead<'a, T: Copy>(plan: &Plan, next: Strips<'a, T>, inputs: usize) -> Option<Strips<'a, T>> {
-    if sums_fetch_next(plan) { None } else { beside_in_l2(plan, next, inputs) }
+/// What of the next block is fetched while this one is mapped. `summed` says that it was summed before.
+fn ahead<'a, T: Copy>(
+    plan: &Plan,
+    next: Strips<'a, T>,
+    inputs: usize,
+    summed: bool,
+) -> Option<Strips<'a, T>> {
+    if summed && sums_fetch_next(plan) { None } else { beside_in_l2(plan, next, inputs) }
 }
 
 /// The columns of the block that begins where `next` does, if the kernels sum it while they map one of `cols` columns: runs
