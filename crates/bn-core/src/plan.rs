@@ -17,8 +17,9 @@ const MAX_LANES: usize = 2048;
 const BLOCK_BYTES: usize = 400 << 10;
 /// The same of long runs, whose next block is summed meanwhile.
 const RUN_BLOCK_BYTES: usize = 300 << 10;
-/// Tensors of more bytes had better be fetched from far ahead: rows of values side by side, and long runs.
-const FAR_BYTES: usize = 32 << 20;
+/// Tensors of more bytes had better be fetched from far ahead: rows of values side by side, short and long runs.
+const FAR_ROW_BYTES: usize = 8 << 20;
+const FAR_SHORT_RUN_BYTES: usize = 32 << 20;
 const FAR_RUN_BYTES: usize = 64 << 20;
 /// Features that are counted as one group where segments are made of rows of values side by side.
 const GROUP: usize = 256;
@@ -93,7 +94,11 @@ impl Plan {
         };
         let most = (walked.outer() / phases_of(spread)).max(1);
         let segments = (shape.len() / SEGMENT_LEN).min(SEGMENT_JOBS / groups.max(1)).clamp(1, most);
-        let far_bytes = if spread == Spread::Run { FAR_RUN_BYTES } else { FAR_BYTES };
+        let far_bytes = match spread {
+            Spread::Run => FAR_RUN_BYTES,
+            Spread::Positions(_) => FAR_SHORT_RUN_BYTES,
+            Spread::Phases(_) => FAR_ROW_BYTES,
+        };
         let far = shape.len() * size_of::<T>() > far_bytes;
         Self { shape: walked, spread, segments, block, far }
     }
