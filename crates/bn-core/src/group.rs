@@ -7,41 +7,48 @@ use crate::strips::Strips;
 /// The most strips of a group.
 pub const GROUP: usize = 16;
 
-/// How many strips of each of `inputs` inputs go into a group that is walked in columns of `bytes`. Their lines all fall
-/// into the same set of L1 where rows are a page long: of more strips, some were dropped before they were read. Of fewer,
-/// lanes were loaded and stored too often.
+/// Addresses so many bytes apart fall into the same set of L1, which holds eight lines of them, or twelve.
+const PAGE: usize = 4096;
+const WAYS: usize = 8;
+
+/// How many strips of each of `inputs` inputs like `x` go into a group that is walked down in columns of `bytes`. Of fewer,
+/// lanes were loaded and stored too often; of more, some were dropped from L1 before they were read, above all where strips
+/// begin pages apart. Measured.
 #[inline(always)]
 #[must_use]
-pub fn rows_to_group(inputs: usize, bytes: usize) -> usize {
-    (1024 / (inputs * bytes).max(1)).clamp(1, GROUP)
+pub fn rows_to_group<T>(inputs: usize, bytes: usize, x: Strips<'_, T>) -> usize {
+    let rows = (1024 / (inputs * bytes).max(1)).clamp(1, GROUP);
+    if x.stride().wrapping_mul(size_of::<T>()).is_multiple_of(PAGE) { rows.min(WAYS / inputs.max(1)) } else { rows }
 }
 
-/// The strips of a group, and the one behind them, which is fetched while the last one is summed.
+/// The strips of a group, of N inputs, and the ones behind them, which are fetched while the last ones are summed.
 #[derive(Clone, Copy, Debug)]
-pub struct Group<'a, T> {
-    strips: [&'a [T]; GROUP + 1],
+pub struct Group<'a, T, const N: usize> {
+    strips: [[&'a [T]; N]; GROUP + 1],
     rows: usize,
-    /// What is fetched into L2 is so many elements away; 0 for nothing.
-    far: usize,
+    /// What is fetched into L2 is so many elements away, of each input.
+    far: Option<[usize; N]>,
 }
 
-impl<'a, T> Group<'a, T> {
-    /// `rows` strips of `x` from `start` on, at most [`GROUP`]; fewer where there are no more. With the columns of these, those
-    /// of the next group are fetched into L2, or those behind the strips, as `fetch` says.
+impl<'a, T, const N: usize> Group<'a, T, N> {
+    /// `rows` strips of each of `inputs` from `start` on, at most [`GROUP`]; fewer where there are no more. With the columns of
+    /// these, those of the next group are fetched into L2, or those behind the strips, as `fetch` says.
     #[inline(always)]
     #[must_use]
-    pub fn new(x: Strips<'a, T>, start: usize, rows: usize, fetch: Fetch) -> Self {
+    pub fn new(inputs: [Strips<'a, T>; N], start: usize, rows: usize, fetch: Fetch) -> Self {
         let rows = rows.min(GROUP);
-        let mut strips: [&[T]; GROUP + 1] = [&[]; GROUP + 1];
+        let mut strips: [[&[T]; N]; GROUP + 1] = [[&[]; N]; GROUP + 1];
         for i in 0..=rows {
-            strips[i] = x.strip_or_empty(start + i);
+            for (strip, input) in strips[i].iter_mut().zip(&inputs) {
+                *strip = input.strip_or_empty(start + i);
+            }
         }
         let far = match fetch {
-            Fetch::Near => 0,
-            Fetch::Far => rows.wrapping_mul(x.stride()),
-            Fetch::Behind => x.len(),
+            Fetch::Near => None,
+            Fetch::Far => Some(inputs.each_ref().map(|input| rows.wrapping_mul(input.stride()))),
+            Fetch::Behind => Some(inputs.each_ref().map(Strips::len)),
         };
-        Self { strips, rows: rows.min(x.rows().saturating_sub(start)), far }
+        Self { strips, rows: rows.min(inputs[0].rows().saturating_sub(start)), far }
     }
 
     /// How many there are.
@@ -51,25 +58,45 @@ impl<'a, T> Group<'a, T> {
         self.rows
     }
 
-    /// Strip `i` of the group, or the one behind the last; nothing where there is none.
+    /// Strip `i` of the group of each input, or the one behind the last; nothing where there is none.
     #[inline(always)]
     #[must_use]
-    pub fn strip(&self, i: usize) -> &'a [T] {
-        self.strips.get(i).copied().unwrap_or_default()
+    pub fn strips(&self, i: usize) -> [&'a [T]; N] {
+        self.strips.get(i).copied().unwrap_or([&[]; N])
     }
 
-    /// Columns `at..at + n` of strip `i`. Those after them are fetched into L1 meanwhile.
+    /// Hands columns `at..at + n` of every strip to `each`, one strip of each input after the other. The columns after them
+    /// are fetched into L1 meanwhile.
     ///
     /// # Panics
-    /// Where the strip is shorter.
+    /// Where a strip is shorter.
     #[inline(always)]
-    #[must_use]
-    pub fn columns(&self, i: usize, at: usize, n: usize) -> &'a [T] {
-        let strip = self.strip(i);
-        stream::fetch_range::<T, true>(strip, at + n, n);
-        if self.far > 0 {
-            stream::fetch_range::<T, false>(strip, at.wrapping_add(self.far), n);
+    pub fn down(&self, at: usize, n: usize, mut each: impl FnMut([&'a [T]; N])) {
+        let strips = &self.strips[..self.rows];
+        let end = at + n;
+        // Two loops: what is the same for all strips is not asked at every one of them. Of a few columns, half of the time.
+        if let Some(far) = self.far {
+            for strips in strips {
+                for (strip, far) in strips.iter().zip(far) {
+                    stream::fetch_lines::<T, false>(strip, at.wrapping_add(far), n);
+                }
+                each(columns(strips, at, end));
+            }
+        } else {
+            for strips in strips {
+                each(columns(strips, at, end));
+            }
         }
-        &strip[at..][..n]
     }
+}
+
+/// Columns `at..end` of `strips`.
+#[inline(always)]
+fn columns<'a, T, const N: usize>(strips: &[&'a [T]; N], at: usize, end: usize) -> [&'a [T]; N] {
+    let mut columns: [&[T]; N] = [&[]; N];
+    for (columns, strip) in columns.iter_mut().zip(strips) {
+        *columns = &strip[at..end];
+        stream::fetch_lines::<T, true>(strip, end, end - at);
+    }
+    columns
 }

@@ -270,13 +270,19 @@ pub fn fetch<T, const NEAR: bool>(values: &[T], at: usize) {
     fetch_from::<T, NEAR>(values.as_ptr().wrapping_add(at));
 }
 
-/// As [`fetch`], for the lines of `len` elements from `at` on; nothing where there are no values at all.
+/// As [`fetch`], for the lines of `len` elements from `at` on.
+#[inline(always)]
+pub fn fetch_lines<T, const NEAR: bool>(values: &[T], at: usize, len: usize) {
+    for i in (0..len).step_by(LINE / size_of::<T>()) {
+        fetch::<T, NEAR>(values, at.wrapping_add(i));
+    }
+}
+
+/// As [`fetch_lines`]; nothing where there are no values at all.
 #[inline(always)]
 pub fn fetch_range<T, const NEAR: bool>(values: &[T], at: usize, len: usize) {
     if !values.is_empty() {
-        for i in (0..len).step_by(LINE / size_of::<T>()) {
-            fetch::<T, NEAR>(values, at + i);
-        }
+        fetch_lines::<T, NEAR>(values, at, len);
     }
 }
 

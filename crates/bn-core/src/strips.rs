@@ -73,6 +73,16 @@ impl<'a, T> Strips<'a, T> {
         }
     }
 
+    /// The same strips for a shorter time, as those of another tensor live; ndarray's views do not shorten by themselves.
+    #[inline(always)]
+    #[must_use]
+    pub fn reborrow(&self) -> Strips<'_, T> {
+        match &self.0 {
+            &Kind::Slice { buf, rows, len, stride } => Strips(Kind::Slice { buf, rows, len, stride }),
+            Kind::View(view) => Strips(Kind::View(view.reborrow())),
+        }
+    }
+
     /// Whether there is no element.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -63,7 +63,7 @@ fn narrow<T: Item>(sum: &impl Sum<T>, Range { start: mut at, end }: Range<usize>
 }
 
 struct Moments<'a, T, I> {
-    x: Group<'a, T>,
+    group: Group<'a, T, 1>,
     pilot: Option<&'a [T]>,
     isa: PhantomData<I>,
 }
@@ -73,16 +73,20 @@ impl<T: Item, I: Isa> Sum<T> for Moments<'_, T, I> {
     fn add<const W: usize>(&self, at: usize, acc: &mut Acc<'_>) {
         let mut lanes = Lanes::<W>::load::<T>(acc, at);
         match self.pilot {
-            None => {
-                for row in 0..self.x.rows() {
-                    T::add_moments::<I, W>(&mut lanes, chunk(self.x.columns(row, at, W), 0));
-                }
-            }
+            None => self.group.down(
+                at,
+                W,
+                #[inline(always)]
+                |[x]| T::add_moments::<I, W>(&mut lanes, chunk(x, 0)),
+            ),
             Some(pilot) => {
                 let k = chunk::<T, W>(pilot, at).map(T::to_f64);
-                for row in 0..self.x.rows() {
-                    T::add_moments_about(&mut lanes, chunk(self.x.columns(row, at, W), 0), &k);
-                }
+                self.group.down(
+                    at,
+                    W,
+                    #[inline(always)]
+                    |[x]| T::add_moments_about(&mut lanes, chunk(x, 0), &k),
+                );
             }
         }
         lanes.store::<T>(acc, at);
@@ -96,19 +100,18 @@ pub(crate) fn moments<T: Item, I: Isa, const W: usize>(
     fetch: Fetch,
     acc: &mut Acc<'_>,
 ) {
-    let rows = rows_to_group(1, W * size_of::<T>());
+    let rows = rows_to_group(1, W * size_of::<T>(), x);
     reduce::<T, _, W>(
         x,
         rows,
         acc,
         #[inline(always)]
-        |i| Moments { x: Group::new(x, i, rows, fetch), pilot, isa: PhantomData::<I> },
+        |i| Moments { group: Group::new([x], i, rows, fetch), pilot, isa: PhantomData::<I> },
     );
 }
 
 struct GradSums<'a, T, I> {
-    x: Group<'a, T>,
-    dy: Group<'a, T>,
+    group: Group<'a, T, 2>,
     pilot: Option<&'a [T]>,
     isa: PhantomData<I>,
 }
@@ -118,18 +121,20 @@ impl<T: Item, I: Isa> Sum<T> for GradSums<'_, T, I> {
     fn add<const W: usize>(&self, at: usize, acc: &mut Acc<'_>) {
         let mut lanes = Lanes::<W>::load::<T>(acc, at);
         match self.pilot {
-            None => {
-                for row in 0..self.x.rows() {
-                    let (x, dy) = (self.x.columns(row, at, W), self.dy.columns(row, at, W));
-                    T::add_grads::<I, W>(&mut lanes, chunk(x, 0), chunk(dy, 0));
-                }
-            }
+            None => self.group.down(
+                at,
+                W,
+                #[inline(always)]
+                |[x, dy]| T::add_grads::<I, W>(&mut lanes, chunk(x, 0), chunk(dy, 0)),
+            ),
             Some(pilot) => {
                 let k = chunk::<T, W>(pilot, at).map(T::to_f64);
-                for row in 0..self.x.rows() {
-                    let (x, dy) = (self.x.columns(row, at, W), self.dy.columns(row, at, W));
-                    T::add_grads_about(&mut lanes, chunk(x, 0), chunk(dy, 0), &k);
-                }
+                self.group.down(
+                    at,
+                    W,
+                    #[inline(always)]
+                    |[x, dy]| T::add_grads_about(&mut lanes, chunk(x, 0), chunk(dy, 0), &k),
+                );
             }
         }
         lanes.store::<T>(acc, at);
@@ -144,18 +149,13 @@ pub(crate) fn grad_sums<T: Item, I: Isa, const W: usize>(
     fetch: Fetch,
     acc: &mut Acc<'_>,
 ) {
-    let rows = rows_to_group(2, W * size_of::<T>());
+    let rows = rows_to_group(2, W * size_of::<T>(), x);
     reduce::<T, _, W>(
         x,
         rows,
         acc,
         #[inline(always)]
-        |i| GradSums {
-            x: Group::new(x, i, rows, fetch),
-            dy: Group::new(dy, i, rows, fetch),
-            pilot,
-            isa: PhantomData::<I>,
-        },
+        |i| GradSums { group: Group::new([x.reborrow(), dy.reborrow()], i, rows, fetch), pilot, isa: PhantomData::<I> },
     );
 }
 

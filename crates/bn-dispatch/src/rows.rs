@@ -39,7 +39,7 @@ trait Sum<T: Item, const N: usize> {
 fn reduce<'a, T: Item, const W: usize, const N: usize, const FAR: bool>(
     inner: usize,
     x: Strips<'_, T>,
-    groups: impl Fn(usize) -> [Group<'a, T>; N],
+    groups: impl Fn(usize) -> Group<'a, T, N>,
     sum: &impl Sum<T, N>,
     acc: &mut Acc<'_>,
 ) {
@@ -54,14 +54,13 @@ fn reduce<'a, T: Item, const W: usize, const N: usize, const FAR: bool>(
                 }
                 let start_of_run = f * inner + part;
                 let mut lanes = Lanes::<W>::load::<T>(acc, f * T::LANES + part);
-                for row in 0..group[0].rows() {
-                    let runs = group.map(|group| &group.strip(row)[start_of_run..]);
+                for row in 0..group.rows() {
+                    let runs = group.strips(row).map(|strip| &strip[start_of_run..]);
                     for i in 0..whole {
                         if part == 0 {
                             let at = i * T::LANES + ahead;
                             let (row, at) = if at < inner { (row, at) } else { (row + 1, at - inner) };
-                            for group in &group {
-                                let strip = group.strip(row);
+                            for strip in group.strips(row) {
                                 if FAR {
                                     stream::fetch_range::<T, false>(strip, start_of_run + at, T::LANES);
                                 } else {
@@ -164,7 +163,7 @@ pub(crate) fn moments<T: Item, I: Isa, const W: usize, const FAR: bool>(
         inner,
         x,
         #[inline(always)]
-        |i| [Group::new(x, i, GROUP, Fetch::Near)],
+        |i| Group::new([x], i, GROUP, Fetch::Near),
         pilot,
         acc,
     );
@@ -182,7 +181,7 @@ pub(crate) fn grad_sums<T: Item, I: Isa, const W: usize, const FAR: bool>(
         inner,
         x,
         #[inline(always)]
-        |i| [Group::new(x, i, GROUP, Fetch::Near), Group::new(dy, i, GROUP, Fetch::Near)],
+        |i| Group::new([x.reborrow(), dy.reborrow()], i, GROUP, Fetch::Near),
         pilot,
         acc,
     );
@@ -193,7 +192,7 @@ pub(crate) fn grad_sums<T: Item, I: Isa, const W: usize, const FAR: bool>(
 fn around<'a, T: Item, I: Isa, const W: usize, const N: usize, const FAR: bool>(
     inner: usize,
     x: Strips<'_, T>,
-    groups: impl Fn(usize) -> [Group<'a, T>; N],
+    groups: impl Fn(usize) -> Group<'a, T, N>,
     pilot: Option<&[T]>,
     acc: &mut Acc<'_>,
 ) where

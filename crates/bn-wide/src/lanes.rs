@@ -47,7 +47,7 @@ fn widened<T: Item, V: Lanes, const G: usize>(values: &[T]) -> [V; G] {
 }
 
 struct Moments<'a, T> {
-    x: Group<'a, T>,
+    group: Group<'a, T, 1>,
     pilot: Option<&'a [T]>,
 }
 
@@ -55,22 +55,19 @@ impl<T: Item> Sum<T> for Moments<'_, T> {
     #[inline(always)]
     fn add<V: Lanes, const G: usize>(&self, at: usize, acc: &mut Acc<'_>) {
         let mut sums = Sums::<V>::load_all::<T, G>(acc, at);
-        let strips = (0..self.x.rows()).map(|row| self.x.columns(row, at, V::N * G));
         match self.pilot {
-            None => {
-                for strip in strips {
-                    for g in 0..G {
-                        sums[g].add_moments::<T>(V::widen(&strip[8 * g..]));
-                    }
+            None => self.group.down(at, V::N * G, |[x]| {
+                for g in 0..G {
+                    sums[g].add_moments::<T>(V::widen(&x[8 * g..]));
                 }
-            }
+            }),
             Some(pilot) => {
                 let k = widened::<T, V, G>(&pilot[at..]);
-                for strip in strips {
+                self.group.down(at, V::N * G, |[x]| {
                     for g in 0..G {
-                        sums[g].add_moments_about::<T>(V::widen(&strip[8 * g..]), k[g]);
+                        sums[g].add_moments_about::<T>(V::widen(&x[8 * g..]), k[g]);
                     }
-                }
+                });
             }
         }
         for (g, sums) in sums.into_iter().enumerate() {
@@ -80,15 +77,14 @@ impl<T: Item> Sum<T> for Moments<'_, T> {
 }
 
 pub(crate) fn moments<T: Item>(x: Strips<'_, T>, pilot: Option<&[T]>, fetch: Fetch, acc: &mut Acc<'_>) {
-    let rows = rows_to_group(1, 8 * WIDE * size_of::<T>());
+    let rows = rows_to_group(1, 8 * WIDE * size_of::<T>(), x);
     for start in (0..x.rows()).step_by(rows) {
-        columns(x.len(), &Moments { x: Group::new(x, start, rows, fetch), pilot }, acc);
+        columns(x.len(), &Moments { group: Group::new([x], start, rows, fetch), pilot }, acc);
     }
 }
 
 struct GradSums<'a, T> {
-    x: Group<'a, T>,
-    dy: Group<'a, T>,
+    group: Group<'a, T, 2>,
     pilot: Option<&'a [T]>,
 }
 
@@ -96,23 +92,19 @@ impl<T: Item> Sum<T> for GradSums<'_, T> {
     #[inline(always)]
     fn add<V: Lanes, const G: usize>(&self, at: usize, acc: &mut Acc<'_>) {
         let mut sums = Sums::<V>::load_all::<T, G>(acc, at);
-        let strips = (0..self.x.rows())
-            .map(|row| (self.x.columns(row, at, V::N * G), self.dy.columns(row, at, V::N * G)));
         match self.pilot {
-            None => {
-                for (x, dy) in strips {
-                    for g in 0..G {
-                        sums[g].add_grads::<T>(V::widen(&x[8 * g..]), V::widen(&dy[8 * g..]));
-                    }
+            None => self.group.down(at, V::N * G, |[x, dy]| {
+                for g in 0..G {
+                    sums[g].add_grads::<T>(V::widen(&x[8 * g..]), V::widen(&dy[8 * g..]));
                 }
-            }
+            }),
             Some(pilot) => {
                 let k = widened::<T, V, G>(&pilot[at..]);
-                for (x, dy) in strips {
+                self.group.down(at, V::N * G, |[x, dy]| {
                     for g in 0..G {
                         sums[g].add_grads_about::<T>(V::widen(&x[8 * g..]), V::widen(&dy[8 * g..]), k[g]);
                     }
-                }
+                });
             }
         }
         for (g, sums) in sums.into_iter().enumerate() {
@@ -128,11 +120,9 @@ pub(crate) fn grad_sums<T: Item>(
     fetch: Fetch,
     acc: &mut Acc<'_>,
 ) {
-    let rows = rows_to_group(2, 8 * WIDE * size_of::<T>());
+    let rows = rows_to_group(2, 8 * WIDE * size_of::<T>(), x);
     for start in (0..x.rows()).step_by(rows) {
-        let sum =
-            GradSums { x: Group::new(x, start, rows, fetch), dy: Group::new(dy, start, rows, fetch), pilot };
-        columns(x.len(), &sum, acc);
+        columns(x.len(), &GradSums { group: Group::new([x.reborrow(), dy.reborrow()], start, rows, fetch), pilot }, acc);
     }
 }
 
