@@ -95,44 +95,45 @@ functions!(f32_avx512, f32, isa::Avx512, line: 16, stores: 64, rows: 32, lanes: 
 #[cfg(target_arch = "x86_64")]
 functions!(f64_avx512, f64, isa::Avx512, line: 8, stores: 64, rows: 8, lanes: 16, #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]);
 
-/// Two kernels in turns, where there are registers for the lanes of a feature and for a map.
+/// Two kernels in turns, where there are registers for half of a feature's lanes, at least, and for a map.
 #[cfg(target_arch = "x86_64")]
-mod f32_avx512_pairs {
-    use super::f32_avx512::stores;
-    use super::*;
+macro_rules! pairs {
+    ($module:ident, $of:ident, $isa:ty, rows: $rows:expr, stores: $stores:expr, #[$target:meta]) => {
+        mod $module {
+            use super::$of::stores;
+            use super::*;
 
-    #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
-    pub(super) fn normalize_and_moments(
-        inner: usize,
-        x: Strips<'_, f32>,
-        affine: Affine<'_, f32>,
-        y: StripsMut<'_, f32>,
-        next: Strips<'_, f32>,
-        acc: &mut Acc<'_>,
-    ) {
-        rows::normalize_and_moments::<f32, isa::Avx512, 32, 64>(inner, x, affine, y, &stores(), next, acc);
-    }
+            #[$target]
+            pub(super) fn normalize_and_moments(
+                inner: usize,
+                x: Strips<'_, f32>,
+                affine: Affine<'_, f32>,
+                y: StripsMut<'_, f32>,
+                next: Strips<'_, f32>,
+                acc: &mut Acc<'_>,
+            ) {
+                rows::normalize_and_moments::<f32, $isa, { $rows }, { $stores }>(inner, x, affine, y, &stores(), next, acc);
+            }
 
-    #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
-    pub(super) fn grad_input_and_sums(
-        inner: usize,
-        inputs: [Strips<'_, f32>; 2],
-        affine: GradAffine<'_, f32>,
-        dx: StripsMut<'_, f32>,
-        next: [Strips<'_, f32>; 2],
-        acc: &mut Acc<'_>,
-    ) {
-        rows::grad_input_and_sums::<f32, isa::Avx512, 32, 64>(
-            inner,
-            inputs,
-            affine,
-            dx,
-            &stores(),
-            next,
-            acc,
-        );
-    }
+            #[$target]
+            pub(super) fn grad_input_and_sums(
+                inner: usize,
+                inputs: [Strips<'_, f32>; 2],
+                affine: GradAffine<'_, f32>,
+                dx: StripsMut<'_, f32>,
+                next: [Strips<'_, f32>; 2],
+                acc: &mut Acc<'_>,
+            ) {
+                rows::grad_input_and_sums::<f32, $isa, { $rows }, { $stores }>(inner, inputs, affine, dx, &stores(), next, acc);
+            }
+        }
+    };
 }
+
+#[cfg(target_arch = "x86_64")]
+pairs!(f32_avx2_pairs, f32_avx2, isa::Avx2, rows: 16, stores: 32, #[target_feature(enable = "avx2,fma")]);
+#[cfg(target_arch = "x86_64")]
+pairs!(f32_avx512_pairs, f32_avx512, isa::Avx512, rows: 32, stores: 64, #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]);
 
 /// Enters a function of the level's module.
 macro_rules! enter {
@@ -237,6 +238,11 @@ kernels!(
                 // SAFETY: as in `enter`.
                 unsafe { f32_avx512_pairs::normalize_and_moments(inner, x, affine, y, next, &mut acc) }
             }
+            #[cfg(target_arch = "x86_64")]
+            (Level::Avx2, Walk::Rows { inner }) => {
+                // SAFETY: as in `enter`.
+                unsafe { f32_avx2_pairs::normalize_and_moments(inner, x, affine, y, next, &mut acc) }
+            }
             _ => kernels::normalize_then_moments(self, tile, x, affine, y, next, acc),
         }
     },
@@ -255,10 +261,15 @@ kernels!(
                 // SAFETY: as in `enter`.
                 unsafe { f32_avx512_pairs::grad_input_and_sums(inner, inputs, affine, dx, next, &mut acc) }
             }
+            #[cfg(target_arch = "x86_64")]
+            (Level::Avx2, Walk::Rows { inner }) => {
+                // SAFETY: as in `enter`.
+                unsafe { f32_avx2_pairs::grad_input_and_sums(inner, inputs, affine, dx, next, &mut acc) }
+            }
             _ => kernels::grad_input_then_sums(self, tile, inputs, affine, dx, next, acc),
         }
     },
     fn overlaps(&self) -> bool {
-        self.level() == Level::Avx512
+        self.level() != Level::Baseline
     }
 );

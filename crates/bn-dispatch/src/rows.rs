@@ -19,6 +19,9 @@ use bn_core::stream::{self, AHEAD, Map, Stores, fill};
 use bn_core::strips::{Strips, StripsMut};
 use std::marker::PhantomData;
 
+/// Elements of a run that are mapped while as many are summed, for one part of the lanes after the other.
+const TURN: usize = 1024;
+
 /// The chunks of `W` lanes of a run of `inner` elements that begin at lane `part` of `total`: how many are whole,
 /// and how many elements the one behind them has.
 #[inline(always)]
@@ -264,7 +267,8 @@ pub(crate) fn grad_input<T: Item, const L: usize, const BYTES: usize>(
 }
 
 /// Maps the block `own`, of whose runs `map` makes the map of a feature, and sums `next`, another one of as many runs as long, in
-/// turns with it. W is all lanes of a feature.
+/// turns with it. Where W is only a part of the lanes, [`TURN`] elements are gone through once for each, so that all that is
+/// read is read along with as much that is written.
 #[inline(always)]
 #[expect(clippy::too_many_arguments, reason = "two blocks, and what is done with each")]
 fn map_and_sum<'a, T: Item, M: Map<T, W>, const W: usize, const N: usize, const BYTES: usize>(
@@ -277,6 +281,7 @@ fn map_and_sum<'a, T: Item, M: Map<T, W>, const W: usize, const N: usize, const 
     sum: &impl Sum<T, N>,
     acc: &mut Acc<'_>,
 ) {
+    let parts = T::LANES / W;
     for row in 0..out.rows() {
         out.fetch(row + 1);
         let beside = Beside::new(&own, &next, row);
@@ -286,44 +291,57 @@ fn map_and_sum<'a, T: Item, M: Map<T, W>, const W: usize, const N: usize, const 
             let map = map(f, beside.mapped.map(|strip| &strip[cols.clone()]));
             let (start, lines, tail) = stream::begin::<T, W>(out, &map);
             let (value, n) = (map.lines(start, lines.len()), lines.len());
-            let chunks = runs.map(|run| stream::lines::<T, W>(run, 0, n));
-            // Stored again before anything else is done: else they are spilled in the loop, and those stores wait for the
-            // ones past the caches.
-            let mut lanes = Lanes::<W>::load::<T>(acc, f * W);
-            for (i, line) in lines.iter_mut().enumerate() {
-                beside.fetch(cols.start + i * W, W);
-                sum.add::<W>(f, &mut lanes, chunks.map(|chunks| &chunks[i]), W);
+            let summed = n / parts * parts;
+            let chunks = runs.map(|run| stream::lines::<T, W>(run, 0, summed));
+            let turn = if parts == 1 { summed } else { TURN / W };
+            for first in (0..summed).step_by(turn.max(1)) {
+                let count = turn.min(summed - first) / parts;
+                for part in 0..parts {
+                    // Stored again before anything else is done: else they are spilled in the loop, and those stores wait for
+                    // the ones past the caches.
+                    let mut lanes = Lanes::<W>::load::<T>(acc, f * T::LANES + part * W);
+                    let at = first + part * count;
+                    for (i, line) in lines[at..at + count].iter_mut().enumerate() {
+                        beside.fetch(cols.start + (at + i) * W, W);
+                        let chunk = first + i * parts + part;
+                        sum.add::<W>(f, &mut lanes, chunks.map(|chunks| &chunks[chunk]), W);
+                        stores.write(line, value(at + i));
+                    }
+                    lanes.store::<T>(acc, f * T::LANES + part * W);
+                }
+            }
+            for (line, i) in lines[summed..].iter_mut().zip(summed..) {
                 stores.write(line, value(i));
             }
-            lanes.store::<T>(acc, f * W);
             stream::ones::<T, W>(tail, start + n * W, &map);
-            add_end::<T, W, N>(sum, f, acc, runs.map(|run| &run[n * W..]), inner - n * W);
+            add_end::<T, W, N>(sum, f, acc, runs.map(|run| &run[summed * W..]), inner - summed * W);
         }
     }
 }
 
-/// Adds what a run has behind as many chunks as its map has lines: the `rest` of a chunk, and one before it where the
-/// map's lines begin later than the run.
+/// Adds the `n` elements that a run has behind the chunks that were summed in turns with its map.
 #[inline(always)]
 fn add_end<T: Item, const W: usize, const N: usize>(
     sum: &impl Sum<T, N>,
     f: usize,
     acc: &mut Acc<'_>,
     runs: [&[T]; N],
-    rest: usize,
+    n: usize,
 ) {
-    if rest == 0 {
-        return;
+    for part in (0..T::LANES).step_by(W) {
+        let (whole, rest) = chunks::<W>(n, part, T::LANES);
+        if whole == 0 && rest == 0 {
+            continue;
+        }
+        let mut lanes = Lanes::<W>::load::<T>(acc, f * T::LANES + part);
+        for i in 0..whole {
+            sum.add::<W>(f, &mut lanes, runs.map(|run| chunk(run, part + i * T::LANES)), W);
+        }
+        if rest > 0 {
+            add_rest(sum, f, &mut lanes, runs.map(|run| &run[part + whole * T::LANES..]), rest);
+        }
+        lanes.store::<T>(acc, f * T::LANES + part);
     }
-    let mut lanes = Lanes::<W>::load::<T>(acc, f * W);
-    let whole = rest / W * W;
-    for at in (0..whole).step_by(W) {
-        sum.add::<W>(f, &mut lanes, runs.map(|run| chunk(run, at)), W);
-    }
-    if rest > whole {
-        add_rest(sum, f, &mut lanes, runs.map(|run| &run[whole..]), rest - whole);
-    }
-    lanes.store::<T>(acc, f * W);
 }
 
 #[inline(always)]
