@@ -3,6 +3,10 @@
 use crate::stream::{AHEAD, L2_BYTES, fetch_range};
 use crate::strips::Strips;
 
+/// Elements that are mapped while as many are summed, for one part of the lanes after the other, where not all of them stay in
+/// registers. Measured.
+pub const TURN: usize = 1024;
+
 /// What is mapped is fetched from so many elements away. Measured.
 const MAP_AHEAD: usize = 256;
 

@@ -12,15 +12,12 @@
 use crate::isa::Isa;
 use crate::map::{GradInput, Normalize};
 use crate::sum::{Item, Lanes, chunk, padded};
-use bn_core::beside::Beside;
+use bn_core::beside::{Beside, TURN};
 use bn_core::group::{GROUP, Group};
 use bn_core::kernels::{Acc, Affine, Fetch, GradAffine, Hints};
 use bn_core::stream::{self, AHEAD, Map, Stores, fill};
 use bn_core::strips::{Strips, StripsMut};
 use std::marker::PhantomData;
-
-/// Elements of a run that are mapped while as many are summed, for one part of the lanes after the other.
-const TURN: usize = 1024;
 
 /// The chunks of `W` lanes of a run of `inner` elements that begin at lane `part` of `total`: how many are whole,
 /// and how many elements the one behind them has.

@@ -1,18 +1,15 @@
 //! One value per feature (inner = 1): coefficients are vectors, sums run down the strips.
 //!
-//! Four vectors of features at a time go down a group of strips that stays in L1, so that their lanes stay in
-//! registers; the features behind the last whole vector go one at a time.
+//! As many vectors of features as there are registers for go down a group of strips that stays in L1 at a time; the features
+//! behind the last whole vector go one by one.
 
 use crate::map::{Coef, GradInput, Normalize};
-use crate::sum::{Item, Lanes, Sums};
+use crate::sum::{Item, Lanes, Sums, VECTORS};
 use bn_core::group::{Group, rows_to_group};
 use bn_core::kernels::{Acc, Affine, Fetch, GradAffine, Hints};
 use bn_core::stream::{Built, fill};
 use bn_core::strips::{Strips, StripsMut};
 use wide::f64x8;
-
-/// Vectors that go down a group together.
-const WIDE: usize = 4;
 
 /// A sum over the strips of a group.
 trait Sum<T: Item> {
@@ -20,13 +17,13 @@ trait Sum<T: Item> {
     fn add<V: Lanes, const G: usize>(&self, at: usize, acc: &mut Acc<'_>);
 }
 
-/// Adds `len` columns: four vectors at a time, one, and single ones.
+/// Adds `len` columns: several vectors at a time, one, and single ones.
 #[inline(always)]
 fn columns<T: Item>(len: usize, sum: &impl Sum<T>, acc: &mut Acc<'_>) {
-    let wide = len / (8 * WIDE) * (8 * WIDE);
+    let wide = len / (8 * VECTORS) * (8 * VECTORS);
     let whole = len / 8 * 8;
-    for at in (0..wide).step_by(8 * WIDE) {
-        sum.add::<f64x8, WIDE>(at, acc);
+    for at in (0..wide).step_by(8 * VECTORS) {
+        sum.add::<f64x8, VECTORS>(at, acc);
     }
     for at in (wide..whole).step_by(8) {
         sum.add::<f64x8, 1>(at, acc);
@@ -77,7 +74,7 @@ impl<T: Item> Sum<T> for Moments<'_, T> {
 }
 
 pub(crate) fn moments<T: Item>(x: Strips<'_, T>, pilot: Option<&[T]>, fetch: Fetch, acc: &mut Acc<'_>) {
-    let rows = rows_to_group(1, 8 * WIDE * size_of::<T>(), x);
+    let rows = rows_to_group(1, 8 * VECTORS * size_of::<T>(), x);
     for start in (0..x.rows()).step_by(rows) {
         columns(x.len(), &Moments { group: Group::new([x], start, rows, fetch), pilot }, acc);
     }
@@ -120,7 +117,7 @@ pub(crate) fn grad_sums<T: Item>(
     fetch: Fetch,
     acc: &mut Acc<'_>,
 ) {
-    let rows = rows_to_group(2, 8 * WIDE * size_of::<T>(), x);
+    let rows = rows_to_group(2, 8 * VECTORS * size_of::<T>(), x);
     for start in (0..x.rows()).step_by(rows) {
         columns(x.len(), &GradSums { group: Group::new([x.reborrow(), dy.reborrow()], start, rows, fetch), pilot }, acc);
     }

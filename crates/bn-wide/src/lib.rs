@@ -15,6 +15,7 @@ use bn_core::stream;
 use bn_core::strips::{Strips, StripsMut};
 use bn_core::{Backend, Real, Serial};
 use std::borrow::Cow;
+use sum::VECTORS;
 
 /// Kernels on `wide`, run serially.
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,10 +28,10 @@ macro_rules! kernels {
                 match tile.walk {
                     // Not a variable: a branch in the loop costs registers.
                     Walk::Rows { inner } if tile.fetch == Fetch::Far => {
-                        rows::moments::<$t, { $t::LANES / 8 }, true>(inner, x, pilot, &mut acc)
+                        rows::moments::<$t, { $t::LANES / 8 }, { at_a_time::<$t>() }, true>(inner, x, pilot, &mut acc)
                     }
                     Walk::Rows { inner } => {
-                        rows::moments::<$t, { $t::LANES / 8 }, false>(inner, x, pilot, &mut acc)
+                        rows::moments::<$t, { $t::LANES / 8 }, { at_a_time::<$t>() }, false>(inner, x, pilot, &mut acc)
                     }
                     Walk::Lanes => lanes::moments(x, pilot, tile.fetch, &mut acc),
                 }
@@ -64,7 +65,7 @@ macro_rules! kernels {
             ) {
                 match tile.walk {
                     Walk::Rows { inner } => {
-                        rows::grad_sums::<$t, { $t::LANES / 8 }>(inner, x, dy, pilot, &mut acc)
+                        rows::grad_sums::<$t, { $t::LANES / 8 }, { at_a_time::<$t>() }>(inner, x, dy, pilot, &mut acc)
                     }
                     Walk::Lanes => lanes::grad_sums(x, dy, pilot, tile.fetch, &mut acc),
                 }
@@ -111,7 +112,7 @@ kernels!(
     ) {
         match tile.walk {
             Walk::Rows { inner } if REGISTERS => {
-                rows::normalize_and_moments::<f32, 4, 16, 2>(inner, x, affine, y, next, &mut acc);
+                rows::normalize_and_moments::<f32, 4, PAIRED, 16, { PAIRED / 2 }>(inner, x, affine, y, next, &mut acc);
             }
             _ => kernels::normalize_then_moments(self, tile, x, affine, y, next, acc),
         }
@@ -127,7 +128,7 @@ kernels!(
     ) {
         match tile.walk {
             Walk::Rows { inner } if REGISTERS => {
-                rows::grad_input_and_sums::<f32, 4, 16, 2>(inner, inputs, affine, dx, next, &mut acc);
+                rows::grad_input_and_sums::<f32, 4, PAIRED, 16, { PAIRED / 2 }>(inner, inputs, affine, dx, next, &mut acc);
             }
             _ => kernels::grad_input_then_sums(self, tile, inputs, affine, dx, next, acc),
         }
@@ -137,9 +138,18 @@ kernels!(
     }
 );
 
-/// Whether the build has registers for the lanes of a feature of f32 data and for a map: with fewer, the lanes are stored at
-/// every step, and those stores wait for the ones past the caches.
-const REGISTERS: bool = cfg!(target_feature = "avx512f");
+/// Whether the map of a cache line goes with as many elements of a sum that stays in registers: with fewer, lanes are stored at every
+/// step, and those stores wait for the ones past the caches.
+const REGISTERS: bool = VECTORS >= 2;
+
+/// Vectors that are summed at a time in turns with a map; two, of which nothing is made, where there are no registers.
+const PAIRED: usize = if REGISTERS { VECTORS } else { 2 };
+
+/// Of a feature's vectors of lanes, those that are summed at a time.
+const fn at_a_time<T: Real>() -> usize {
+    let all = T::LANES / 8;
+    if all < VECTORS { all } else { VECTORS }
+}
 
 impl Backend for Wide {
     type Exec = Serial;

@@ -1,19 +1,19 @@
 //! A feature's values side by side (inner > 1): coefficients are splat, sums run over lanes.
 //!
-//! 1. G vectors of eight lanes go over a run together. The features of a strip come one after the other, the
-//!    lanes wait in the accumulator meanwhile.
+//! 1. A run is gone over for H of its G vectors of eight lanes at a time, as many as there are registers for. The features of a
+//!    strip come one after the other, the lanes wait in the accumulator meanwhile.
 //! 2. Past the caches, the map of a block and the sums of the next one take turns: memory reads while it writes.
 //! 3. The elements behind the last whole step are added lane by lane, in the accumulator.
 
 use crate::map::{Coef, GradInput, Normalize};
 use crate::sum::{Item, Lanes, Sums};
-use bn_core::beside::Beside;
+use bn_core::beside::{Beside, TURN};
 use bn_core::kernels::{Acc, Affine, GradAffine, Hints};
 use bn_core::stream::{self, AHEAD, Built, Map, fill};
 use bn_core::strips::{Strips, StripsMut};
 use wide::f64x8;
 
-pub(crate) fn moments<T: Item, const G: usize, const FAR: bool>(
+pub(crate) fn moments<T: Item, const G: usize, const H: usize, const FAR: bool>(
     inner: usize,
     x: Strips<'_, T>,
     pilot: Option<&[T]>,
@@ -23,7 +23,7 @@ pub(crate) fn moments<T: Item, const G: usize, const FAR: bool>(
         for (f, run) in strip.chunks_exact(inner).enumerate() {
             let start = f * 8 * G;
             match pilot.map(|pilot| pilot[f].to_f64()) {
-                None => add_run::<T, G>(
+                None => add_run::<T, G, H>(
                     acc,
                     start,
                     inner,
@@ -33,7 +33,7 @@ pub(crate) fn moments<T: Item, const G: usize, const FAR: bool>(
                     },
                     |sum, at| sum.add_moments::<T>(f64::widen(&run[at..])),
                 ),
-                Some(k) => add_run::<T, G>(
+                Some(k) => add_run::<T, G, H>(
                     acc,
                     start,
                     inner,
@@ -48,7 +48,7 @@ pub(crate) fn moments<T: Item, const G: usize, const FAR: bool>(
     }
 }
 
-pub(crate) fn grad_sums<T: Item, const G: usize>(
+pub(crate) fn grad_sums<T: Item, const G: usize, const H: usize>(
     inner: usize,
     x: Strips<'_, T>,
     dy: Strips<'_, T>,
@@ -63,7 +63,7 @@ pub(crate) fn grad_sums<T: Item, const G: usize>(
                 fetch::<T, false>(dy, at);
             };
             match pilot.map(|pilot| pilot[f].to_f64()) {
-                None => add_run::<T, G>(
+                None => add_run::<T, G, H>(
                     acc,
                     f * 8 * G,
                     inner,
@@ -73,7 +73,7 @@ pub(crate) fn grad_sums<T: Item, const G: usize>(
                     },
                     |sum, at| sum.add_grads::<T>(f64::widen(&x[at..]), f64::widen(&dy[at..])),
                 ),
-                Some(k) => add_run::<T, G>(
+                Some(k) => add_run::<T, G, H>(
                     acc,
                     f * 8 * G,
                     inner,
@@ -89,6 +89,14 @@ pub(crate) fn grad_sums<T: Item, const G: usize>(
     }
 }
 
+/// Puts H vectors of lanes back where they come from.
+#[inline(always)]
+fn store_all<T: Item, const H: usize>(vectors: [Sums<f64x8>; H], acc: &mut Acc<'_>, start: usize) {
+    for (h, sums) in vectors.into_iter().enumerate() {
+        sums.store::<T>(acc, start + 8 * h);
+    }
+}
+
 /// Asks for what comes AHEAD of `at`, or with `FAR` for what comes twice as far ahead, into L2.
 #[inline(always)]
 fn fetch<T, const FAR: bool>(run: &[T], at: usize) {
@@ -101,7 +109,7 @@ fn fetch<T, const FAR: bool>(run: &[T], at: usize) {
 
 /// Adds a run of `inner` elements to the 8·G lanes from `start` on: `vector` takes eight elements, `number` one.
 #[inline(always)]
-fn add_run<T: Item, const G: usize>(
+fn add_run<T: Item, const G: usize, const H: usize>(
     acc: &mut Acc<'_>,
     start: usize,
     inner: usize,
@@ -109,14 +117,18 @@ fn add_run<T: Item, const G: usize>(
     number: impl Fn(&mut Sums<f64>, usize),
 ) {
     let whole = inner / (8 * G) * (8 * G);
-    let mut groups = Sums::<f64x8>::load_all::<T, G>(acc, start);
-    for at in (0..whole).step_by(8 * G) {
-        for (g, sums) in groups.iter_mut().enumerate() {
-            vector(sums, at + 8 * g);
+    let piece = if G == H { whole } else { TURN };
+    for from in (0..whole).step_by(piece.max(1)) {
+        let to = (from + piece).min(whole);
+        for part in (0..8 * G).step_by(8 * H) {
+            let mut vectors = Sums::<f64x8>::load_all::<T, H>(acc, start + part);
+            for at in (from + part..to).step_by(8 * G) {
+                for (h, sums) in vectors.iter_mut().enumerate() {
+                    vector(sums, at + 8 * h);
+                }
+            }
+            store_all::<T, H>(vectors, acc, start + part);
         }
-    }
-    for (g, sums) in groups.into_iter().enumerate() {
-        sums.store::<T>(acc, start + 8 * g);
     }
     for at in whole..inner {
         let lane = start + at - whole;
@@ -162,11 +174,21 @@ pub(crate) fn grad_input<T: Item, const L: usize>(
 }
 
 /// Maps the block `own` past the caches, of whose runs `map` makes the map of a feature, and sums `next`, another one of as many
-/// runs as long, in turns with it: `vector` adds eight elements of a run's slices, `number` one. A step of the sums
-/// takes as many elements as P lines.
+/// runs as long, in turns with it: `vector` adds eight elements of a run's slices, `number` one. A step of the sums takes
+/// as many elements as P lines. Where H vectors are only a part of the lanes, [`TURN`] elements are gone through once
+/// for each.
 #[inline(always)]
 #[expect(clippy::too_many_arguments, reason = "two blocks, and what is done with each")]
-fn map_and_sum<'a, T: Item, M: Map<T, L>, const G: usize, const L: usize, const P: usize, const N: usize>(
+fn map_and_sum<
+    'a,
+    T: Item,
+    M: Map<T, L>,
+    const G: usize,
+    const H: usize,
+    const L: usize,
+    const P: usize,
+    const N: usize,
+>(
     inner: usize,
     map: impl Fn(usize, [&'a [T]; N]) -> M,
     mut out: StripsMut<'_, T>,
@@ -176,8 +198,8 @@ fn map_and_sum<'a, T: Item, M: Map<T, L>, const G: usize, const L: usize, const 
     number: impl Fn(&mut Sums<f64>, [&[T]; N], usize),
     acc: &mut Acc<'_>,
 ) {
-    const { assert!(P * L == 8 * G) };
-    let stores = Built::default();
+    const { assert!(P * L == 8 * H && G.is_multiple_of(H)) };
+    let (stores, parts) = (Built::default(), G / H);
     for row in 0..out.rows() {
         out.fetch(row + 1);
         let beside = Beside::new(&own, &next, row);
@@ -188,31 +210,36 @@ fn map_and_sum<'a, T: Item, M: Map<T, L>, const G: usize, const L: usize, const 
             let (start, lines, tail) = stream::begin::<T, L>(out, &map);
             let value = map.lines(start, lines.len());
             let end = start + lines.len() * L;
-            let (steps, odd) = lines.as_chunks_mut::<P>();
-            let summed = steps.len() * 8 * G;
-            let mut groups = Sums::<f64x8>::load_all::<T, G>(acc, lane);
-            for (i, step) in steps.iter_mut().enumerate() {
-                let at = i * 8 * G;
-                beside.fetch(cols.start + at, 8 * G);
-                for (g, sums) in groups.iter_mut().enumerate() {
-                    vector(sums, runs, at + 8 * g);
+            let (summed, odd) = lines.split_at_mut(lines.len() / (P * parts) * (P * parts));
+            let (steps, _) = summed.as_chunks_mut::<P>();
+            let (summed, turn) = (steps.len(), if parts == 1 { steps.len() } else { TURN / (8 * H) });
+            for first in (0..summed).step_by(turn.max(1)) {
+                let count = turn.min(summed - first) / parts;
+                for part in 0..parts {
+                    let (from, lane) = (first + part * count, lane + part * 8 * H);
+                    let mut vectors = Sums::<f64x8>::load_all::<T, H>(acc, lane);
+                    for (i, step) in steps[from..from + count].iter_mut().enumerate() {
+                        beside.fetch(cols.start + (from + i) * 8 * H, 8 * H);
+                        let at = (first + i * parts + part) * 8 * H;
+                        for (h, sums) in vectors.iter_mut().enumerate() {
+                            vector(sums, runs, at + 8 * h);
+                        }
+                        for (j, line) in step.iter_mut().enumerate() {
+                            stores.write(line, value((from + i) * P + j));
+                        }
+                    }
+                    store_all::<T, H>(vectors, acc, lane);
                 }
-                for (j, line) in step.iter_mut().enumerate() {
-                    stores.write(line, value(i * P + j));
-                }
-            }
-            for (g, sums) in groups.into_iter().enumerate() {
-                sums.store::<T>(acc, lane + 8 * g);
             }
             for (j, line) in odd.iter_mut().enumerate() {
-                stores.write(line, value(summed / L + j));
+                stores.write(line, value(summed * P + j));
             }
             stream::ones::<T, L>(tail, end, &map);
-            let rest = runs.map(|run| &run[summed..]);
-            add_run::<T, G>(
+            let rest = runs.map(|run| &run[summed * 8 * H..]);
+            add_run::<T, G, H>(
                 acc,
                 lane,
-                inner - summed,
+                inner - summed * 8 * H,
                 |sums, at| vector(sums, rest, at),
                 |sum, at| number(sum, rest, at),
             );
@@ -220,7 +247,7 @@ fn map_and_sum<'a, T: Item, M: Map<T, L>, const G: usize, const L: usize, const 
     }
 }
 
-pub(crate) fn normalize_and_moments<T: Item, const G: usize, const L: usize, const P: usize>(
+pub(crate) fn normalize_and_moments<T: Item, const G: usize, const H: usize, const L: usize, const P: usize>(
     inner: usize,
     x: Strips<'_, T>,
     Affine { k, a, b }: Affine<'_, T>,
@@ -228,7 +255,7 @@ pub(crate) fn normalize_and_moments<T: Item, const G: usize, const L: usize, con
     next: Strips<'_, T>,
     acc: &mut Acc<'_>,
 ) {
-    map_and_sum::<T, _, G, L, P, 1>(
+    map_and_sum::<T, _, G, H, L, P, 1>(
         inner,
         |f, [x]| Normalize { x, kab: [k, a, b].map(|coef| Coef::Splat(coef[f])) },
         y,
@@ -240,7 +267,7 @@ pub(crate) fn normalize_and_moments<T: Item, const G: usize, const L: usize, con
     );
 }
 
-pub(crate) fn grad_input_and_sums<T: Item, const G: usize, const L: usize, const P: usize>(
+pub(crate) fn grad_input_and_sums<T: Item, const G: usize, const H: usize, const L: usize, const P: usize>(
     inner: usize,
     inputs: [Strips<'_, T>; 2],
     GradAffine { k, a, c, d }: GradAffine<'_, T>,
@@ -248,7 +275,7 @@ pub(crate) fn grad_input_and_sums<T: Item, const G: usize, const L: usize, const
     next: [Strips<'_, T>; 2],
     acc: &mut Acc<'_>,
 ) {
-    map_and_sum::<T, _, G, L, P, 2>(
+    map_and_sum::<T, _, G, H, L, P, 2>(
         inner,
         |f, [x, dy]| GradInput { x, dy, kacd: [k, a, c, d].map(|coef| Coef::Splat(coef[f])) },
         dx,

@@ -81,6 +81,16 @@ impl Item for f64 {
     const COMPENSATED: bool = true;
 }
 
+/// Vectors of eight lanes that are summed at a time: the build's target has registers for both sums of so many, and for what is
+/// added to them.
+pub(crate) const VECTORS: usize = if cfg!(target_feature = "avx512f") {
+    4
+} else if cfg!(target_feature = "avx") {
+    2
+} else {
+    1
+};
+
 /// N virtual lanes of a sum.
 pub(crate) trait Lanes: Float + Neg<Output = Self> + Vector<f64> {
     /// How many.
