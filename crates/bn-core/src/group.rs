@@ -18,7 +18,11 @@ const WAYS: usize = 8;
 #[must_use]
 pub fn rows_to_group<T>(inputs: usize, bytes: usize, x: Strips<'_, T>) -> usize {
     let rows = (1024 / (inputs * bytes).max(1)).clamp(1, GROUP);
-    if x.stride().wrapping_mul(size_of::<T>()).is_multiple_of(PAGE) { rows.min(WAYS / inputs.max(1)) } else { rows }
+    if x.stride().wrapping_mul(size_of::<T>()).is_multiple_of(PAGE) {
+        rows.min(WAYS / inputs.max(1))
+    } else {
+        rows
+    }
 }
 
 /// The strips of a group, of N inputs, and the ones behind them, which are fetched while the last ones are summed.

@@ -112,7 +112,15 @@ macro_rules! pairs {
                 next: Strips<'_, f32>,
                 acc: &mut Acc<'_>,
             ) {
-                rows::normalize_and_moments::<f32, $isa, { $rows }, { $stores }>(inner, x, affine, y, &stores(), next, acc);
+                rows::normalize_and_moments::<f32, $isa, { $rows }, { $stores }>(
+                    inner,
+                    x,
+                    affine,
+                    y,
+                    &stores(),
+                    next,
+                    acc,
+                );
             }
 
             #[$target]
@@ -124,7 +132,15 @@ macro_rules! pairs {
                 next: [Strips<'_, f32>; 2],
                 acc: &mut Acc<'_>,
             ) {
-                rows::grad_input_and_sums::<f32, $isa, { $rows }, { $stores }>(inner, inputs, affine, dx, &stores(), next, acc);
+                rows::grad_input_and_sums::<f32, $isa, { $rows }, { $stores }>(
+                    inner,
+                    inputs,
+                    affine,
+                    dx,
+                    &stores(),
+                    next,
+                    acc,
+                );
             }
         }
     };

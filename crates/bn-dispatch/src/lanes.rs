@@ -7,7 +7,7 @@
 
 use crate::isa::Isa;
 use crate::map::{GradInput, Normalize};
-use crate::sum::{Item, Lanes, chunk};
+use crate::sum::{Item, Lanes, chunk, widened};
 use bn_core::group::{Group, rows_to_group};
 use bn_core::kernels::{Acc, Affine, Fetch, GradAffine, Hints};
 use bn_core::stream::{self, Stores, fill};
@@ -80,7 +80,7 @@ impl<T: Item, I: Isa> Sum<T> for Moments<'_, T, I> {
                 |[x]| T::add_moments::<I, W>(&mut lanes, chunk(x, 0)),
             ),
             Some(pilot) => {
-                let k = chunk::<T, W>(pilot, at).map(T::to_f64);
+                let k = widened::<T, W>(pilot, at);
                 self.group.down(
                     at,
                     W,
@@ -128,7 +128,7 @@ impl<T: Item, I: Isa> Sum<T> for GradSums<'_, T, I> {
                 |[x, dy]| T::add_grads::<I, W>(&mut lanes, chunk(x, 0), chunk(dy, 0)),
             ),
             Some(pilot) => {
-                let k = chunk::<T, W>(pilot, at).map(T::to_f64);
+                let k = widened::<T, W>(pilot, at);
                 self.group.down(
                     at,
                     W,
@@ -155,7 +155,11 @@ pub(crate) fn grad_sums<T: Item, I: Isa, const W: usize>(
         rows,
         acc,
         #[inline(always)]
-        |i| GradSums { group: Group::new([x.reborrow(), dy.reborrow()], i, rows, fetch), pilot, isa: PhantomData::<I> },
+        |i| GradSums {
+            group: Group::new([x.reborrow(), dy.reborrow()], i, rows, fetch),
+            pilot,
+            isa: PhantomData::<I>,
+        },
     );
 }
 

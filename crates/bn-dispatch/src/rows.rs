@@ -55,12 +55,13 @@ fn reduce<'a, T: Item, const W: usize, const N: usize, const FAR: bool>(
                 let start_of_run = f * inner + part;
                 let mut lanes = Lanes::<W>::load::<T>(acc, f * T::LANES + part);
                 for row in 0..group.rows() {
-                    let runs = group.strips(row).map(|strip| &strip[start_of_run..]);
+                    let (strips, behind) = (group.strips(row), group.strips(row + 1));
+                    let runs = strips.map(|strip| &strip[start_of_run..]);
                     for i in 0..whole {
                         if part == 0 {
                             let at = i * T::LANES + ahead;
-                            let (row, at) = if at < inner { (row, at) } else { (row + 1, at - inner) };
-                            for strip in group.strips(row) {
+                            let (strips, at) = if at < inner { (strips, at) } else { (behind, at - inner) };
+                            for strip in strips {
                                 if FAR {
                                     stream::fetch_range::<T, false>(strip, start_of_run + at, T::LANES);
                                 } else {

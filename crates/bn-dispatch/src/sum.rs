@@ -188,6 +188,17 @@ pub(crate) fn chunk<T, const W: usize>(values: &[T], at: usize) -> &[T; W] {
     values[at..].first_chunk().unwrap_or_else(|| unreachable!("whole chunks are counted before"))
 }
 
+/// The same elements, widened.
+#[inline(always)]
+pub(crate) fn widened<T: Item, const W: usize>(values: &[T], at: usize) -> [f64; W] {
+    // Not `map`, which is not inlined everywhere.
+    let (values, mut wide) = (chunk::<T, W>(values, at), [0.0; W]);
+    for i in 0..W {
+        wide[i] = values[i].to_f64();
+    }
+    wide
+}
+
 /// The `W` elements of `values` from `at` on; behind its end, zeros.
 #[inline(always)]
 pub(crate) fn padded<T: Item, const W: usize>(values: &[T], at: usize) -> [T; W] {

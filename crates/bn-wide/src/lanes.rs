@@ -119,7 +119,11 @@ pub(crate) fn grad_sums<T: Item>(
 ) {
     let rows = rows_to_group(2, 8 * VECTORS * size_of::<T>(), x);
     for start in (0..x.rows()).step_by(rows) {
-        columns(x.len(), &GradSums { group: Group::new([x.reborrow(), dy.reborrow()], start, rows, fetch), pilot }, acc);
+        columns(
+            x.len(),
+            &GradSums { group: Group::new([x.reborrow(), dy.reborrow()], start, rows, fetch), pilot },
+            acc,
+        );
     }
 }
 

@@ -112,7 +112,9 @@ kernels!(
     ) {
         match tile.walk {
             Walk::Rows { inner } if REGISTERS => {
-                rows::normalize_and_moments::<f32, 4, PAIRED, 16, { PAIRED / 2 }>(inner, x, affine, y, next, &mut acc);
+                rows::normalize_and_moments::<f32, 4, PAIRED, 16, { PAIRED / 2 }>(
+                    inner, x, affine, y, next, &mut acc,
+                );
             }
             _ => kernels::normalize_then_moments(self, tile, x, affine, y, next, acc),
         }
@@ -128,7 +130,9 @@ kernels!(
     ) {
         match tile.walk {
             Walk::Rows { inner } if REGISTERS => {
-                rows::grad_input_and_sums::<f32, 4, PAIRED, 16, { PAIRED / 2 }>(inner, inputs, affine, dx, next, &mut acc);
+                rows::grad_input_and_sums::<f32, 4, PAIRED, 16, { PAIRED / 2 }>(
+                    inner, inputs, affine, dx, next, &mut acc,
+                );
             }
             _ => kernels::grad_input_then_sums(self, tile, inputs, affine, dx, next, acc),
         }

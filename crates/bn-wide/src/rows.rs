@@ -247,7 +247,13 @@ fn map_and_sum<
     }
 }
 
-pub(crate) fn normalize_and_moments<T: Item, const G: usize, const H: usize, const L: usize, const P: usize>(
+pub(crate) fn normalize_and_moments<
+    T: Item,
+    const G: usize,
+    const H: usize,
+    const L: usize,
+    const P: usize,
+>(
     inner: usize,
     x: Strips<'_, T>,
     Affine { k, a, b }: Affine<'_, T>,

@@ -27,6 +27,7 @@ const MODULES: &[Module] = &[
     Module("f64_avx2", "f64", &["ymm"], &["zmm"], FUNCTIONS),
     Module("f32_avx512", "f32", &["zmm"], &[], FUNCTIONS),
     Module("f64_avx512", "f64", &["zmm"], &[], FUNCTIONS),
+    Module("f32_avx2_pairs", "f32", &["ymm"], &["zmm"], PAIRS),
     Module("f32_avx512_pairs", "f32", &["zmm"], &[], PAIRS),
 ];
 
@@ -223,8 +224,11 @@ mod tests {
             }
         }
         for function in PAIRS {
-            let path = format!("{entry}::f32_avx512_pairs::{function}");
-            push(&mangled(&path), &path, "\tvmulps\t%zmm0, %zmm1, %zmm2\n");
+            for (level, register) in [("avx2", "ymm"), ("avx512", "zmm")] {
+                let path = format!("{entry}::f32_{level}_pairs::{function}");
+                let body = format!("\tvmulps\t%{register}0, %{register}1, %{register}2\n");
+                push(&mangled(&path), &path, &body);
+            }
         }
         push(&mangled("bn_dispatch::rows::moments::helper"), "helper", "\tvaddps\t%xmm0, %xmm1, %xmm1\n");
         push(&mangled("bn_dispatch::level::other"), "other", "");
@@ -248,7 +252,7 @@ mod tests {
             "\tvfmadd231pd\t%zmm1, %zmm2, %zmm3\n\tvfmadd213sd\t%xmm1, %xmm2, %xmm3\n",
         )));
         assert_eq!(faults, Vec::<String>::new());
-        assert_eq!(kernels.len(), 26);
+        assert_eq!(kernels.len(), 28);
         let moments = kernels.iter().find(|k| (k.module, k.function) == ("f32_avx512", "moments")).unwrap();
         assert_eq!((moments.registers, moments.fused), ([1, 1, 2], 2));
     }
@@ -283,6 +287,11 @@ mod tests {
                 format!("{entry}::f32_avx2::moments"),
                 "\tvfmadd231ps\t%ymm1, %ymm2, %ymm3\n",
                 "f32_avx2::moments: expected only fused multiply-adds of doubles, got `vfmadd231ps",
+            ),
+            (
+                format!("{entry}::f32_avx2_pairs::normalize_and_moments"),
+                "\tvmovups\t%zmm1, (%rax)\n",
+                "f32_avx2_pairs::normalize_and_moments: expected no zmm register, got `vmovups %zmm1, (%rax)`",
             ),
             (
                 format!("{entry}::f32_avx512_pairs::grad_input_and_sums"),
