@@ -282,7 +282,7 @@ fn map_and_sum<'a, T: Item, M: Map<T, W>, const W: usize, const N: usize, const 
     let parts = T::LANES / W;
     for row in 0..out.rows() {
         out.fetch(row + 1);
-        let beside = Beside::new(&own, &next, row);
+        let beside = Beside::new(&own, &next, row, parts > 1);
         for (f, out) in out.strip_mut(row).chunks_exact_mut(inner).enumerate() {
             let cols = f * inner..(f + 1) * inner;
             let runs = beside.summed.map(|strip| &strip[cols.clone()]);

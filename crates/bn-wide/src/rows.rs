@@ -202,7 +202,7 @@ fn map_and_sum<
     let (stores, parts) = (Built::default(), G / H);
     for row in 0..out.rows() {
         out.fetch(row + 1);
-        let beside = Beside::new(&own, &next, row);
+        let beside = Beside::new(&own, &next, row, parts > 1);
         for (f, out) in out.strip_mut(row).chunks_exact_mut(inner).enumerate() {
             let (cols, lane) = (f * inner..(f + 1) * inner, f * 8 * G);
             let runs = beside.summed.map(|strip| &strip[cols.clone()]);
