@@ -67,9 +67,7 @@ impl<T: Item> Sum<T> for Moments<'_, T> {
                 });
             }
         }
-        for (g, sums) in sums.into_iter().enumerate() {
-            sums.store::<T>(acc, at + 8 * g);
-        }
+        Sums::store_all::<T, G>(sums, acc, at);
     }
 }
 
@@ -104,9 +102,7 @@ impl<T: Item> Sum<T> for GradSums<'_, T> {
                 });
             }
         }
-        for (g, sums) in sums.into_iter().enumerate() {
-            sums.store::<T>(acc, at + 8 * g);
-        }
+        Sums::store_all::<T, G>(sums, acc, at);
     }
 }
 

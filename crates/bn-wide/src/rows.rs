@@ -89,14 +89,6 @@ pub(crate) fn grad_sums<T: Item, const G: usize, const H: usize>(
     }
 }
 
-/// Puts H vectors of lanes back where they come from.
-#[inline(always)]
-fn store_all<T: Item, const H: usize>(vectors: [Sums<f64x8>; H], acc: &mut Acc<'_>, start: usize) {
-    for (h, sums) in vectors.into_iter().enumerate() {
-        sums.store::<T>(acc, start + 8 * h);
-    }
-}
-
 /// Asks for what comes AHEAD of `at`, or with `FAR` for what comes twice as far ahead, into L2.
 #[inline(always)]
 fn fetch<T, const FAR: bool>(run: &[T], at: usize) {
@@ -127,7 +119,7 @@ fn add_run<T: Item, const G: usize, const H: usize>(
                     vector(sums, at + 8 * h);
                 }
             }
-            store_all::<T, H>(vectors, acc, start + part);
+            Sums::store_all::<T, H>(vectors, acc, start + part);
         }
     }
     for at in whole..inner {
@@ -228,7 +220,7 @@ fn map_and_sum<
                             stores.write(line, value((from + i) * P + j));
                         }
                     }
-                    store_all::<T, H>(vectors, acc, lane);
+                    Sums::store_all::<T, H>(vectors, acc, lane);
                 }
             }
             for (j, line) in odd.iter_mut().enumerate() {

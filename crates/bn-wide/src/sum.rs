@@ -164,6 +164,14 @@ impl<V: Lanes> Sums<V> {
         }
     }
 
+    /// Puts those of [`Sums::load_all`] back.
+    #[inline(always)]
+    pub(crate) fn store_all<T: Item, const G: usize>(all: [Self; G], acc: &mut Acc<'_>, start: usize) {
+        for (g, sums) in all.into_iter().enumerate() {
+            sums.store::<T>(acc, start + 8 * g);
+        }
+    }
+
     /// Adds x and x².
     #[inline(always)]
     pub(crate) fn add_moments<T: Item>(&mut self, x: V) {
