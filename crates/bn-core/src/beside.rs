@@ -42,7 +42,8 @@ impl<'m, 's, T: Copy, const N: usize> Beside<'m, 's, T, N> {
 
     /// Asks for `n` elements of each strip, well behind element `at`. What is mapped comes into L1. So does what is summed, be it
     /// in the next strip, but only into L2 where that does not hold both blocks, so that what is mapped comes from further away
-    /// as well. In parts, as where there is AVX2 only, all comes into L2, and what is mapped by itself. Measured.
+    /// as well. In parts, as where there is AVX2 only, what is summed comes into L2 alone, and what is mapped
+    /// is left to the machine. Measured.
     #[inline(always)]
     pub fn fetch(&self, at: usize, n: usize) {
         let next = at + AHEAD / N;

@@ -7,8 +7,9 @@ use crate::strips::Strips;
 /// The most strips of a group.
 pub const GROUP: usize = 16;
 
-/// Addresses so many bytes apart fall into the same set of L1, which holds eight lines of them, or twelve.
+/// Addresses so many bytes apart fall into the same set of L1.
 const PAGE: usize = 4096;
+/// The lines that a set of L1 holds at least; some hold twelve.
 const WAYS: usize = 8;
 
 /// How many strips of each of `inputs` inputs like `x` go into a group that is walked down in columns of `bytes`. Of fewer,

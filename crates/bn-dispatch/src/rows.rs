@@ -265,8 +265,8 @@ pub(crate) fn grad_input<T: Item, const L: usize, const BYTES: usize>(
 }
 
 /// Maps the block `own`, of whose runs `map` makes the map of a feature, and sums `next`, another one of as many runs as long, in
-/// turns with it. Where W is only a part of the lanes, [`TURN`] elements are gone through once for each, so that all that is
-/// read is read along with as much that is written.
+/// turns with it. Where W is only a part of the lanes, [`TURN`] elements are gone through once for each part, and each
+/// time an equal share of them is mapped.
 #[inline(always)]
 #[expect(clippy::too_many_arguments, reason = "two blocks, and what is done with each")]
 fn map_and_sum<'a, T: Item, M: Map<T, W>, const W: usize, const N: usize, const BYTES: usize>(
