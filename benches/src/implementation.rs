@@ -161,13 +161,14 @@ mod tests {
     /// How long a pass takes at least.
     const PASS: Duration = Duration::from_micros(100);
 
-    /// Counts its passes.
-    struct Count(u32);
+    /// Counts its passes, and knows the longest.
+    struct Count(u32, Duration);
 
     impl Passes<f32> for Count {
         fn forward(&mut self, _: &Inputs<f32>, _: &mut Outputs<f32>) {
-            self.0 += 1;
+            let start = Instant::now();
             std::thread::sleep(PASS);
+            *self = Self(self.0 + 1, self.1.max(start.elapsed()));
         }
         fn backward(&mut self, _: &Inputs<f32>, _: &mut Outputs<f32>) {}
         fn answer(&mut self, _: &Inputs<f32>, _: &mut Outputs<f32>) -> Option<Answer<f32>> {
@@ -181,13 +182,15 @@ mod tests {
         let passes = |threads: Option<usize>| {
             let pool =
                 threads.map(|n| Arc::new(rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap()));
-            let mut one = Here { name: "count".into(), pool, passes: Count(0) };
+            let mut one = Here { name: "count".into(), pool, passes: Count(0, Duration::ZERO) };
             let time = one.time(Pass::Step, 3, &inputs, &mut Outputs::new(6)).unwrap();
             assert!(time >= 3 * PASS, "{time:?}");
-            one.passes.0
+            one.passes
         };
         for (threads, most) in [(None, 10), (Some(1), 10), (Some(2), 100)] {
-            let passes = passes(threads);
+            // Where a busy machine held up a pass for as long as all that are not timed, their number says nothing.
+            let undisturbed = (0..1000).map(|_| passes(threads)).find(|count| count.1 < waking(1));
+            let passes = undisturbed.expect("one of a thousand tries is not held up").0;
             assert!((2 + 3..=most + 3).contains(&passes), "{passes} passes on {threads:?} threads");
         }
     }
