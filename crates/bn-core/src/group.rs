@@ -1,59 +1,33 @@
 //! A few strips that are summed together, so that their lanes stay in registers from one to the next.
 
 use crate::kernels::Fetch;
-use crate::stream;
+use crate::stream::{self, LINE};
 use crate::strips::Strips;
+use std::ops::Range;
 
 /// The most strips of a group.
 pub const GROUP: usize = 16;
 
-/// Addresses so many bytes apart fall into the same set of L1.
-const PAGE: usize = 4096;
-/// The lines that a set of L1 holds at least; some hold twelve.
-const WAYS: usize = 8;
-
-/// How many strips of each of `inputs` inputs like `x` go into a group that is walked down in columns of `bytes`. Of fewer,
-/// lanes were loaded and stored too often; of more, some were dropped from L1 before they were read, above all where strips
-/// begin pages apart. Measured.
-#[inline(always)]
-#[must_use]
-pub fn rows_to_group<T>(inputs: usize, bytes: usize, x: Strips<'_, T>) -> usize {
-    let rows = (1024 / (inputs * bytes).max(1)).clamp(1, GROUP);
-    if x.stride().wrapping_mul(size_of::<T>()).is_multiple_of(PAGE) {
-        rows.min(WAYS / inputs.max(1))
-    } else {
-        rows
-    }
-}
-
-/// The strips of a group, of N inputs, and the ones behind them, which are fetched while the last ones are summed.
+/// The strips of a group, of N inputs, and the ones behind them, which are fetched while the last ones are summed. Runs of them
+/// are summed feature by feature.
 #[derive(Clone, Copy, Debug)]
 pub struct Group<'a, T, const N: usize> {
     strips: [[&'a [T]; N]; GROUP + 1],
     rows: usize,
-    /// What is fetched into L2 is so many elements away, of each input.
-    far: Option<[usize; N]>,
 }
 
 impl<'a, T, const N: usize> Group<'a, T, N> {
-    /// `rows` strips of each of `inputs` from `start` on, at most [`GROUP`]; fewer where there are no more. With the columns of
-    /// these, those of the next group are fetched into L2, or those behind the strips, as `fetch` says.
+    /// The strips of each of `inputs` from `start` on, at most [`GROUP`].
     #[inline(always)]
     #[must_use]
-    pub fn new(inputs: [Strips<'a, T>; N], start: usize, rows: usize, fetch: Fetch) -> Self {
-        let rows = rows.min(GROUP);
+    pub fn new(inputs: [Strips<'a, T>; N], start: usize) -> Self {
         let mut strips: [[&[T]; N]; GROUP + 1] = [[&[]; N]; GROUP + 1];
-        for i in 0..=rows {
-            for (strip, input) in strips[i].iter_mut().zip(&inputs) {
+        for (i, strips) in strips.iter_mut().enumerate() {
+            for (strip, input) in strips.iter_mut().zip(&inputs) {
                 *strip = input.strip_or_empty(start + i);
             }
         }
-        let far = match fetch {
-            Fetch::Near => None,
-            Fetch::Far => Some(inputs.each_ref().map(|input| rows.wrapping_mul(input.stride()))),
-            Fetch::Behind => Some(inputs.each_ref().map(Strips::len)),
-        };
-        Self { strips, rows: rows.min(inputs[0].rows().saturating_sub(start)), far }
+        Self { strips, rows: GROUP.min(inputs[0].rows().saturating_sub(start)) }
     }
 
     /// How many there are.
@@ -69,39 +43,128 @@ impl<'a, T, const N: usize> Group<'a, T, N> {
     pub fn strips(&self, i: usize) -> [&'a [T]; N] {
         self.strips.get(i).copied().unwrap_or([&[]; N])
     }
+}
 
-    /// Hands columns `at..at + n` of every strip to `each`, one strip of each input after the other. The columns after them
-    /// are fetched into L1 meanwhile.
+/// R strips of each of N inputs, which are summed down, one chunk of columns after the other. R is a constant, and the
+/// strips' lengths are looked at once: of a chunk of 64 bytes that was most of the instructions.
+#[derive(Clone, Copy, Debug)]
+pub struct Stack<'a, T, const N: usize, const R: usize> {
+    strips: [[&'a [T]; N]; R],
+    ahead: Ahead<N>,
+}
+
+/// What is fetched with a chunk.
+#[derive(Clone, Copy, Debug)]
+enum Ahead<const N: usize> {
+    /// Of every strip the chunk behind it, into L1, and the one that is so many elements away, into L2.
+    Down(Option<[usize; N]>),
+    /// What lies so many elements behind the first strip: as much as the chunk has elements, in the order of memory.
+    Along(usize),
+}
+
+/// Strips that lie one behind the other are fetched from at least so many elements away. Measured.
+const ALONG: usize = 4096;
+
+/// Whether the strips of all inputs lie one behind the other.
+#[inline(always)]
+#[must_use]
+pub fn in_order<T, const N: usize>(inputs: &[Strips<'_, T>; N]) -> bool {
+    inputs.iter().all(|input| input.stride() == input.len())
+}
+
+impl<'a, T, const N: usize, const R: usize> Stack<'a, T, N, R> {
+    /// The R strips of each of `inputs` from `start` on. With their columns, those of the next R are fetched, or those behind the
+    /// strips, as `fetch` says.
+    ///
+    /// # Panics
+    /// Where there are not as many.
+    #[inline(always)]
+    #[must_use]
+    pub fn new(inputs: &[Strips<'a, T>; N], start: usize, fetch: Fetch) -> Self {
+        let far = match fetch {
+            Fetch::Near => None,
+            Fetch::Far => Some(inputs.each_ref().map(|input| R.wrapping_mul(input.stride()))),
+            Fetch::Behind => Some(inputs.each_ref().map(Strips::len)),
+        };
+        Self::with(inputs, start, Ahead::Down(far))
+    }
+
+    /// The same strips, where all memory is asked for in the order in which it lies: what comes after strips that lie one behind
+    /// the other, see [`in_order`]; else the columns behind a chunk alone. For machines whose own prefetch does the rest.
+    ///
+    /// # Panics
+    /// Where there are not as many.
+    #[inline(always)]
+    #[must_use]
+    pub fn along(inputs: &[Strips<'a, T>; N], start: usize, in_order: bool) -> Self {
+        let stack = (R * inputs[0].len()).max(1);
+        let ahead = if in_order { Ahead::Along(stack * (ALONG / stack).max(1)) } else { Ahead::Down(None) };
+        Self::with(inputs, start, ahead)
+    }
+
+    #[inline(always)]
+    fn with(inputs: &[Strips<'a, T>; N], start: usize, ahead: Ahead<N>) -> Self {
+        let mut strips: [[&[T]; N]; R] = [[&[]; N]; R];
+        for (i, strips) in strips.iter_mut().enumerate() {
+            for (strip, input) in strips.iter_mut().zip(inputs) {
+                *strip = input.strip(start + i);
+            }
+        }
+        Self { strips, ahead }
+    }
+
+    /// Hands the whole chunks of W columns of `cols` to `each`, with the number of the first column: of every strip
+    /// W elements of each input.
     ///
     /// # Panics
     /// Where a strip is shorter.
     #[inline(always)]
-    pub fn down(&self, at: usize, n: usize, mut each: impl FnMut([&'a [T]; N])) {
-        let strips = &self.strips[..self.rows];
-        let end = at + n;
-        // Two loops: what is the same for all strips is not asked at every one of them. Of 64 bytes it was most of the instructions.
-        if let Some(far) = self.far {
-            for strips in strips {
-                for (strip, far) in strips.iter().zip(far) {
-                    stream::fetch_lines::<T, false>(strip, at.wrapping_add(far), n);
-                }
-                each(columns(strips, at, end));
+    pub fn chunks<const W: usize>(
+        &self,
+        cols: Range<usize>,
+        mut each: impl FnMut(usize, [[&'a [T; W]; N]; R]),
+    ) {
+        let n = cols.len() / W;
+        let mut chunks: [[&[[T; W]]; N]; R] = [[&[]; N]; R];
+        for (chunks, strips) in chunks.iter_mut().zip(&self.strips) {
+            for (chunks, strip) in chunks.iter_mut().zip(strips) {
+                *chunks = stream::lines::<T, W>(strip, cols.start, n);
             }
-        } else {
-            for strips in strips {
-                each(columns(strips, at, end));
+        }
+        for i in 0..n {
+            let at = cols.start + i * W;
+            if W * size_of::<T>() >= LINE / 2 {
+                self.fetch(at, W);
+            }
+            let mut chunk = [[&chunks[0][0][i]; N]; R];
+            for r in 0..R {
+                for k in 0..N {
+                    chunk[r][k] = &chunks[r][k][i];
+                }
+            }
+            each(at, chunk);
+        }
+    }
+
+    /// Asks for what is fetched with the `n` columns from `at` on.
+    #[inline(always)]
+    fn fetch(&self, at: usize, n: usize) {
+        match self.ahead {
+            Ahead::Along(away) => {
+                for strip in self.strips[0] {
+                    stream::fetch_lines::<T, true>(strip, away + at * R, n * R);
+                }
+            }
+            Ahead::Down(far) => {
+                for strips in &self.strips {
+                    for (k, strip) in strips.iter().enumerate() {
+                        stream::fetch_lines::<T, true>(strip, at + n, n);
+                        if let Some(far) = far {
+                            stream::fetch_lines::<T, false>(strip, at.wrapping_add(far[k]), n);
+                        }
+                    }
+                }
             }
         }
     }
-}
-
-/// Columns `at..end` of `strips`.
-#[inline(always)]
-fn columns<'a, T, const N: usize>(strips: &[&'a [T]; N], at: usize, end: usize) -> [&'a [T]; N] {
-    let mut columns: [&[T]; N] = [&[]; N];
-    for (columns, strip) in columns.iter_mut().zip(strips) {
-        *columns = &strip[at..end];
-        stream::fetch_lines::<T, true>(strip, end, end - at);
-    }
-    columns
 }

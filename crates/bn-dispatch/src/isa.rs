@@ -5,6 +5,8 @@
 pub(crate) trait Isa {
     /// Whether it has a fused multiply-add.
     const FMA: bool;
+    /// Whether sums down the strips ask for memory in the order in which it lies, see [`bn_core::group::Stack::along`]. Measured.
+    const ALONG: bool;
 }
 
 /// The target's own: SSE2's sixteen registers of two f64, or NEON's.
@@ -18,14 +20,17 @@ pub(crate) struct Avx512;
 
 impl Isa for Baseline {
     const FMA: bool = false;
+    const ALONG: bool = true;
 }
 
 #[cfg(target_arch = "x86_64")]
 impl Isa for Avx2 {
     const FMA: bool = true;
+    const ALONG: bool = true;
 }
 
 #[cfg(target_arch = "x86_64")]
 impl Isa for Avx512 {
     const FMA: bool = true;
+    const ALONG: bool = false;
 }

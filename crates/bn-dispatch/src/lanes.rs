@@ -1,14 +1,14 @@
 //! One value per feature (inner = 1): coefficients are vectors, sums run down the strips.
 //!
-//! 1. A group of strips is walked chunk by chunk, down all its rows, before the next chunk: the lanes of a chunk
-//!    stay in registers for the group, and the group stays in L1.
+//! 1. A stack of strips is walked chunk by chunk, down all its rows, before the next chunk: the lanes of a chunk
+//!    stay in registers for the stack, and the stack stays in L1.
 //! 2. What is left of a strip behind the last whole chunk, and before the first line of a long one, is taken in chunks
 //!    of eight, four and one.
 
 use crate::isa::Isa;
 use crate::map::{GradInput, Normalize};
-use crate::sum::{Item, Lanes, chunk, widened};
-use bn_core::group::{Group, rows_to_group};
+use crate::sum::{Item, Lanes, widened};
+use bn_core::group::{Stack, in_order};
 use bn_core::kernels::{Acc, Affine, Fetch, GradAffine, Hints};
 use bn_core::stream::{self, Stores, fill};
 use bn_core::strips::{Strips, StripsMut};
@@ -18,79 +18,127 @@ use std::ops::Range;
 /// Rows of at least so many columns begin with a few narrow chunks, so that the others begin where cache lines do.
 const ALIGN_ABOVE: usize = 1024;
 
-/// A sum over the strips of a group.
-trait Sum<T: Item> {
-    /// Adds columns `at..at + W` of every strip to their lanes.
-    fn add<const W: usize>(&self, at: usize, acc: &mut Acc<'_>);
+/// What is summed over N inputs.
+trait Sum<T: Item, const N: usize> {
+    /// Adds the columns `at..at + W` of R rows to their lanes.
+    fn add<const W: usize, const R: usize>(&self, at: usize, lanes: &mut Lanes<W>, rows: [[&[T; W]; N]; R]);
 }
 
-/// Adds the columns of `x`'s strips and of what is summed with them, in groups of `rows` strips.
-#[inline(always)]
-fn reduce<T: Item, S: Sum<T>, const W: usize>(
-    x: Strips<'_, T>,
-    rows: usize,
-    acc: &mut Acc<'_>,
-    group: impl Fn(usize) -> S,
-) {
-    let len = x.len();
-    let lead = if len < ALIGN_ABOVE { 0 } else { stream::lead(x.strip_or_empty(0)) };
-    for start in (0..x.rows()).step_by(rows) {
-        let sum = group(start);
-        narrow(&sum, 0..lead, acc);
-        let wide = lead + (len - lead) / W * W;
-        for at in (lead..wide).step_by(W) {
-            sum.add::<W>(at, acc);
+/// Sums around 0.
+struct Plain<I>(PhantomData<I>);
+
+/// Sums around a pilot per feature.
+struct About<'a, T>(&'a [T]);
+
+impl<T: Item, I: Isa> Sum<T, 1> for Plain<I> {
+    #[inline(always)]
+    fn add<const W: usize, const R: usize>(&self, _: usize, lanes: &mut Lanes<W>, rows: [[&[T; W]; 1]; R]) {
+        for [x] in rows {
+            T::add_moments::<I, W>(lanes, x);
         }
-        narrow(&sum, wide..len, acc);
     }
+}
+
+impl<T: Item> Sum<T, 1> for About<'_, T> {
+    #[inline(always)]
+    fn add<const W: usize, const R: usize>(&self, at: usize, lanes: &mut Lanes<W>, rows: [[&[T; W]; 1]; R]) {
+        let k = widened::<T, W>(self.0, at);
+        for [x] in rows {
+            T::add_moments_about(lanes, x, &k);
+        }
+    }
+}
+
+impl<T: Item, I: Isa> Sum<T, 2> for Plain<I> {
+    #[inline(always)]
+    fn add<const W: usize, const R: usize>(&self, _: usize, lanes: &mut Lanes<W>, rows: [[&[T; W]; 2]; R]) {
+        for [x, dy] in rows {
+            T::add_grads::<I, W>(lanes, x, dy);
+        }
+    }
+}
+
+impl<T: Item> Sum<T, 2> for About<'_, T> {
+    #[inline(always)]
+    fn add<const W: usize, const R: usize>(&self, at: usize, lanes: &mut Lanes<W>, rows: [[&[T; W]; 2]; R]) {
+        let k = widened::<T, W>(self.0, at);
+        for [x, dy] in rows {
+            T::add_grads_about(lanes, x, dy, &k);
+        }
+    }
+}
+
+/// Adds the columns of `inputs`' strips, R strips at a time.
+#[inline(always)]
+fn reduce<T: Item, I: Isa, const W: usize, const N: usize, const R: usize>(
+    inputs: &[Strips<'_, T>; N],
+    fetch: Fetch,
+    in_order: bool,
+    sum: &impl Sum<T, N>,
+    acc: &mut Acc<'_>,
+) {
+    let (rows, len) = (inputs[0].rows(), inputs[0].len());
+    let lead = if len < ALIGN_ABOVE { 0 } else { stream::lead(inputs[0].strip_or_empty(0)) };
+    let whole = rows / R * R;
+    for start in (0..whole).step_by(R) {
+        let stack = if I::ALONG {
+            Stack::<T, N, R>::along(inputs, start, in_order)
+        } else {
+            Stack::<T, N, R>::new(inputs, start, fetch)
+        };
+        add_rows::<T, W, N, R>(&stack, lead, len, sum, acc);
+    }
+    for start in whole..rows {
+        add_rows::<T, W, N, 1>(&Stack::new(inputs, start, Fetch::Near), lead, len, sum, acc);
+    }
+}
+
+/// Adds all columns of a stack.
+#[inline(always)]
+fn add_rows<T: Item, const W: usize, const N: usize, const R: usize>(
+    stack: &Stack<'_, T, N, R>,
+    lead: usize,
+    len: usize,
+    sum: &impl Sum<T, N>,
+    acc: &mut Acc<'_>,
+) {
+    let wide = lead + (len - lead) / W * W;
+    narrow(stack, 0..lead, sum, acc);
+    add_chunks::<T, W, N, R>(stack, lead..wide, sum, acc);
+    narrow(stack, wide..len, sum, acc);
 }
 
 /// Adds a few columns in chunks of 8, 4 and 1.
 #[inline(always)]
-fn narrow<T: Item>(sum: &impl Sum<T>, Range { start: mut at, end }: Range<usize>, acc: &mut Acc<'_>) {
-    while at + 8 <= end {
-        sum.add::<8>(at, acc);
-        at += 8;
-    }
-    if at + 4 <= end {
-        sum.add::<4>(at, acc);
-        at += 4;
-    }
-    while at < end {
-        sum.add::<1>(at, acc);
-        at += 1;
-    }
+fn narrow<T: Item, const N: usize, const R: usize>(
+    stack: &Stack<'_, T, N, R>,
+    Range { start, end }: Range<usize>,
+    sum: &impl Sum<T, N>,
+    acc: &mut Acc<'_>,
+) {
+    let eights = start + (end - start) / 8 * 8;
+    let fours = eights + (end - eights) / 4 * 4;
+    add_chunks::<T, 8, N, R>(stack, start..eights, sum, acc);
+    add_chunks::<T, 4, N, R>(stack, eights..fours, sum, acc);
+    add_chunks::<T, 1, N, R>(stack, fours..end, sum, acc);
 }
 
-struct Moments<'a, T, I> {
-    group: Group<'a, T, 1>,
-    pilot: Option<&'a [T]>,
-    isa: PhantomData<I>,
-}
-
-impl<T: Item, I: Isa> Sum<T> for Moments<'_, T, I> {
-    #[inline(always)]
-    fn add<const W: usize>(&self, at: usize, acc: &mut Acc<'_>) {
-        let mut lanes = Lanes::<W>::load::<T>(acc, at);
-        match self.pilot {
-            None => self.group.down(
-                at,
-                W,
-                #[inline(always)]
-                |[x]| T::add_moments::<I, W>(&mut lanes, chunk(x, 0)),
-            ),
-            Some(pilot) => {
-                let k = widened::<T, W>(pilot, at);
-                self.group.down(
-                    at,
-                    W,
-                    #[inline(always)]
-                    |[x]| T::add_moments_about(&mut lanes, chunk(x, 0), &k),
-                );
-            }
-        }
-        lanes.store::<T>(acc, at);
-    }
+#[inline(always)]
+fn add_chunks<T: Item, const W: usize, const N: usize, const R: usize>(
+    stack: &Stack<'_, T, N, R>,
+    cols: Range<usize>,
+    sum: &impl Sum<T, N>,
+    acc: &mut Acc<'_>,
+) {
+    stack.chunks::<W>(
+        cols,
+        #[inline(always)]
+        |at, rows| {
+            let mut lanes = Lanes::<W>::load::<T>(acc, at);
+            sum.add(at, &mut lanes, rows);
+            lanes.store::<T>(acc, at);
+        },
+    );
 }
 
 #[inline(always)]
@@ -100,44 +148,25 @@ pub(crate) fn moments<T: Item, I: Isa, const W: usize>(
     fetch: Fetch,
     acc: &mut Acc<'_>,
 ) {
-    let rows = rows_to_group(1, W * size_of::<T>(), x);
-    reduce::<T, _, W>(
-        x,
-        rows,
-        acc,
-        #[inline(always)]
-        |i| Moments { group: Group::new([x], i, rows, fetch), pilot, isa: PhantomData::<I> },
-    );
+    match pilot {
+        None => moments_of::<T, I, W>(x, fetch, &Plain(PhantomData::<I>), acc),
+        Some(pilot) => moments_of::<T, I, W>(x, fetch, &About(pilot), acc),
+    }
 }
 
-struct GradSums<'a, T, I> {
-    group: Group<'a, T, 2>,
-    pilot: Option<&'a [T]>,
-    isa: PhantomData<I>,
-}
-
-impl<T: Item, I: Isa> Sum<T> for GradSums<'_, T, I> {
-    #[inline(always)]
-    fn add<const W: usize>(&self, at: usize, acc: &mut Acc<'_>) {
-        let mut lanes = Lanes::<W>::load::<T>(acc, at);
-        match self.pilot {
-            None => self.group.down(
-                at,
-                W,
-                #[inline(always)]
-                |[x, dy]| T::add_grads::<I, W>(&mut lanes, chunk(x, 0), chunk(dy, 0)),
-            ),
-            Some(pilot) => {
-                let k = widened::<T, W>(pilot, at);
-                self.group.down(
-                    at,
-                    W,
-                    #[inline(always)]
-                    |[x, dy]| T::add_grads_about(&mut lanes, chunk(x, 0), chunk(dy, 0), &k),
-                );
-            }
-        }
-        lanes.store::<T>(acc, at);
+/// As many strips at a time as are fastest. Measured.
+#[inline(always)]
+fn moments_of<T: Item, I: Isa, const W: usize>(
+    x: Strips<'_, T>,
+    fetch: Fetch,
+    sum: &impl Sum<T, 1>,
+    acc: &mut Acc<'_>,
+) {
+    let in_order = in_order(&[x.reborrow()]);
+    if I::ALONG && in_order {
+        reduce::<T, I, W, 1, 4>(&[x], fetch, in_order, sum, acc);
+    } else {
+        reduce::<T, I, W, 1, 8>(&[x], fetch, in_order, sum, acc);
     }
 }
 
@@ -149,18 +178,12 @@ pub(crate) fn grad_sums<T: Item, I: Isa, const W: usize>(
     fetch: Fetch,
     acc: &mut Acc<'_>,
 ) {
-    let rows = rows_to_group(2, W * size_of::<T>(), x);
-    reduce::<T, _, W>(
-        x,
-        rows,
-        acc,
-        #[inline(always)]
-        |i| GradSums {
-            group: Group::new([x.reborrow(), dy.reborrow()], i, rows, fetch),
-            pilot,
-            isa: PhantomData::<I>,
-        },
-    );
+    let inputs = [x.reborrow(), dy.reborrow()];
+    let in_order = in_order(&inputs);
+    match pilot {
+        None => reduce::<T, I, W, 2, 4>(&inputs, fetch, in_order, &Plain(PhantomData::<I>), acc),
+        Some(pilot) => reduce::<T, I, W, 2, 4>(&inputs, fetch, in_order, &About(pilot), acc),
+    }
 }
 
 #[inline(always)]

@@ -14,7 +14,7 @@ use crate::map::{GradInput, Normalize};
 use crate::sum::{Item, Lanes, chunk, padded};
 use bn_core::beside::{Beside, TURN};
 use bn_core::group::{GROUP, Group};
-use bn_core::kernels::{Acc, Affine, Fetch, GradAffine, Hints};
+use bn_core::kernels::{Acc, Affine, GradAffine, Hints};
 use bn_core::stream::{self, AHEAD, Map, Stores, fill};
 use bn_core::strips::{Strips, StripsMut};
 use std::marker::PhantomData;
@@ -164,7 +164,7 @@ pub(crate) fn moments<T: Item, I: Isa, const W: usize, const FAR: bool>(
         inner,
         x,
         #[inline(always)]
-        |i| Group::new([x], i, GROUP, Fetch::Near),
+        |i| Group::new([x], i),
         pilot,
         acc,
     );
@@ -182,7 +182,7 @@ pub(crate) fn grad_sums<T: Item, I: Isa, const W: usize, const FAR: bool>(
         inner,
         x,
         #[inline(always)]
-        |i| Group::new([x.reborrow(), dy.reborrow()], i, GROUP, Fetch::Near),
+        |i| Group::new([x.reborrow(), dy.reborrow()], i),
         pilot,
         acc,
     );

@@ -1,35 +1,100 @@
 //! One value per feature (inner = 1): coefficients are vectors, sums run down the strips.
 //!
-//! As many vectors of features as there are registers for go down a group of strips that stays in L1 at a time; the features
+//! As many vectors of features as there are registers for go down a stack of strips that stays in L1 at a time; the features
 //! behind the last whole vector go one by one.
 
 use crate::map::{Coef, GradInput, Normalize};
 use crate::sum::{Item, Lanes, Sums, VECTORS};
-use bn_core::group::{Group, rows_to_group};
+use bn_core::group::{Stack, in_order};
 use bn_core::kernels::{Acc, Affine, Fetch, GradAffine, Hints};
 use bn_core::stream::{Built, fill};
 use bn_core::strips::{Strips, StripsMut};
+use std::ops::Range;
 use wide::f64x8;
 
-/// A sum over the strips of a group.
-trait Sum<T: Item> {
-    /// Adds the columns of G vectors from `at` on.
-    fn add<V: Lanes, const G: usize>(&self, at: usize, acc: &mut Acc<'_>);
+/// Whether memory is asked for in the order in which it lies, see [`Stack::along`]. Measured.
+const ALONG: bool = !cfg!(target_feature = "avx512f");
+
+/// What is summed over N inputs.
+trait Sum<T: Item, const N: usize> {
+    /// Adds the columns `at..at + W` of R rows, G vectors, to their lanes.
+    fn add<V: Lanes, const G: usize, const W: usize, const R: usize>(
+        &self,
+        at: usize,
+        sums: &mut [Sums<V>; G],
+        rows: [[&[T; W]; N]; R],
+    );
 }
 
-/// Adds `len` columns: several vectors at a time, one, and single ones.
-#[inline(always)]
-fn columns<T: Item>(len: usize, sum: &impl Sum<T>, acc: &mut Acc<'_>) {
-    let wide = len / (8 * VECTORS) * (8 * VECTORS);
-    let whole = len / 8 * 8;
-    for at in (0..wide).step_by(8 * VECTORS) {
-        sum.add::<f64x8, VECTORS>(at, acc);
+/// Sums around 0.
+struct Plain;
+
+/// Sums around a pilot per feature.
+struct About<'a, T>(&'a [T]);
+
+impl<T: Item> Sum<T, 1> for Plain {
+    #[inline(always)]
+    fn add<V: Lanes, const G: usize, const W: usize, const R: usize>(
+        &self,
+        _: usize,
+        sums: &mut [Sums<V>; G],
+        rows: [[&[T; W]; 1]; R],
+    ) {
+        for [x] in rows {
+            for g in 0..G {
+                sums[g].add_moments::<T>(V::widen(&x[8 * g..]));
+            }
+        }
     }
-    for at in (wide..whole).step_by(8) {
-        sum.add::<f64x8, 1>(at, acc);
+}
+
+impl<T: Item> Sum<T, 1> for About<'_, T> {
+    #[inline(always)]
+    fn add<V: Lanes, const G: usize, const W: usize, const R: usize>(
+        &self,
+        at: usize,
+        sums: &mut [Sums<V>; G],
+        rows: [[&[T; W]; 1]; R],
+    ) {
+        let k = widened::<T, V, G>(&self.0[at..]);
+        for [x] in rows {
+            for g in 0..G {
+                sums[g].add_moments_about::<T>(V::widen(&x[8 * g..]), k[g]);
+            }
+        }
     }
-    for at in whole..len {
-        sum.add::<f64, 1>(at, acc);
+}
+
+impl<T: Item> Sum<T, 2> for Plain {
+    #[inline(always)]
+    fn add<V: Lanes, const G: usize, const W: usize, const R: usize>(
+        &self,
+        _: usize,
+        sums: &mut [Sums<V>; G],
+        rows: [[&[T; W]; 2]; R],
+    ) {
+        for [x, dy] in rows {
+            for g in 0..G {
+                sums[g].add_grads::<T>(V::widen(&x[8 * g..]), V::widen(&dy[8 * g..]));
+            }
+        }
+    }
+}
+
+impl<T: Item> Sum<T, 2> for About<'_, T> {
+    #[inline(always)]
+    fn add<V: Lanes, const G: usize, const W: usize, const R: usize>(
+        &self,
+        at: usize,
+        sums: &mut [Sums<V>; G],
+        rows: [[&[T; W]; 2]; R],
+    ) {
+        let k = widened::<T, V, G>(&self.0[at..]);
+        for [x, dy] in rows {
+            for g in 0..G {
+                sums[g].add_grads_about::<T>(V::widen(&x[8 * g..]), V::widen(&dy[8 * g..]), k[g]);
+            }
+        }
     }
 }
 
@@ -43,66 +108,72 @@ fn widened<T: Item, V: Lanes, const G: usize>(values: &[T]) -> [V; G] {
     wide
 }
 
-struct Moments<'a, T> {
-    group: Group<'a, T, 1>,
-    pilot: Option<&'a [T]>,
+/// Adds the columns of `inputs`' strips, R strips at a time.
+#[inline(always)]
+fn reduce<T: Item, const N: usize, const R: usize>(
+    inputs: &[Strips<'_, T>; N],
+    fetch: Fetch,
+    in_order: bool,
+    sum: &impl Sum<T, N>,
+    acc: &mut Acc<'_>,
+) {
+    let (rows, len) = (inputs[0].rows(), inputs[0].len());
+    let whole = rows / R * R;
+    for start in (0..whole).step_by(R) {
+        let stack = if ALONG {
+            Stack::<T, N, R>::along(inputs, start, in_order)
+        } else {
+            Stack::<T, N, R>::new(inputs, start, fetch)
+        };
+        add_rows(&stack, len, sum, acc);
+    }
+    for start in whole..rows {
+        add_rows(&Stack::<T, N, 1>::new(inputs, start, Fetch::Near), len, sum, acc);
+    }
 }
 
-impl<T: Item> Sum<T> for Moments<'_, T> {
-    #[inline(always)]
-    fn add<V: Lanes, const G: usize>(&self, at: usize, acc: &mut Acc<'_>) {
+/// Adds all columns of a stack: several vectors at a time, one, and single ones.
+#[inline(always)]
+fn add_rows<T: Item, const N: usize, const R: usize>(
+    stack: &Stack<'_, T, N, R>,
+    len: usize,
+    sum: &impl Sum<T, N>,
+    acc: &mut Acc<'_>,
+) {
+    let (wide, whole) = (len / (8 * VECTORS) * (8 * VECTORS), len / 8 * 8);
+    add_chunks::<T, f64x8, VECTORS, { 8 * VECTORS }, N, R>(stack, 0..wide, sum, acc);
+    add_chunks::<T, f64x8, 1, 8, N, R>(stack, wide..whole, sum, acc);
+    add_chunks::<T, f64, 1, 1, N, R>(stack, whole..len, sum, acc);
+}
+
+#[inline(always)]
+fn add_chunks<T: Item, V: Lanes, const G: usize, const W: usize, const N: usize, const R: usize>(
+    stack: &Stack<'_, T, N, R>,
+    cols: Range<usize>,
+    sum: &impl Sum<T, N>,
+    acc: &mut Acc<'_>,
+) {
+    stack.chunks::<W>(cols, |at, rows| {
         let mut sums = Sums::<V>::load_all::<T, G>(acc, at);
-        match self.pilot {
-            None => self.group.down(at, V::N * G, |[x]| {
-                for g in 0..G {
-                    sums[g].add_moments::<T>(V::widen(&x[8 * g..]));
-                }
-            }),
-            Some(pilot) => {
-                let k = widened::<T, V, G>(&pilot[at..]);
-                self.group.down(at, V::N * G, |[x]| {
-                    for g in 0..G {
-                        sums[g].add_moments_about::<T>(V::widen(&x[8 * g..]), k[g]);
-                    }
-                });
-            }
-        }
+        sum.add(at, &mut sums, rows);
         Sums::store_all::<T, G>(sums, acc, at);
-    }
+    });
 }
 
 pub(crate) fn moments<T: Item>(x: Strips<'_, T>, pilot: Option<&[T]>, fetch: Fetch, acc: &mut Acc<'_>) {
-    let rows = rows_to_group(1, 8 * VECTORS * size_of::<T>(), x);
-    for start in (0..x.rows()).step_by(rows) {
-        columns(x.len(), &Moments { group: Group::new([x], start, rows, fetch), pilot }, acc);
+    match pilot {
+        None => moments_of(x, fetch, &Plain, acc),
+        Some(pilot) => moments_of(x, fetch, &About(pilot), acc),
     }
 }
 
-struct GradSums<'a, T> {
-    group: Group<'a, T, 2>,
-    pilot: Option<&'a [T]>,
-}
-
-impl<T: Item> Sum<T> for GradSums<'_, T> {
-    #[inline(always)]
-    fn add<V: Lanes, const G: usize>(&self, at: usize, acc: &mut Acc<'_>) {
-        let mut sums = Sums::<V>::load_all::<T, G>(acc, at);
-        match self.pilot {
-            None => self.group.down(at, V::N * G, |[x, dy]| {
-                for g in 0..G {
-                    sums[g].add_grads::<T>(V::widen(&x[8 * g..]), V::widen(&dy[8 * g..]));
-                }
-            }),
-            Some(pilot) => {
-                let k = widened::<T, V, G>(&pilot[at..]);
-                self.group.down(at, V::N * G, |[x, dy]| {
-                    for g in 0..G {
-                        sums[g].add_grads_about::<T>(V::widen(&x[8 * g..]), V::widen(&dy[8 * g..]), k[g]);
-                    }
-                });
-            }
-        }
-        Sums::store_all::<T, G>(sums, acc, at);
+/// As many strips at a time as are fastest. Measured.
+fn moments_of<T: Item>(x: Strips<'_, T>, fetch: Fetch, sum: &impl Sum<T, 1>, acc: &mut Acc<'_>) {
+    let in_order = in_order(&[x.reborrow()]);
+    if ALONG && in_order {
+        reduce::<T, 1, 4>(&[x], fetch, in_order, sum, acc);
+    } else {
+        reduce::<T, 1, 8>(&[x], fetch, in_order, sum, acc);
     }
 }
 
@@ -113,13 +184,11 @@ pub(crate) fn grad_sums<T: Item>(
     fetch: Fetch,
     acc: &mut Acc<'_>,
 ) {
-    let rows = rows_to_group(2, 8 * VECTORS * size_of::<T>(), x);
-    for start in (0..x.rows()).step_by(rows) {
-        columns(
-            x.len(),
-            &GradSums { group: Group::new([x.reborrow(), dy.reborrow()], start, rows, fetch), pilot },
-            acc,
-        );
+    let inputs = [x.reborrow(), dy.reborrow()];
+    let in_order = in_order(&inputs);
+    match pilot {
+        None => reduce::<T, 2, 4>(&inputs, fetch, in_order, &Plain, acc),
+        Some(pilot) => reduce::<T, 2, 4>(&inputs, fetch, in_order, &About(pilot), acc),
     }
 }
 

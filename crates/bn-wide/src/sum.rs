@@ -91,10 +91,8 @@ pub(crate) const VECTORS: usize = if cfg!(target_feature = "avx512f") {
     1
 };
 
-/// N virtual lanes of a sum.
+/// A number of virtual lanes of a sum.
 pub(crate) trait Lanes: Float + Neg<Output = Self> + Vector<f64> {
-    /// How many.
-    const N: usize;
     /// The first N elements, widened.
     fn widen<T: Item>(values: &[T]) -> Self;
     /// sum + self·other, where the product is exact: one rounding, or two, give the same.
@@ -102,7 +100,6 @@ pub(crate) trait Lanes: Float + Neg<Output = Self> + Vector<f64> {
 }
 
 impl Lanes for f64 {
-    const N: usize = 1;
     #[inline(always)]
     fn widen<T: Item>(values: &[T]) -> Self {
         values[0].to_f64()
@@ -114,7 +111,6 @@ impl Lanes for f64 {
 }
 
 impl Lanes for f64x8 {
-    const N: usize = 8;
     #[inline(always)]
     fn widen<T: Item>(values: &[T]) -> Self {
         Self::from(first::<T, 8>(values).map(T::to_f64))
