@@ -12,6 +12,7 @@
 //!    [`Kernels::moments`] and [`Kernels::grad_sums`] for the terms.
 //! 4. Maps run in the data's type, every operation rounded on its own, in the order written.
 
+use crate::plan::RUN_BLOCK_BYTES;
 use crate::stream::Ahead;
 use crate::strips::{Strips, StripsMut};
 
@@ -226,6 +227,11 @@ pub trait Kernels<T>: Sync {
     /// Whether those two are better than their parts: a map of runs writes while it waits for what the sums read.
     fn overlaps(&self) -> bool {
         false
+    }
+
+    /// What a block of long runs may occupy, in bytes, see [`crate::plan::Plan::with_run_blocks`].
+    fn run_block_bytes(&self) -> usize {
+        RUN_BLOCK_BYTES
     }
 
     /// Outputs of more bytes than this are better written past the caches.

@@ -16,7 +16,7 @@ const MAX_LANES: usize = 2048;
 /// that is fetched meanwhile.
 const BLOCK_BYTES: usize = 400 << 10;
 /// The same of long runs, whose next block is summed meanwhile.
-const RUN_BLOCK_BYTES: usize = 300 << 10;
+pub const RUN_BLOCK_BYTES: usize = 300 << 10;
 /// Tensors of more bytes had better be fetched from far ahead: rows of values side by side, short and long runs.
 const FAR_ROW_BYTES: usize = 8 << 20;
 const FAR_SHORT_RUN_BYTES: usize = 32 << 20;
@@ -82,12 +82,11 @@ impl Plan {
             inner if inner <= SHORT_RUN => Spread::Positions(inner),
             _ => Spread::Run,
         };
-        let fitting = |bytes: usize| bytes / (count.max(1) * size_of::<T>());
         let (block, groups) = match spread {
-            Spread::Run => (fitting(RUN_BLOCK_BYTES).clamp(1, MAX_LANES / T::LANES), features),
+            Spread::Run => (run_block::<T>(count, RUN_BLOCK_BYTES), features),
             // Powers of two, so that blocks of whole strips begin where cache lines do.
             Spread::Positions(inner) => {
-                (power_below(fitting(BLOCK_BYTES).clamp(1, MAX_LANES / inner)), features)
+                (power_below(fitting::<T>(count, BLOCK_BYTES).clamp(1, MAX_LANES / inner)), features)
             }
             // Whole pages of a row, or joined rows: narrower pieces of it that stay in L2 were measured to be slower.
             Spread::Phases(_) => (MAX_LANES / 2, features.div_ceil(GROUP)),
@@ -101,6 +100,15 @@ impl Plan {
         };
         let far = shape.len() * size_of::<T>() > far_bytes;
         Self { shape: walked, spread, segments, block, far }
+    }
+
+    /// The same with blocks of long runs that take up to `bytes` bytes.
+    #[must_use]
+    pub fn with_run_blocks<T: Real>(self, bytes: usize) -> Self {
+        match self.spread {
+            Spread::Run => Self { block: run_block::<T>(self.shape.count(), bytes), ..self },
+            _ => self,
+        }
     }
 
     /// Whether strips with gaps between them can be walked as they are.
@@ -184,6 +192,16 @@ impl Plan {
             lanes(0, usize::from(rest > 0), rest),
         ]
     }
+}
+
+/// Features of `count` elements that `bytes` bytes hold.
+fn fitting<T>(count: usize, bytes: usize) -> usize {
+    bytes / (count.max(1) * size_of::<T>())
+}
+
+/// Features to a block of long runs.
+fn run_block<T: Real>(count: usize, bytes: usize) -> usize {
+    fitting::<T>(count, bytes).clamp(1, MAX_LANES / T::LANES)
 }
 
 fn phases_of(spread: Spread) -> usize {

@@ -10,6 +10,7 @@ use crate::isa;
 use crate::level::Level;
 use crate::{Dispatch, lanes, rows};
 use bn_core::kernels::{self, Acc, Affine, Fetch, GradAffine, Hints, Kernels, Tile, Walk};
+use bn_core::plan::RUN_BLOCK_BYTES;
 use bn_core::stream::{self, Stores};
 use bn_core::strips::{Strips, StripsMut};
 
@@ -287,5 +288,8 @@ kernels!(
     },
     fn overlaps(&self) -> bool {
         self.level() != Level::Baseline
+    },
+    fn run_block_bytes(&self) -> usize {
+        if self.level() == Level::Avx512 { RUN_BLOCK_BYTES } else { 2 * RUN_BLOCK_BYTES }
     }
 );

@@ -11,6 +11,7 @@ mod rows;
 mod sum;
 
 use bn_core::kernels::{self, Acc, Affine, Fetch, GradAffine, Hints, Kernels, Tile, Walk};
+use bn_core::plan::RUN_BLOCK_BYTES;
 use bn_core::stream;
 use bn_core::strips::{Strips, StripsMut};
 use bn_core::{Backend, Real, Serial};
@@ -139,6 +140,9 @@ kernels!(
     },
     fn overlaps(&self) -> bool {
         REGISTERS
+    },
+    fn run_block_bytes(&self) -> usize {
+        if cfg!(target_feature = "avx512f") { RUN_BLOCK_BYTES } else { 2 * RUN_BLOCK_BYTES }
     }
 );
 

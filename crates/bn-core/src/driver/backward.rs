@@ -38,8 +38,8 @@ pub(crate) fn backward<T: Element, B: Backend>(
     job: Backward<'_, T>,
     workspace: &mut Workspace<T>,
 ) {
-    let plan = Plan::new::<T::Compute>(shape);
     let kernels = T::Compute::kernels(backend);
+    let plan = Plan::new::<T::Compute>(shape).with_run_blocks::<T::Compute>(kernels.run_block_bytes());
     let block = Block {
         kernels,
         plan: &plan,

@@ -35,8 +35,8 @@ pub(crate) fn forward<T: Element, B: Backend>(
     job: Forward<'_, T>,
     workspace: &mut Workspace<T>,
 ) {
-    let plan = Plan::new::<T::Compute>(shape);
     let kernels = T::Compute::kernels(backend);
+    let plan = Plan::new::<T::Compute>(shape).with_run_blocks::<T::Compute>(kernels.run_block_bytes());
     let block = Block {
         kernels,
         plan: &plan,
