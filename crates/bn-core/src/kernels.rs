@@ -12,7 +12,7 @@
 //!    [`Kernels::moments`] and [`Kernels::grad_sums`] for the terms.
 //! 4. Maps run in the data's type, every operation rounded on its own, in the order written.
 
-use crate::plan::RUN_BLOCK_BYTES;
+use crate::plan::{RUN_BLOCK_BYTES, Spread};
 use crate::stream::Ahead;
 use crate::strips::{Strips, StripsMut};
 
@@ -235,7 +235,7 @@ pub trait Kernels<T>: Sync {
     }
 
     /// Outputs of more bytes than this are better written past the caches.
-    fn stream_above(&self) -> usize {
+    fn stream_above(&self, _: Spread) -> usize {
         usize::MAX
     }
 }

@@ -13,6 +13,8 @@
 /// Outputs of more bytes than this are streamed: below, the next layer finds them in cache. Measured, see
 /// docs/architecture.md.
 pub const ABOVE: usize = 1 << 20;
+/// The same of rows of values side by side, but under AVX-512. Measured.
+pub const ROWS_ABOVE: usize = 2 << 20;
 
 /// What a sum along runs fetches meanwhile is so many elements away. Measured.
 pub const AHEAD: usize = 1024;

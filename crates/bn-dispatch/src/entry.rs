@@ -10,7 +10,7 @@ use crate::isa;
 use crate::level::Level;
 use crate::{Dispatch, lanes, rows};
 use bn_core::kernels::{self, Acc, Affine, Fetch, GradAffine, Hints, Kernels, Tile, Walk};
-use bn_core::plan::RUN_BLOCK_BYTES;
+use bn_core::plan::{RUN_BLOCK_BYTES, Spread};
 use bn_core::stream::{self, Stores};
 use bn_core::strips::{Strips, StripsMut};
 
@@ -228,8 +228,11 @@ macro_rules! kernels {
             ) {
                 enter!(self.level(), grad_input, $modules, tile, x, dy, affine, dx, hints);
             }
-            fn stream_above(&self) -> usize {
-                stream::ABOVE
+            fn stream_above(&self, spread: Spread) -> usize {
+                match spread {
+                    Spread::Phases(_) if self.level() != Level::Avx512 => stream::ROWS_ABOVE,
+                    _ => stream::ABOVE,
+                }
             }
             $($pairs)*
         }

@@ -13,7 +13,7 @@ use std::ops::Range;
 use wide::f64x8;
 
 /// Whether memory is asked for in the order in which it lies, see [`Stack::along`]. Measured.
-const ALONG: bool = !cfg!(target_feature = "avx512f");
+const ALONG: bool = !crate::AVX512;
 
 /// What is summed over N inputs.
 trait Sum<T: Item, const N: usize> {

@@ -11,7 +11,7 @@ mod rows;
 mod sum;
 
 use bn_core::kernels::{self, Acc, Affine, Fetch, GradAffine, Hints, Kernels, Tile, Walk};
-use bn_core::plan::RUN_BLOCK_BYTES;
+use bn_core::plan::{RUN_BLOCK_BYTES, Spread};
 use bn_core::stream;
 use bn_core::strips::{Strips, StripsMut};
 use bn_core::{Backend, Real, Serial};
@@ -91,8 +91,11 @@ macro_rules! kernels {
                 }
             }
 
-            fn stream_above(&self) -> usize {
-                stream::ABOVE
+            fn stream_above(&self, spread: Spread) -> usize {
+                match spread {
+                    Spread::Phases(_) if !AVX512 => stream::ROWS_ABOVE,
+                    _ => stream::ABOVE,
+                }
             }
             $($pairs)*
         }
@@ -142,9 +145,12 @@ kernels!(
         REGISTERS
     },
     fn run_block_bytes(&self) -> usize {
-        if cfg!(target_feature = "avx512f") { RUN_BLOCK_BYTES } else { 2 * RUN_BLOCK_BYTES }
+        if AVX512 { RUN_BLOCK_BYTES } else { 2 * RUN_BLOCK_BYTES }
     }
 );
+
+/// Whether the build's target has AVX-512, with which memory is gone about in another way. Measured.
+const AVX512: bool = cfg!(target_feature = "avx512f");
 
 /// Whether the map of a cache line goes with as many elements of a sum that stays in registers: with fewer, lanes are stored at every
 /// step, and those stores wait for the ones past the caches.

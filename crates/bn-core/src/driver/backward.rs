@@ -43,7 +43,7 @@ pub(crate) fn backward<T: Element, B: Backend>(
     let block = Block {
         kernels,
         plan: &plan,
-        stream: shape.len() * size_of::<T>() > kernels.stream_above(),
+        stream: shape.len() * size_of::<T>() > kernels.stream_above(plan.spread),
         job: Backward {
             x: walked(&plan, shape, job.x),
             dy: walked(&plan, shape, job.dy),

@@ -40,7 +40,7 @@ pub(crate) fn forward<T: Element, B: Backend>(
     let block = Block {
         kernels,
         plan: &plan,
-        stream: shape.len() * size_of::<T>() > kernels.stream_above(),
+        stream: shape.len() * size_of::<T>() > kernels.stream_above(plan.spread),
         job: Forward { x: walked(&plan, shape, job.x), y: walked_mut(&plan, shape, job.y), ..job },
     };
     run(backend, &plan, block, workspace.prepare(&plan, backend.exec()));
