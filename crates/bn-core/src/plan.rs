@@ -257,6 +257,8 @@ mod tests {
             let (single, double) = (Plan::new::<f32>(shape), Plan::new::<f64>(shape));
             assert!(single.lanes::<f32>(single.block.min(features)) <= MAX_LANES, "{single:?}");
             assert!(double.lanes::<f64>(double.block.min(features)) <= MAX_LANES, "{double:?}");
+            let large = single.with_run_blocks::<f32>(usize::MAX);
+            assert!(large.lanes::<f32>(large.block.min(features)) <= MAX_LANES, "{large:?}");
         }
     }
 
