@@ -19,7 +19,7 @@ pub(crate) fn fetches_change_no_bit<T: Real, B: Backend + Default>() -> Vec<Stri
     ] {
         for pilot in [None, Some(vec![T::from_f64(0.3); features])] {
             let sums = |fetch| sums(kernels, Tile { features, walk, fetch }, len, pilot.as_deref());
-            for fetch in [Fetch::Far, Fetch::Behind, Fetch::Along] {
+            for fetch in [Fetch::Far, Fetch::Behind] {
                 if sums(fetch) != sums(Fetch::Near) {
                     let around = if pilot.is_some() { "a pilot" } else { "0" };
                     failures.push(format!("{fetch:?}: {} {walk:?} around {around}: other bits", T::NAME));

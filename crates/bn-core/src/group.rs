@@ -73,29 +73,43 @@ pub fn in_order<T, const N: usize>(inputs: &[Strips<'_, T>; N]) -> bool {
 }
 
 impl<'a, T, const N: usize, const R: usize> Stack<'a, T, N, R> {
-    /// The R strips of each of `inputs` from `start` on. With their columns is fetched what `fetch` says: those of the next R,
-    /// those behind the strips, or what comes next in memory.
+    /// The R strips of each of `inputs` from `start` on. With their columns, those of the next R are fetched, or those behind the
+    /// strips, as `fetch` says.
     ///
     /// # Panics
     /// Where there are not as many.
     #[inline(always)]
     #[must_use]
     pub fn new(inputs: &[Strips<'a, T>; N], start: usize, fetch: Fetch) -> Self {
+        let far = match fetch {
+            Fetch::Near => None,
+            Fetch::Far => Some(inputs.each_ref().map(|input| R.wrapping_mul(input.stride()))),
+            Fetch::Behind => Some(inputs.each_ref().map(Strips::len)),
+        };
+        Self::with(inputs, start, Ahead::Down(far))
+    }
+
+    /// The same strips, where all memory is asked for in the order in which it lies: what comes after strips that lie one behind
+    /// the other, see [`in_order`]; else the columns behind a chunk alone. For machines whose own prefetch does the rest.
+    ///
+    /// # Panics
+    /// Where there are not as many.
+    #[inline(always)]
+    #[must_use]
+    pub fn along(inputs: &[Strips<'a, T>; N], start: usize, in_order: bool) -> Self {
+        let stack = (R * inputs[0].len()).max(1);
+        let ahead = if in_order { Ahead::Along(stack * (ALONG / stack).max(1)) } else { Ahead::Down(None) };
+        Self::with(inputs, start, ahead)
+    }
+
+    #[inline(always)]
+    fn with(inputs: &[Strips<'a, T>; N], start: usize, ahead: Ahead<N>) -> Self {
         let mut strips: [[&[T]; N]; R] = [[&[]; N]; R];
         for (i, strips) in strips.iter_mut().enumerate() {
             for (strip, input) in strips.iter_mut().zip(inputs) {
                 *strip = input.strip(start + i);
             }
         }
-        let ahead = match fetch {
-            Fetch::Far => Ahead::Down(Some(inputs.each_ref().map(|input| R.wrapping_mul(input.stride())))),
-            Fetch::Behind => Ahead::Down(Some(inputs.each_ref().map(Strips::len))),
-            Fetch::Along if in_order(inputs) => {
-                let stack = (R * inputs[0].len()).max(1);
-                Ahead::Along(stack * (ALONG / stack).max(1))
-            }
-            Fetch::Near | Fetch::Along => Ahead::Down(None),
-        };
         Self { strips, ahead }
     }
 

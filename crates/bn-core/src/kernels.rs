@@ -49,9 +49,6 @@ pub enum Fetch {
     Far,
     /// The next tile: as many columns behind this one, into L2, where this one is by now.
     Behind,
-    /// What comes next in the order of memory, where strips lie one behind the other, else the next columns alone. Kernels choose
-    /// it by themselves, for machines whose own prefetch does the rest.
-    Along,
 }
 
 /// A sum per virtual lane: `hi`, and for f64 data `lo`, what `hi` has lost to rounding (empty for f32).

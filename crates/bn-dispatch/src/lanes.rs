@@ -7,7 +7,7 @@
 
 use crate::isa::Isa;
 use crate::map::{GradInput, Normalize};
-use crate::sum::{About, Item, Lanes, Plain, widened};
+use crate::sum::{Item, Lanes, widened};
 use bn_core::group::{Stack, in_order};
 use bn_core::kernels::{Acc, Affine, Fetch, GradAffine, Hints};
 use bn_core::stream::{self, Stores, fill};
@@ -23,6 +23,12 @@ trait Sum<T: Item, const N: usize> {
     /// Adds the columns `at..at + W` of R rows to their lanes.
     fn add<const W: usize, const R: usize>(&self, at: usize, lanes: &mut Lanes<W>, rows: [[&[T; W]; N]; R]);
 }
+
+/// Sums around 0.
+struct Plain<I>(PhantomData<I>);
+
+/// Sums around a pilot per feature.
+struct About<'a, T>(&'a [T]);
 
 impl<T: Item, I: Isa> Sum<T, 1> for Plain<I> {
     #[inline(always)]
@@ -64,9 +70,10 @@ impl<T: Item> Sum<T, 2> for About<'_, T> {
 
 /// Adds the columns of `inputs`' strips, R strips at a time.
 #[inline(always)]
-fn reduce<T: Item, const W: usize, const N: usize, const R: usize>(
+fn reduce<T: Item, I: Isa, const W: usize, const N: usize, const R: usize>(
     inputs: &[Strips<'_, T>; N],
     fetch: Fetch,
+    in_order: bool,
     sum: &impl Sum<T, N>,
     acc: &mut Acc<'_>,
 ) {
@@ -74,7 +81,12 @@ fn reduce<T: Item, const W: usize, const N: usize, const R: usize>(
     let lead = if len < ALIGN_ABOVE { 0 } else { stream::lead(inputs[0].strip_or_empty(0)) };
     let whole = rows / R * R;
     for start in (0..whole).step_by(R) {
-        add_rows::<T, W, N, R>(&Stack::new(inputs, start, fetch), lead, len, sum, acc);
+        let stack = if I::ALONG {
+            Stack::<T, N, R>::along(inputs, start, in_order)
+        } else {
+            Stack::<T, N, R>::new(inputs, start, fetch)
+        };
+        add_rows::<T, W, N, R>(&stack, lead, len, sum, acc);
     }
     for start in whole..rows {
         add_rows::<T, W, N, 1>(&Stack::new(inputs, start, Fetch::Near), lead, len, sum, acc);
@@ -136,25 +148,25 @@ pub(crate) fn moments<T: Item, I: Isa, const W: usize>(
     fetch: Fetch,
     acc: &mut Acc<'_>,
 ) {
-    let fetch = if I::ALONG { Fetch::Along } else { fetch };
     match pilot {
-        None => moments_of::<T, W>(x, fetch, &Plain(PhantomData::<I>), acc),
-        Some(pilot) => moments_of::<T, W>(x, fetch, &About(pilot), acc),
+        None => moments_of::<T, I, W>(x, fetch, &Plain(PhantomData::<I>), acc),
+        Some(pilot) => moments_of::<T, I, W>(x, fetch, &About(pilot), acc),
     }
 }
 
 /// As many strips at a time as are fastest. Measured.
 #[inline(always)]
-fn moments_of<T: Item, const W: usize>(
+fn moments_of<T: Item, I: Isa, const W: usize>(
     x: Strips<'_, T>,
     fetch: Fetch,
     sum: &impl Sum<T, 1>,
     acc: &mut Acc<'_>,
 ) {
-    if fetch == Fetch::Along && in_order(&[x.reborrow()]) {
-        reduce::<T, W, 1, 4>(&[x], fetch, sum, acc);
+    let in_order = in_order(&[x.reborrow()]);
+    if I::ALONG && in_order {
+        reduce::<T, I, W, 1, 4>(&[x], fetch, in_order, sum, acc);
     } else {
-        reduce::<T, W, 1, 8>(&[x], fetch, sum, acc);
+        reduce::<T, I, W, 1, 8>(&[x], fetch, in_order, sum, acc);
     }
 }
 
@@ -167,10 +179,10 @@ pub(crate) fn grad_sums<T: Item, I: Isa, const W: usize>(
     acc: &mut Acc<'_>,
 ) {
     let inputs = [x.reborrow(), dy.reborrow()];
-    let fetch = if I::ALONG { Fetch::Along } else { fetch };
+    let in_order = in_order(&inputs);
     match pilot {
-        None => reduce::<T, W, 2, 4>(&inputs, fetch, &Plain(PhantomData::<I>), acc),
-        Some(pilot) => reduce::<T, W, 2, 4>(&inputs, fetch, &About(pilot), acc),
+        None => reduce::<T, I, W, 2, 4>(&inputs, fetch, in_order, &Plain(PhantomData::<I>), acc),
+        Some(pilot) => reduce::<T, I, W, 2, 4>(&inputs, fetch, in_order, &About(pilot), acc),
     }
 }
 

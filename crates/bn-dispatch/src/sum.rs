@@ -5,8 +5,7 @@ use crate::isa::Isa;
 use bn_core::Real;
 use bn_core::eft::{two_prod, two_sum};
 use bn_core::kernels::Acc;
-use bn_core::stream;
-use std::marker::PhantomData;
+use bn_core::stream::Plain;
 
 /// W virtual lanes of both sums. f32 leaves the remainders alone, and the compiler leaves them out.
 #[derive(Clone, Copy)]
@@ -76,7 +75,7 @@ impl<const W: usize> Lanes<W> {
 }
 
 /// An element type's arithmetic on W lanes.
-pub(crate) trait Item: Real + stream::Plain {
+pub(crate) trait Item: Real + Plain {
     /// Whether sums carry remainders.
     const COMPENSATED: bool;
 
@@ -89,12 +88,6 @@ pub(crate) trait Item: Real + stream::Plain {
     /// Adds dy and dy·(x − k).
     fn add_grads_about<const W: usize>(lanes: &mut Lanes<W>, x: &[Self; W], dy: &[Self; W], k: &[f64; W]);
 }
-
-/// Sums around 0.
-pub(crate) struct Plain<I>(pub(crate) PhantomData<I>);
-
-/// Sums around a pilot per feature. A sum of its own: a branch in the loop would cost registers.
-pub(crate) struct About<'a, T>(pub(crate) &'a [T]);
 
 /// sum + v·w for two widened f32: their product is exact, so one rounding is as good as two.
 #[inline(always)]

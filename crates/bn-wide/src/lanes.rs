@@ -12,7 +12,7 @@ use bn_core::strips::{Strips, StripsMut};
 use std::ops::Range;
 use wide::f64x8;
 
-/// Whether memory is asked for in the order in which it lies, see [`Fetch::Along`]. Measured.
+/// Whether memory is asked for in the order in which it lies, see [`Stack::along`]. Measured.
 const ALONG: bool = !crate::AVX512;
 
 /// What is summed over N inputs.
@@ -113,13 +113,19 @@ fn widened<T: Item, V: Lanes, const G: usize>(values: &[T]) -> [V; G] {
 fn reduce<T: Item, const N: usize, const R: usize>(
     inputs: &[Strips<'_, T>; N],
     fetch: Fetch,
+    in_order: bool,
     sum: &impl Sum<T, N>,
     acc: &mut Acc<'_>,
 ) {
     let (rows, len) = (inputs[0].rows(), inputs[0].len());
     let whole = rows / R * R;
     for start in (0..whole).step_by(R) {
-        add_rows(&Stack::<T, N, R>::new(inputs, start, fetch), len, sum, acc);
+        let stack = if ALONG {
+            Stack::<T, N, R>::along(inputs, start, in_order)
+        } else {
+            Stack::<T, N, R>::new(inputs, start, fetch)
+        };
+        add_rows(&stack, len, sum, acc);
     }
     for start in whole..rows {
         add_rows(&Stack::<T, N, 1>::new(inputs, start, Fetch::Near), len, sum, acc);
@@ -155,7 +161,6 @@ fn add_chunks<T: Item, V: Lanes, const G: usize, const W: usize, const N: usize,
 }
 
 pub(crate) fn moments<T: Item>(x: Strips<'_, T>, pilot: Option<&[T]>, fetch: Fetch, acc: &mut Acc<'_>) {
-    let fetch = if ALONG { Fetch::Along } else { fetch };
     match pilot {
         None => moments_of(x, fetch, &Plain, acc),
         Some(pilot) => moments_of(x, fetch, &About(pilot), acc),
@@ -164,10 +169,11 @@ pub(crate) fn moments<T: Item>(x: Strips<'_, T>, pilot: Option<&[T]>, fetch: Fet
 
 /// As many strips at a time as are fastest. Measured.
 fn moments_of<T: Item>(x: Strips<'_, T>, fetch: Fetch, sum: &impl Sum<T, 1>, acc: &mut Acc<'_>) {
-    if fetch == Fetch::Along && in_order(&[x.reborrow()]) {
-        reduce::<T, 1, 4>(&[x], fetch, sum, acc);
+    let in_order = in_order(&[x.reborrow()]);
+    if ALONG && in_order {
+        reduce::<T, 1, 4>(&[x], fetch, in_order, sum, acc);
     } else {
-        reduce::<T, 1, 8>(&[x], fetch, sum, acc);
+        reduce::<T, 1, 8>(&[x], fetch, in_order, sum, acc);
     }
 }
 
@@ -179,10 +185,10 @@ pub(crate) fn grad_sums<T: Item>(
     acc: &mut Acc<'_>,
 ) {
     let inputs = [x.reborrow(), dy.reborrow()];
-    let fetch = if ALONG { Fetch::Along } else { fetch };
+    let in_order = in_order(&inputs);
     match pilot {
-        None => reduce::<T, 2, 4>(&inputs, fetch, &Plain, acc),
-        Some(pilot) => reduce::<T, 2, 4>(&inputs, fetch, &About(pilot), acc),
+        None => reduce::<T, 2, 4>(&inputs, fetch, in_order, &Plain, acc),
+        Some(pilot) => reduce::<T, 2, 4>(&inputs, fetch, in_order, &About(pilot), acc),
     }
 }
 
