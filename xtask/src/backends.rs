@@ -1,71 +1,30 @@
 //! The backends that are compiled in: every combination of kernels, level and executor.
 
-mod level;
+mod kernels;
 
 use bn_conformance::any::Candidate;
 use bn_conformance::eager::Eager;
-use bn_core::Backend;
-use bn_dispatch::{Dispatch, Level};
+use bn_dispatch::Level;
 use bn_rayon::Rayon;
-use bn_scalar::Scalar;
-use bn_wide::Wide;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use level::{Avx2, Avx512, Baseline};
+use kernels::Kernels;
 
-/// A backend, or the instruction set that this machine has not.
-type Entry = Result<Candidate, (String, Level)>;
-
-/// One line per combination. The first is the one whose bits the others must give.
-const BACKENDS: &[fn() -> Entry] = &[
-    anywhere::<Scalar>,
-    anywhere::<Wide>,
-    anywhere::<Dispatch>,
-    at::<Baseline>,
-    at::<Avx2>,
-    at::<Avx512>,
-    anywhere::<Rayon<Scalar>>,
-    anywhere::<Rayon<Wide>>,
-    anywhere::<Rayon<Dispatch>>,
-    at::<Rayon<Baseline>>,
-    at::<Rayon<Avx2>>,
-    at::<Rayon<Avx512>>,
-];
-
-/// Those of them that run on rayon, whatever the size of the tensor.
-const EAGER: &[fn() -> Entry] = &[
-    anywhere::<Eager<Rayon<Scalar>>>,
-    anywhere::<Eager<Rayon<Wide>>>,
-    anywhere::<Eager<Rayon<Dispatch>>>,
-    at::<Eager<Rayon<Baseline>>>,
-    at::<Eager<Rayon<Avx2>>>,
-    at::<Eager<Rayon<Avx512>>>,
-];
-
-fn anywhere<B: Backend + Clone + Default>() -> Entry {
-    Ok(Candidate::of::<B>())
-}
-
-/// Kernels of one level, where the machine has it.
-fn at<B: Backend + Clone + Default + level::Fixed>() -> Entry {
-    match Dispatch::at(B::LEVEL) {
-        Some(_) => anywhere::<B>(),
-        None => Err((B::default().name().into(), B::LEVEL)),
-    }
-}
-
-/// Every backend that this machine can run.
+/// Every backend that this machine can run. The first is the one whose bits the others must give.
 pub(crate) fn available() -> Vec<Candidate> {
-    BACKENDS.iter().filter_map(|entry| entry().ok()).collect()
+    let serial = Kernels::all().flatten().map(Candidate::from);
+    serial.chain(Kernels::all().flatten().map(|kernels| Rayon(kernels).into())).collect()
 }
 
 /// Every one of these on rayon, made to share out small tensors as well.
 pub(crate) fn eager() -> Vec<Candidate> {
-    EAGER.iter().filter_map(|entry| entry().ok()).collect()
+    Kernels::all().flatten().map(|kernels| Eager(Rayon(kernels)).into()).collect()
 }
 
 /// Every other one, and the instruction set that is missing.
 pub(crate) fn unavailable() -> Vec<(String, Level)> {
-    BACKENDS.iter().filter_map(|entry| entry().err()).collect()
+    let missing = Kernels::all().filter_map(Result::err);
+    let names = missing.map(|level| (Kernels::name_at(level), level));
+    names.flat_map(|(name, level)| [(name.clone(), level), (format!("rayon+{name}"), level)]).collect()
 }
 
 /// The name that stands for every backend.
@@ -101,6 +60,6 @@ mod tests {
         let count = names.len();
         names.sort_unstable();
         names.dedup();
-        assert_eq!((names.len(), count), (count, BACKENDS.len() + 1));
+        assert_eq!((names.len(), count), (count, 2 * Kernels::all().count() + 1));
     }
 }

@@ -212,6 +212,7 @@ mod tests {
     use bn_conformance::case::Results;
     use bn_conformance::measure::Row;
     use bn_scalar::Scalar;
+    use std::sync::Arc;
 
     fn report(backend: &str, rows: Vec<Row>, failures: &[&str], same_bits: bool) -> Report {
         let failures = failures.iter().map(ToString::to_string).collect();
@@ -260,16 +261,16 @@ mod tests {
     fn the_runner_sees_a_wrong_backend() {
         let off = Candidate {
             name: "off".into(),
-            run: |case| {
+            run: Arc::new(|case| {
                 let mut got = Results::default();
-                for (tensor, values) in case.run::<Scalar>()?.iter() {
+                for (tensor, values) in case.run(&Scalar)?.iter() {
                     got.insert(tensor, values.iter().map(|v| v + v.abs() * 1e-3).collect());
                 }
                 Ok(got)
-            },
-            identities: || vec!["an identity".into()],
+            }),
+            identities: Arc::new(|| vec!["an identity".into()]),
         };
-        let reports = conform(&[Candidate::of::<Scalar>(), off], &|_, _| ());
+        let reports = conform(&[Scalar.into(), off], &|_, _| ());
         assert_eq!(reports[0].failures().count(), 0);
         let tally = reports[1].tally(|o| o.origin == Origin::File);
         assert_eq!((tally.pass, tally.skip), (0, 0), "{tally:?}");

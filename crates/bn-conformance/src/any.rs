@@ -4,10 +4,11 @@ use crate::case::{Case, Results, Tensor};
 use crate::digest::digest;
 use crate::identities;
 use crate::measure::{Row, check, limit};
-use crate::run::run;
-use bn_core::{Backend, Element, Error};
+use crate::run::{Answer, run};
+use bn_core::{Backend, Element};
 use half::{bf16, f16};
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// A case of one of the element types.
 #[derive(Clone, Debug)]
@@ -105,26 +106,26 @@ impl AnyCase {
     ///
     /// # Errors
     /// What the layer says to the case's input.
-    pub fn run<B: Backend + Default>(&self) -> Result<Results, Error> {
-        on!(self, case => run::<_, B>(case))
+    pub fn run<B: Backend + Clone>(&self, backend: &B) -> Answer {
+        on!(self, case => run(case, backend))
     }
 }
 
 /// A backend as a value, so that backends of different types stand in one list.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Candidate {
     /// The name of the combination of kernels, level and executor.
     pub name: Cow<'static, str>,
     /// Runs a case.
-    pub run: fn(&AnyCase) -> Result<Results, Error>,
+    pub run: Arc<dyn Fn(&AnyCase) -> Answer + Send + Sync>,
     /// Checks the identities; a line per failure.
-    pub identities: fn() -> Vec<String>,
+    pub identities: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
 }
 
-impl Candidate {
-    /// The backend `B`.
-    #[must_use]
-    pub fn of<B: Backend + Clone + Default>() -> Self {
-        Self { name: B::default().name(), run: AnyCase::run::<B>, identities: identities::all::<B> }
+impl<B: Backend + Clone + Send + 'static> From<B> for Candidate {
+    fn from(backend: B) -> Self {
+        let (name, own) = (backend.name(), backend.clone());
+        let run = Arc::new(move |case: &AnyCase| case.run(&own));
+        Self { name, run, identities: Arc::new(move || identities::all(&backend)) }
     }
 }

@@ -4,10 +4,9 @@
 //! machine, or a number of threads, is held to bits alone.
 
 use crate::any::{AnyCase, Candidate};
-use crate::case::Results;
 use crate::digest::same_bits;
+use crate::run::Answer;
 use crate::suite;
-use bn_core::Error;
 
 /// Backends that run together: on the caller's thread, or in a pool of threads.
 pub struct Group<'a> {
@@ -36,8 +35,6 @@ pub fn bits(groups: &[Group<'_>], progress: &(dyn Fn(usize, usize) + Sync)) -> V
     let jobs = suite::unanswered();
     suite::each(&jobs, &|job| of(&job().0, groups), &|done| progress(done, jobs.len()))
 }
-
-type Answer = Result<Results, Error>;
 
 fn of(case: &AnyCase, groups: &[Group<'_>]) -> CaseBits {
     let mut bits = CaseBits { name: case.name().into(), digest: 0, unlike: Vec::new() };
@@ -85,7 +82,8 @@ fn unlike(got: &Answer, first: &Answer) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::case::Tensor;
+    use crate::case::{Results, Tensor};
+    use bn_core::Error;
 
     #[test]
     fn other_bits_are_named_by_tensor() {

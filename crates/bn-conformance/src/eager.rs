@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 /// `B`, for whose executor every tensor is worth other threads.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Eager<B>(B);
+pub struct Eager<B>(pub B);
 
 impl<B: Backend> Executor for Eager<B> {
     fn join<X: Send, Y: Send>(&self, a: impl FnOnce() -> X + Send, b: impl FnOnce() -> Y + Send) -> (X, Y) {

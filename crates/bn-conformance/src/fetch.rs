@@ -7,9 +7,8 @@ use bn_core::wide::Wide;
 use bn_core::{Backend, Kernels, Real};
 
 /// A line per tile whose sums change; the smallest has fewer elements than are fetched ahead, the largest more.
-pub(crate) fn fetches_change_no_bit<T: Real, B: Backend + Default>() -> Vec<String> {
-    let backend = B::default();
-    let kernels = T::kernels(&backend);
+pub(crate) fn fetches_change_no_bit<T: Real, B: Backend>(backend: &B) -> Vec<String> {
+    let kernels = T::kernels(backend);
     let mut failures = Vec::new();
     for (walk, features, len) in [
         (Walk::Rows { inner: 300 }, 3, 900),

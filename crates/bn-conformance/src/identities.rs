@@ -12,7 +12,7 @@ use ndarray::{Array1, Array2, Array3, Array4, ArrayD, ArrayView2, Axis, s};
 
 /// Every identity, on both element types where it is not of f64 alone.
 #[must_use]
-pub fn all<B: Backend + Clone + Default>() -> Vec<String> {
+pub fn all<B: Backend + Clone>(backend: &B) -> Vec<String> {
     let mut failures = Vec::new();
     for check in [
         gradients_are_numerical::<B>,
@@ -35,7 +35,7 @@ pub fn all<B: Backend + Clone + Default>() -> Vec<String> {
         pairs_are_their_parts::<f32, B>,
         pairs_are_their_parts::<f64, B>,
     ] {
-        failures.extend(check());
+        failures.extend(check(backend));
     }
     failures
 }
@@ -47,11 +47,12 @@ fn random<T: Element>(n: usize, c: usize, (spread, centre): (f64, f64), seed: u6
     })
 }
 
-fn layer<T: Element, B: Backend + Clone + Default>(
+fn layer<T: Element, B: Backend + Clone>(
+    backend: &B,
     features: usize,
     seed: u64,
 ) -> Result<BatchNorm<T, B>, String> {
-    let mut bn = BatchNorm::new(features).map_err(|e| e.to_string())?;
+    let mut bn = BatchNorm::with_backend(features, Config::default(), backend.clone()).map_err(text)?;
     let mut rng = rng(seed);
     let mut parameter = || Array1::from_shape_simple_fn(features, || T::Compute::from_f64(normal(&mut rng)));
     (bn.weight, bn.bias) = (parameter(), parameter());
@@ -79,10 +80,10 @@ fn apart<'a>(a: impl IntoIterator<Item = &'a f64>, b: impl IntoIterator<Item = &
 
 /// The gradients of L = Σ w·y against five-point central differences, in f64: 100 seeds, N = 4, D = 5,
 /// x = 5·randn + 12.
-fn gradients_are_numerical<B: Backend + Clone + Default>() -> Vec<String> {
+fn gradients_are_numerical<B: Backend + Clone>(backend: &B) -> Vec<String> {
     failing("numerical gradient", |failures| {
         for seed in 0..100 {
-            let worst = numerical_gradient::<B>(seed)?;
+            let worst = numerical_gradient(backend, seed)?;
             for (name, worst, limit) in [
                 ("dx", worst[0], GRADIENT_DX),
                 ("dweight", worst[1], GRADIENT_PARAMS),
@@ -101,8 +102,8 @@ fn gradients_are_numerical<B: Backend + Clone + Default>() -> Vec<String> {
 ///
 /// # Errors
 /// What the layer says.
-pub fn numerical_gradient<B: Backend + Clone + Default>(seed: u64) -> Result<[f64; 3], String> {
-    let bn = layer::<f64, B>(5, seed + 1000)?;
+fn numerical_gradient<B: Backend + Clone>(backend: &B, seed: u64) -> Result<[f64; 3], String> {
+    let bn = layer::<f64, B>(backend, 5, seed + 1000)?;
     let x = random::<f64>(4, 5, (5.0, 12.0), seed);
     let w = random::<f64>(4, 5, (1.0, 0.0), seed + 2000);
     let loss = |bn: &BatchNorm<f64, B>, x: ArrayView2<'_, f64>| -> Result<f64, String> {
@@ -140,10 +141,10 @@ pub fn numerical_gradient<B: Backend + Clone + Default>(seed: u64) -> Result<[f6
 }
 
 /// x̂ sums to zero and so does dx: adding a constant to x changes nothing.
-fn dx_sums_to_zero<T: Element, B: Backend + Clone + Default>() -> Vec<String> {
+fn dx_sums_to_zero<T: Element, B: Backend + Clone>(backend: &B) -> Vec<String> {
     failing("Σdx = 0", |failures| {
         for (n, c) in [(50, 3), (129, 40), (2048, 7)] {
-            let bn = layer::<T, B>(c, 5)?;
+            let bn = layer::<T, B>(backend, c, 5)?;
             let (x, dy) = (random::<T>(n, c, (5.0, 12.0), 6), random::<T>(n, c, (1.0, 0.3), 7));
             let (_, saved) = bn.forward_uncommitted(x.view()).map_err(text)?;
             let g = bn.backward(&saved, x.view(), dy.view()).map_err(text)?;
@@ -163,9 +164,9 @@ fn dx_sums_to_zero<T: Element, B: Backend + Clone + Default>() -> Vec<String> {
 }
 
 /// β only shifts y.
-fn bias_does_not_reach_the_gradients<T: Element, B: Backend + Clone + Default>() -> Vec<String> {
+fn bias_does_not_reach_the_gradients<T: Element, B: Backend + Clone>(backend: &B) -> Vec<String> {
     failing("invariance to β", |failures| {
-        let mut bn = layer::<T, B>(9, 5)?;
+        let mut bn = layer::<T, B>(backend, 9, 5)?;
         let (x, dy) = (random::<T>(33, 9, (2.0, 1.0), 6), random::<T>(33, 9, (1.0, 0.0), 7));
         let mut gradients = || {
             let (_, saved) = bn.forward_uncommitted(x.view())?;
@@ -182,10 +183,10 @@ fn bias_does_not_reach_the_gradients<T: Element, B: Backend + Clone + Default>()
 }
 
 /// The statistics of two halves, merged by Chan's formula, are those of the whole.
-fn halves_merge_to_the_whole<T: Element, B: Backend + Clone + Default>() -> Vec<String> {
+fn halves_merge_to_the_whole<T: Element, B: Backend + Clone>(backend: &B) -> Vec<String> {
     failing("split and merge", |failures| {
         let (n, cut, c) = (501, 200, 6);
-        let bn = layer::<T, B>(c, 1)?;
+        let bn = layer::<T, B>(backend, c, 1)?;
         let x = random::<T>(n, c, (3.0, 40.0), 2);
         let stats = |x: ArrayView2<'_, T>| -> Result<Vec<(f64, f64)>, String> {
             let (_, saved) = bn.forward_uncommitted(x).map_err(text)?;
@@ -211,7 +212,7 @@ fn halves_merge_to_the_whole<T: Element, B: Backend + Clone + Default>() -> Vec<
 
 /// A strided or permuted view gives what a copy in standard order gives, in its own dimensions. Not always to the
 /// bit: a view of channels-last memory is walked as such, which is another shape.
-fn views_give_what_copies_give<T: Element, B: Backend + Clone + Default>() -> Vec<String> {
+fn views_give_what_copies_give<T: Element, B: Backend + Clone>(backend: &B) -> Vec<String> {
     failing("views", |failures| {
         let flat = random::<T>(6 * 10 * 8, 9, (2.0, 3.0), 11);
         let all = flat.into_shape_with_order((6, 10, 8, 9)).map_err(|e| e.to_string())?;
@@ -228,7 +229,8 @@ fn views_give_what_copies_give<T: Element, B: Backend + Clone + Default>() -> Ve
             for layout in [Layout::ChannelsFirst, Layout::ChannelsLast] {
                 let axis = if layout == Layout::ChannelsFirst { 1 } else { 3 };
                 let config = Config { layout, ..Config::default() };
-                let bn = BatchNorm::<T, B>::with_config(view.shape()[axis], config).map_err(text)?;
+                let bn =
+                    BatchNorm::with_backend(view.shape()[axis], config, backend.clone()).map_err(text)?;
                 let step = |x: &ArrayD<T>| -> Result<_, String> {
                     let (y, saved) = bn.forward_uncommitted(x.view()).map_err(text)?;
                     let g = bn.backward(&saved, x.view(), y.view()).map_err(text)?;
@@ -256,9 +258,9 @@ fn views_give_what_copies_give<T: Element, B: Backend + Clone + Default>() -> Ve
 
 /// A forward run twice and committed once (activation checkpointing) tracks the batch once; together they do
 /// what the everyday forward does.
-fn a_recomputed_forward_counts_once<T: Element, B: Backend + Clone + Default>() -> Vec<String> {
+fn a_recomputed_forward_counts_once<T: Element, B: Backend + Clone>(backend: &B) -> Vec<String> {
     failing("commit", |failures| {
-        let mut once = layer::<T, B>(4, 1)?;
+        let mut once = layer::<T, B>(backend, 4, 1)?;
         let mut twice = once.clone();
         let x = random::<T>(20, 4, (1.0, 2.0), 3);
         once.forward(x.view()).map_err(text)?;
@@ -273,11 +275,11 @@ fn a_recomputed_forward_counts_once<T: Element, B: Backend + Clone + Default>() 
 }
 
 /// Wherever in a cache line the tensors begin, each for itself, the bits are the same.
-fn alignment_changes_no_bit<T: Element, B: Backend + Clone + Default>() -> Vec<String> {
+fn alignment_changes_no_bit<T: Element, B: Backend + Clone>(backend: &B) -> Vec<String> {
     failing("alignment", |failures| {
         for (n, c, inner) in [(130, 32, 1), (9, 512, 1), (300, 40, 1), (5, 1024, 1), (6, 16, 49), (3, 4, 300)]
         {
-            let bn = layer::<T, B>(c, 1)?;
+            let bn = layer::<T, B>(backend, c, 1)?;
             let shape = Shape::new(n, c, inner).map_err(text)?;
             let [x, dy] = [2, 3].map(|seed| random::<T>(n, c * inner, (2.0, 1.0), seed));
             let step = |offsets: [usize; 4]| -> Result<_, String> {
@@ -311,10 +313,10 @@ fn alignment_changes_no_bit<T: Element, B: Backend + Clone + Default>() -> Vec<S
 }
 
 /// Far off centre, constant or NaN: what a feature holds changes no bit of the others, though they are summed together.
-fn features_do_not_see_each_other<T: Element, B: Backend + Clone + Default>() -> Vec<String> {
+fn features_do_not_see_each_other<T: Element, B: Backend + Clone>(backend: &B) -> Vec<String> {
     failing("features apart", |failures| {
         for inner in [1, 9, 300] {
-            let bn = layer::<T, B>(5, 1)?;
+            let bn = layer::<T, B>(backend, 5, 1)?;
             let shape = (20, 5, inner);
             let x = random::<T>(20, 5 * inner, (1.0, 0.2), 2).into_shape_with_order(shape);
             let x = x.map_err(|e| e.to_string())?;

@@ -4,7 +4,7 @@
 //!
 //! ```no_run
 //! # use bn_scalar::Scalar;
-//! bn_conformance::assert_conforms::<Scalar>();
+//! bn_conformance::assert_conforms(Scalar);
 //! ```
 //!
 //! [`oracle`] is the naive truth, [`table`] the shapes × [`data`], [`files`] the cases in `cases/`, [`measure`] the

@@ -14,9 +14,8 @@ const STRIDE: usize = 11_000;
 
 /// A line per pair and tile whose map or sums change: runs of whole and of ragged chunks, outputs that begin anywhere in a
 /// cache line, blocks that fit L2 together and a block that does not.
-pub(crate) fn pairs_are_their_parts<T: Real, B: Backend + Default>() -> Vec<String> {
-    let backend = B::default();
-    let kernels = T::kernels(&backend);
+pub(crate) fn pairs_are_their_parts<T: Real, B: Backend>(backend: &B) -> Vec<String> {
+    let kernels = T::kernels(backend);
     let tensor = Tensor::<T>::new();
     let mut failures = Vec::new();
     for (features, inner) in [(1, 257), (3, 259), (2, 512), (5, 783), (2, 3136), (1, 10_000)] {

@@ -1,18 +1,20 @@
 //! Runs a case on a backend.
 
 use crate::case::{Case, Results, Tensor};
-use crate::measure::{Row, check};
 use bn_core::{Backend, BatchNorm, Element, Error, Grads, Mode, Real, RunningStats, Saved, Workspace};
 use ndarray::Array1;
+
+/// What a step gives: its tensors, or what the layer says to its input.
+pub type Answer = Result<Results, Error>;
 
 /// The layer as the case has it before the step.
 ///
 /// # Errors
-/// As [`BatchNorm::with_config`].
-pub fn layer<T: Element, B: Backend + Default>(case: &Case<T>) -> Result<BatchNorm<T, B>, Error> {
+/// As [`BatchNorm::with_backend`].
+pub fn layer<T: Element, B: Backend>(case: &Case<T>, backend: B) -> Result<BatchNorm<T, B>, Error> {
     let mut config = case.config;
     (config.affine, config.track_running_stats) = (case.affine.is_some(), case.running.is_some());
-    let mut bn = BatchNorm::with_config(case.features(), config)?;
+    let mut bn = BatchNorm::with_backend(case.features(), config, backend)?;
     if let Some([weight, bias]) = &case.affine {
         (bn.weight, bn.bias) = (Array1::from(weight.clone()), Array1::from(bias.clone()));
     }
@@ -28,8 +30,8 @@ pub fn layer<T: Element, B: Backend + Default>(case: &Case<T>) -> Result<BatchNo
 ///
 /// # Errors
 /// What the layer says to the case's input.
-pub fn run<T: Element, B: Backend + Default>(case: &Case<T>) -> Result<Results, Error> {
-    let mut bn = layer::<T, B>(case)?;
+pub fn run<T: Element, B: Backend + Clone>(case: &Case<T>, backend: &B) -> Answer {
+    let mut bn = layer(case, backend.clone())?;
     let shape = case.shape()?;
     let (mut saved, mut workspace) = (Saved::default(), Workspace::default());
     let mut y = vec![T::default(); case.x.len()];
@@ -64,12 +66,4 @@ pub fn run<T: Element, B: Backend + Default>(case: &Case<T>) -> Result<Results, 
 /// The values as f64, exactly.
 pub(crate) fn widened<T: Element>(values: &[T]) -> Vec<f64> {
     values.iter().map(|v| v.to_compute().to_f64()).collect()
-}
-
-/// Runs a case and checks it: a row for each expected tensor.
-///
-/// # Errors
-/// As [`run`].
-pub fn conform<T: Element, B: Backend + Default>(case: &Case<T>) -> Result<Vec<Row>, Error> {
-    Ok(check(case, &run::<T, B>(case)?))
 }

@@ -4,11 +4,12 @@
 //! The first backend's bits are the ones that the others must give.
 
 use crate::any::{AnyCase, Candidate};
-use crate::case::{Case, Results, Tensor};
+use crate::case::{Case, Tensor};
 use crate::data::{COMBINATIONS, Dy, X};
 use crate::digest::same_bits;
 use crate::files::{self, Loaded};
 use crate::measure::Row;
+use crate::run::Answer;
 use crate::table::{self, Entry, LONG, LONG_DATA, SHAPES};
 use bn_core::{Backend, Element, Error};
 use half::{bf16, f16};
@@ -174,13 +175,13 @@ impl Report {
     }
 }
 
-/// Runs the suite on `B`, and prints the worst errors and every skip.
+/// Runs the suite on a backend, and prints the worst errors and every skip.
 ///
 /// # Panics
 /// Where a result is beyond its limit, an identity fails, or a file is skipped that [`files::NOT_YET`] does not
 /// name or named but runs.
-pub fn assert_conforms<B: Backend + Clone + Default>() {
-    for report in conform(&[Candidate::of::<B>()], &|_, _| ()) {
+pub fn assert_conforms<B: Backend + Clone + Send + 'static>(backend: B) {
+    for report in conform(&[backend.into()], &|_, _| ()) {
         let summary = report.summary();
         println!("{summary}");
         assert!(report.failures().next().is_none(), "{summary}");
@@ -291,8 +292,6 @@ fn judge_all(case: &AnyCase, origin: Origin, candidates: &[Candidate]) -> Vec<Ou
     });
     judged.collect()
 }
-
-type Answer = Result<Results, Error>;
 
 /// Holds what a backend gave to what is expected, and to what the first backend gave.
 fn judge(case: &AnyCase, origin: Origin, got: &Answer, first: &Answer) -> Outcome {

@@ -18,7 +18,7 @@ fn bytes(name: &str) -> Vec<u8> {
 /// What is done with a file's bytes everywhere: read them, run what came out and check it.
 fn use_up(bytes: &[u8]) -> Result<(), FileError> {
     let Loaded { case, .. } = from_bytes(Path::new("damaged"), bytes)?;
-    let results = case.run::<Scalar>().unwrap_or_default();
+    let results = case.run(&Scalar).unwrap_or_default();
     for row in case.check(&results) {
         let _ = case.digest(row.tensor, results.get(row.tensor).unwrap_or_default());
     }
@@ -231,7 +231,7 @@ fn rounded_expectations_are_checked_by_their_tolerances() {
     for (rtol, atol, pass) in [("1e-3", "1e-3", true), ("0", "1e-30", false), ("0", "0", false)] {
         let parts = parts.key("rtol", Some(rtol)).key("atol", Some(atol));
         let case = from_bytes(Path::new("x"), &parts.bytes()).unwrap().case;
-        let rows = case.check(&case.run::<Scalar>().unwrap());
+        let rows = case.check(&case.run(&Scalar).unwrap());
         assert_eq!(rows.iter().all(Row::ok), pass, "{rtol} {atol}: {rows:?}");
         assert!(case.check(case.expect()).iter().all(Row::ok), "what is expected is no error");
     }

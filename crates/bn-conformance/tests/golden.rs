@@ -35,7 +35,7 @@ fn of_shape<T: Element>(entry: Entry) -> u64 {
         let c = case.features();
         case.affine = case.affine.map(|_| [exact(c, 0.5, 1.0, &mut rng), exact(c, -1.0, 2.0, &mut rng)]);
         case.running = case.running.map(|_| [exact(c, -1.0, 2.0, &mut rng), exact(c, 0.5, 1.0, &mut rng)]);
-        match run::<T, bn_scalar::Scalar>(&case) {
+        match run(&case, &bn_scalar::Scalar) {
             Ok(results) => {
                 for (tensor, values) in results.iter() {
                     all = all.rotate_left(7) ^ digest::<T>(tensor, values);

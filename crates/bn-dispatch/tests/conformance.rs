@@ -2,5 +2,5 @@
 
 #[test]
 fn conforms() {
-    bn_conformance::assert_conforms::<bn_dispatch::Dispatch>();
+    bn_conformance::assert_conforms(bn_dispatch::Dispatch::default());
 }

@@ -18,22 +18,21 @@ const DATA: &[(X, Dy)] =
     &[(X::Shifted, Dy::Normal), (X::LargestMean, Dy::Tenths), (X::HugeSpread, Dy::Normal)];
 
 /// The statistics in the wide type, where another order of summation shows that rounding to `T` would hide.
-fn statistics<T: Element, B: Backend + Default>(case: &Case<T>) -> Saved<T> {
-    let (bn, mut y) = (layer::<T, B>(case).unwrap(), case.x.clone());
+fn statistics<T: Element, B: Backend>(case: &Case<T>, backend: B) -> Saved<T> {
+    let (bn, mut y) = (layer(case, backend).unwrap(), case.x.clone());
     let (mut saved, mut workspace) = (Saved::default(), Workspace::default());
     bn.forward_uncommitted_into(case.shape().unwrap(), &case.x, &mut y, &mut saved, &mut workspace).unwrap();
     saved
 }
 
-fn like_scalar<T: Element, B: Backend + Default>(threads: usize) {
+fn like_scalar<T: Element, B: Backend + Copy + Send>(threads: usize, backend: B) {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
     for entry in LONG.iter().chain(&SHAPES[SHAPES.len() - 8..]) {
         for (i, &data) in DATA.iter().enumerate() {
             let case = table::inputs::<T>(*entry, data, i);
-            let want = run::<T, Scalar>(&case).unwrap();
-            let got = pool.install(|| run::<T, B>(&case)).unwrap();
-            let (sums, want_sums) =
-                (pool.install(|| statistics::<T, B>(&case)), statistics::<T, Scalar>(&case));
+            let want = run(&case, &Scalar).unwrap();
+            let got = pool.install(|| run(&case, &backend)).unwrap();
+            let (sums, want_sums) = (pool.install(|| statistics(&case, backend)), statistics(&case, Scalar));
             assert!(sums == want_sums, "{} statistics: {threads} threads", case.name);
             for ((tensor, want), (_, got)) in want.iter().zip(got.iter()) {
                 assert!(same_bits(got, want), "{} {tensor}: {threads} threads", case.name);
@@ -43,11 +42,12 @@ fn like_scalar<T: Element, B: Backend + Default>(threads: usize) {
 }
 
 fn every_number_of_threads<T: Element>() {
+    let dispatch = Dispatch::default();
     for threads in [1, 2, 3, 7] {
-        like_scalar::<T, Rayon<Dispatch>>(threads);
-        like_scalar::<T, Eager<Rayon<Scalar>>>(threads);
-        like_scalar::<T, Eager<Rayon<Wide>>>(threads);
-        like_scalar::<T, Eager<Rayon<Dispatch>>>(threads);
+        like_scalar::<T, _>(threads, Rayon(dispatch));
+        like_scalar::<T, _>(threads, Eager(Rayon(Scalar)));
+        like_scalar::<T, _>(threads, Eager(Rayon(Wide)));
+        like_scalar::<T, _>(threads, Eager(Rayon(dispatch)));
     }
 }
 

@@ -2,5 +2,5 @@
 
 #[test]
 fn conforms() {
-    bn_conformance::assert_conforms::<bn_rayon::Rayon<bn_scalar::Scalar>>();
+    bn_conformance::assert_conforms(bn_rayon::Rayon(bn_scalar::Scalar));
 }
