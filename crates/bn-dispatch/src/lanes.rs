@@ -7,7 +7,7 @@
 
 use crate::isa::Isa;
 use crate::map::{GradInput, Normalize};
-use crate::sum::{Item, Lanes, widened};
+use crate::sum::{About, Item, Lanes, Plain, widened};
 use bn_core::group::{Stack, in_order};
 use bn_core::kernels::{Acc, Affine, Fetch, GradAffine, Hints};
 use bn_core::stream::{self, Stores, fill};
@@ -23,12 +23,6 @@ trait Sum<T: Item, const N: usize> {
     /// Adds the columns `at..at + W` of R rows to their lanes.
     fn add<const W: usize, const R: usize>(&self, at: usize, lanes: &mut Lanes<W>, rows: [[&[T; W]; N]; R]);
 }
-
-/// Sums around 0.
-struct Plain<I>(PhantomData<I>);
-
-/// Sums around a pilot per feature.
-struct About<'a, T>(&'a [T]);
 
 impl<T: Item, I: Isa> Sum<T, 1> for Plain<I> {
     #[inline(always)]

@@ -11,7 +11,7 @@
 
 use crate::isa::Isa;
 use crate::map::{GradInput, Normalize};
-use crate::sum::{Item, Lanes, chunk, padded};
+use crate::sum::{About, Item, Lanes, Plain, chunk, padded};
 use bn_core::beside::{Beside, TURN};
 use bn_core::group::{GROUP, Group};
 use bn_core::kernels::{Acc, Affine, GradAffine, Hints};
@@ -118,12 +118,6 @@ fn add_eight<T: Item, const AT: usize, const W: usize, const N: usize>(
         lanes.put(AT, &eight);
     }
 }
-
-/// Sums around 0.
-struct Plain<I>(PhantomData<I>);
-
-/// Sums around a pilot per feature. A sum of its own: a branch in the loop would cost registers.
-struct About<'a, T>(&'a [T]);
 
 impl<T: Item, I: Isa> Sum<T, 1> for Plain<I> {
     #[inline(always)]

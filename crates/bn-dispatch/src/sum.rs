@@ -5,7 +5,8 @@ use crate::isa::Isa;
 use bn_core::Real;
 use bn_core::eft::{two_prod, two_sum};
 use bn_core::kernels::Acc;
-use bn_core::stream::Plain;
+use bn_core::stream;
+use std::marker::PhantomData;
 
 /// W virtual lanes of both sums. f32 leaves the remainders alone, and the compiler leaves them out.
 #[derive(Clone, Copy)]
@@ -74,8 +75,14 @@ impl<const W: usize> Lanes<W> {
     }
 }
 
+/// Sums around 0, compiled for I.
+pub(crate) struct Plain<I>(pub(crate) PhantomData<I>);
+
+/// Sums around a pilot per feature. A sum of its own: a branch in the loop would cost registers.
+pub(crate) struct About<'a, T>(pub(crate) &'a [T]);
+
 /// An element type's arithmetic on W lanes.
-pub(crate) trait Item: Real + Plain {
+pub(crate) trait Item: Real + stream::Plain {
     /// Whether sums carry remainders.
     const COMPENSATED: bool;
 
