@@ -67,8 +67,7 @@ const ALONG: usize = 4096;
 
 /// Whether the strips of all inputs lie one behind the other.
 #[inline(always)]
-#[must_use]
-pub fn in_order<T, const N: usize>(inputs: &[Strips<'_, T>; N]) -> bool {
+fn in_order<T, const N: usize>(inputs: &[Strips<'_, T>; N]) -> bool {
     inputs.iter().all(|input| input.stride() == input.len())
 }
 
@@ -79,8 +78,7 @@ impl<'a, T, const N: usize, const R: usize> Stack<'a, T, N, R> {
     /// # Panics
     /// Where there are not as many.
     #[inline(always)]
-    #[must_use]
-    pub fn new(inputs: &[Strips<'a, T>; N], start: usize, fetch: Fetch) -> Self {
+    fn new(inputs: &[Strips<'a, T>; N], start: usize, fetch: Fetch) -> Self {
         let far = match fetch {
             Fetch::Near => None,
             Fetch::Far => Some(inputs.each_ref().map(|input| R.wrapping_mul(input.stride()))),
@@ -95,8 +93,7 @@ impl<'a, T, const N: usize, const R: usize> Stack<'a, T, N, R> {
     /// # Panics
     /// Where there are not as many.
     #[inline(always)]
-    #[must_use]
-    pub fn along(inputs: &[Strips<'a, T>; N], start: usize, in_order: bool) -> Self {
+    fn along(inputs: &[Strips<'a, T>; N], start: usize, in_order: bool) -> Self {
         let stack = (R * inputs[0].len()).max(1);
         let ahead = if in_order { Ahead::Along(stack * (ALONG / stack).max(1)) } else { Ahead::Down(None) };
         Self::with(inputs, start, ahead)
@@ -167,4 +164,54 @@ impl<'a, T, const N: usize, const R: usize> Stack<'a, T, N, R> {
             }
         }
     }
+}
+
+/// What is done with stacks of N inputs.
+pub trait EachStack<T, const N: usize> {
+    /// Takes the next R strips.
+    fn take<const R: usize>(&mut self, stack: &Stack<'_, T, N, R>);
+}
+
+/// Hands the strips of `inputs` to `each`, one behind the other: of one input eight at a time, but four where memory is asked
+/// for `along` strips that lie in its order, of two inputs four. Measured. What is left goes four, two and one at a time.
+#[inline(always)]
+pub fn stacks<T, const N: usize>(
+    inputs: &[Strips<'_, T>; N],
+    fetch: Fetch,
+    along: bool,
+    each: &mut impl EachStack<T, N>,
+) {
+    let along = along.then(|| in_order(inputs));
+    let near = along.map(|_| false);
+    let mut start = 0;
+    if N == 1 {
+        // Known where the stacks are made, so that a chunk need not ask.
+        start = match along {
+            Some(true) => of_height::<T, N, 4>(inputs, start, fetch, Some(true), each),
+            _ => of_height::<T, N, 8>(inputs, start, fetch, near, each),
+        };
+    }
+    start = of_height::<T, N, 4>(inputs, start, fetch, if N == 1 { near } else { along }, each);
+    start = of_height::<T, N, 2>(inputs, start, Fetch::Near, near, each);
+    of_height::<T, N, 1>(inputs, start, Fetch::Near, near, each);
+}
+
+/// Hands on the strips from `start` on, R at a time, as long as there are as many; `along` says whether they lie in order, where
+/// that matters. Where the next ones begin.
+#[inline(always)]
+fn of_height<T, const N: usize, const R: usize>(
+    inputs: &[Strips<'_, T>; N],
+    start: usize,
+    fetch: Fetch,
+    along: Option<bool>,
+    each: &mut impl EachStack<T, N>,
+) -> usize {
+    let end = start + (inputs[0].rows() - start) / R * R;
+    for start in (start..end).step_by(R) {
+        each.take::<R>(&match along {
+            Some(in_order) => Stack::along(inputs, start, in_order),
+            None => Stack::new(inputs, start, fetch),
+        });
+    }
+    end
 }

@@ -8,7 +8,7 @@
 use crate::isa::Isa;
 use crate::map::{GradInput, Normalize};
 use crate::sum::{About, Item, Lanes, Plain, widened};
-use bn_core::group::{Stack, in_order};
+use bn_core::group::{EachStack, Stack, stacks};
 use bn_core::kernels::{Acc, Affine, Fetch, GradAffine, Hints};
 use bn_core::stream::{self, Stores, fill};
 use bn_core::strips::{Strips, StripsMut};
@@ -62,8 +62,27 @@ impl<T: Item> Sum<T, 2> for About<'_, T> {
     }
 }
 
-/// Adds the columns of `inputs`' strips: of one input eight strips at a time, but four where memory is asked for in its order,
-/// of two inputs four. Measured. Of what is left four, two and one.
+/// Adds the columns of stacks of strips, W at a time.
+struct Columns<'s, 'a, S, const W: usize> {
+    sum: &'s S,
+    acc: &'s mut Acc<'a>,
+    len: usize,
+    /// So many columns come before the first cache line.
+    lead: usize,
+}
+
+impl<T: Item, S: Sum<T, N>, const W: usize, const N: usize> EachStack<T, N> for Columns<'_, '_, S, W> {
+    #[inline(always)]
+    fn take<const R: usize>(&mut self, stack: &Stack<'_, T, N, R>) {
+        let Self { sum, ref mut acc, len, lead } = *self;
+        let wide = lead + (len - lead) / W * W;
+        narrow(stack, 0..lead, sum, acc);
+        add_chunks::<T, W, N, R>(stack, lead..wide, sum, acc);
+        narrow(stack, wide..len, sum, acc);
+    }
+}
+
+/// Adds the columns of `inputs`' strips.
 #[inline(always)]
 fn reduce<T: Item, I: Isa, const W: usize, const N: usize>(
     inputs: &[Strips<'_, T>; N],
@@ -71,58 +90,9 @@ fn reduce<T: Item, I: Isa, const W: usize, const N: usize>(
     sum: &impl Sum<T, N>,
     acc: &mut Acc<'_>,
 ) {
-    let (mut start, mut in_order) = (0, in_order(inputs));
-    if N == 1 {
-        // Known where the stacks are made, so that a chunk need not ask.
-        start = if I::ALONG && in_order {
-            add_stacks::<T, I, W, N, 4>(inputs, start, fetch, true, sum, acc)
-        } else {
-            add_stacks::<T, I, W, N, 8>(inputs, start, fetch, false, sum, acc)
-        };
-        in_order = false;
-    }
-    start = add_stacks::<T, I, W, N, 4>(inputs, start, fetch, in_order, sum, acc);
-    start = add_stacks::<T, I, W, N, 2>(inputs, start, Fetch::Near, false, sum, acc);
-    add_stacks::<T, I, W, N, 1>(inputs, start, Fetch::Near, false, sum, acc);
-}
-
-/// Adds the strips from `start` on, R at a time, as long as there are as many. Where the next ones begin.
-#[inline(always)]
-fn add_stacks<T: Item, I: Isa, const W: usize, const N: usize, const R: usize>(
-    inputs: &[Strips<'_, T>; N],
-    start: usize,
-    fetch: Fetch,
-    in_order: bool,
-    sum: &impl Sum<T, N>,
-    acc: &mut Acc<'_>,
-) -> usize {
-    let (rows, len) = (inputs[0].rows(), inputs[0].len());
+    let len = inputs[0].len();
     let lead = if len < ALIGN_ABOVE { 0 } else { stream::lead(inputs[0].strip_or_empty(0)) };
-    let end = start + (rows - start) / R * R;
-    for start in (start..end).step_by(R) {
-        let stack = if I::ALONG {
-            Stack::<T, N, R>::along(inputs, start, in_order)
-        } else {
-            Stack::<T, N, R>::new(inputs, start, fetch)
-        };
-        add_rows::<T, W, N, R>(&stack, lead, len, sum, acc);
-    }
-    end
-}
-
-/// Adds all columns of a stack.
-#[inline(always)]
-fn add_rows<T: Item, const W: usize, const N: usize, const R: usize>(
-    stack: &Stack<'_, T, N, R>,
-    lead: usize,
-    len: usize,
-    sum: &impl Sum<T, N>,
-    acc: &mut Acc<'_>,
-) {
-    let wide = lead + (len - lead) / W * W;
-    narrow(stack, 0..lead, sum, acc);
-    add_chunks::<T, W, N, R>(stack, lead..wide, sum, acc);
-    narrow(stack, wide..len, sum, acc);
+    stacks(inputs, fetch, I::ALONG, &mut Columns::<_, W> { sum, acc, len, lead });
 }
 
 /// Adds a few columns in chunks of 8, 4 and 1.

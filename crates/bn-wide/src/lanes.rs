@@ -5,14 +5,14 @@
 
 use crate::map::{Coef, GradInput, Normalize};
 use crate::sum::{Item, Lanes, Sums, VECTORS};
-use bn_core::group::{Stack, in_order};
+use bn_core::group::{EachStack, Stack, stacks};
 use bn_core::kernels::{Acc, Affine, Fetch, GradAffine, Hints};
 use bn_core::stream::{Built, fill};
 use bn_core::strips::{Strips, StripsMut};
 use std::ops::Range;
 use wide::f64x8;
 
-/// Whether memory is asked for in the order in which it lies, see [`Stack::along`]. Measured.
+/// Whether memory is asked for in the order in which it lies, see [`stacks`]. Measured.
 const ALONG: bool = !crate::AVX512;
 
 /// What is summed over N inputs.
@@ -108,64 +108,31 @@ fn widened<T: Item, V: Lanes, const G: usize>(values: &[T]) -> [V; G] {
     wide
 }
 
-/// Adds the columns of `inputs`' strips: of one input eight strips at a time, but four where memory is asked for in its order,
-/// of two inputs four. Measured. Of what is left four, two and one.
+/// Adds the columns of stacks of strips: several vectors at a time, one, and single ones.
+struct Columns<'s, 'a, S> {
+    sum: &'s S,
+    acc: &'s mut Acc<'a>,
+    len: usize,
+}
+
+impl<T: Item, S: Sum<T, N>, const N: usize> EachStack<T, N> for Columns<'_, '_, S> {
+    #[inline(always)]
+    fn take<const R: usize>(&mut self, stack: &Stack<'_, T, N, R>) {
+        let Self { sum, ref mut acc, len } = *self;
+        let (wide, whole) = (len / (8 * VECTORS) * (8 * VECTORS), len / 8 * 8);
+        add_chunks::<T, f64x8, VECTORS, { 8 * VECTORS }, N, R>(stack, 0..wide, sum, acc);
+        add_chunks::<T, f64x8, 1, 8, N, R>(stack, wide..whole, sum, acc);
+        add_chunks::<T, f64, 1, 1, N, R>(stack, whole..len, sum, acc);
+    }
+}
+
 fn reduce<T: Item, const N: usize>(
     inputs: &[Strips<'_, T>; N],
     fetch: Fetch,
     sum: &impl Sum<T, N>,
     acc: &mut Acc<'_>,
 ) {
-    let (mut start, mut in_order) = (0, in_order(inputs));
-    if N == 1 {
-        // Known where the stacks are made, so that a chunk need not ask.
-        start = if ALONG && in_order {
-            add_stacks::<T, N, 4>(inputs, start, fetch, true, sum, acc)
-        } else {
-            add_stacks::<T, N, 8>(inputs, start, fetch, false, sum, acc)
-        };
-        in_order = false;
-    }
-    start = add_stacks::<T, N, 4>(inputs, start, fetch, in_order, sum, acc);
-    start = add_stacks::<T, N, 2>(inputs, start, Fetch::Near, false, sum, acc);
-    add_stacks::<T, N, 1>(inputs, start, Fetch::Near, false, sum, acc);
-}
-
-/// Adds the strips from `start` on, R at a time, as long as there are as many. Where the next ones begin.
-#[inline(always)]
-fn add_stacks<T: Item, const N: usize, const R: usize>(
-    inputs: &[Strips<'_, T>; N],
-    start: usize,
-    fetch: Fetch,
-    in_order: bool,
-    sum: &impl Sum<T, N>,
-    acc: &mut Acc<'_>,
-) -> usize {
-    let (rows, len) = (inputs[0].rows(), inputs[0].len());
-    let end = start + (rows - start) / R * R;
-    for start in (start..end).step_by(R) {
-        let stack = if ALONG {
-            Stack::<T, N, R>::along(inputs, start, in_order)
-        } else {
-            Stack::<T, N, R>::new(inputs, start, fetch)
-        };
-        add_rows(&stack, len, sum, acc);
-    }
-    end
-}
-
-/// Adds all columns of a stack: several vectors at a time, one, and single ones.
-#[inline(always)]
-fn add_rows<T: Item, const N: usize, const R: usize>(
-    stack: &Stack<'_, T, N, R>,
-    len: usize,
-    sum: &impl Sum<T, N>,
-    acc: &mut Acc<'_>,
-) {
-    let (wide, whole) = (len / (8 * VECTORS) * (8 * VECTORS), len / 8 * 8);
-    add_chunks::<T, f64x8, VECTORS, { 8 * VECTORS }, N, R>(stack, 0..wide, sum, acc);
-    add_chunks::<T, f64x8, 1, 8, N, R>(stack, wide..whole, sum, acc);
-    add_chunks::<T, f64, 1, 1, N, R>(stack, whole..len, sum, acc);
+    stacks(inputs, fetch, ALONG, &mut Columns { sum, acc, len: inputs[0].len() });
 }
 
 #[inline(always)]
