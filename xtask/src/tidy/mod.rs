@@ -3,7 +3,6 @@
 //! A rule is a function from the workspace's folder to what is wrong there, so that its test can plant the fault in
 //! a folder of its own and see it found.
 
-mod cases;
 mod crates;
 mod features;
 mod invariants;
@@ -35,7 +34,6 @@ const RULES: &[(&str, Check)] = &[
     ("kernels sum and multiply in the order that fixes the bits", words::order),
     ("crates depend on each other as the architecture says", crates::dependencies),
     ("every invariant names a test that exists", invariants::named_tests),
-    ("copied case files are unchanged", cases::unchanged),
 ];
 
 pub(crate) fn run(args: &Args) -> Done {
