@@ -127,7 +127,7 @@ fn store<T: Copy, const STORE: usize>(to: &mut [T; GROUP], from: &[T; GROUP]) {
 }
 
 #[cfg(all(test, target_arch = "x86_64", unix))]
-#[path = "../../crates/bn-core/src/stream/tests/guarded.rs"]
+#[path = "../../crates/bn-core/src/walk/fill/tests/guarded.rs"]
 mod guarded;
 
 #[cfg(all(test, target_arch = "x86_64", unix))]

@@ -64,9 +64,10 @@
 //! The default of any combination is the fastest kernels that are compiled in, dispatch before wide before scalar, wrapped in
 //! [`Rayon`] where `rayon` is on.
 
+pub use bn_core::mem::Output;
 pub use bn_core::{
-    Backend, Config, Element, Error, Executor, Gradients, Grads, Kernels, Layout, Mode, Real, RunningStats,
-    RunningVar, Saved, Serial, Shape, Workspace,
+    Backend, Between, Config, Element, Error, Executor, Gradients, Grads, KernelSet, Kernels, Layout, Mode,
+    Real, RunningStats, RunningVar, Saved, Serial, Shape, ShapeError, Workspace, functions,
 };
 #[cfg(feature = "dispatch")]
 pub use bn_dispatch::{Dispatch, Level, LevelError};

@@ -1,6 +1,6 @@
 //! Bad input gets an error that names what was expected and what came, and nothing is written.
 
-use batchnorm::{BatchNorm, Config, Error, Grads, Saved, Shape, Workspace};
+use batchnorm::{BatchNorm, Config, Error, Grads, Saved, Shape, ShapeError, Workspace};
 use ndarray::{Array1, Array2, Array3, ArrayD, IxDyn, array};
 
 fn layer(features: usize) -> BatchNorm<f32> {
@@ -26,7 +26,7 @@ fn settings_are_checked_when_the_layer_is_made() {
         assert!(matches!(error, Error::Momentum { .. }));
         names(&error, "finite", &momentum.to_string());
     }
-    assert!(matches!(BatchNorm::<f32>::new(usize::MAX), Err(Error::TooLarge { .. })));
+    assert!(matches!(BatchNorm::<f32>::new(usize::MAX), Err(Error::Shape(ShapeError::TooLarge { .. }))));
 }
 
 #[test]
@@ -36,7 +36,7 @@ fn arrays_of_another_rank_or_width() {
     for dims in [vec![], vec![3]] {
         let x = ArrayD::<f32>::zeros(IxDyn(&dims));
         let error = bn.forward(x.view()).unwrap_err();
-        assert_eq!(error, Error::Rank { got: dims.len() });
+        assert_eq!(error, Error::Shape(ShapeError::Rank { got: dims.len() }));
         names(&error, "2 or more", &format!("rank {}", dims.len()));
     }
     let error = bn.forward(Array2::zeros((8, 5)).view()).unwrap_err();

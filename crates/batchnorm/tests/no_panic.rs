@@ -1,6 +1,6 @@
 //! No input panics: whatever the dimensions, views, values and settings, there is a result or an error.
 
-use batchnorm::{BatchNorm, Config, Error, Grads, Layout, RunningVar, Saved, Shape, Workspace};
+use batchnorm::{BatchNorm, Config, Grads, Layout, RunningVar, Saved, Shape, ShapeError, Workspace};
 use ndarray::{ArrayD, IxDyn, Slice};
 use proptest::prelude::*;
 
@@ -91,7 +91,7 @@ proptest! {
     fn shapes(dims in proptest::collection::vec(any::<usize>(), 0..6)) {
         for layout in [Layout::ChannelsFirst, Layout::ChannelsLast] {
             if let Err(error) = Shape::from_dims(&dims, layout) {
-                prop_assert!(matches!(error, Error::Rank { .. } | Error::TooLarge { .. }), "{error}");
+                prop_assert!(matches!(error, ShapeError::Rank { .. } | ShapeError::TooLarge { .. }), "{error}");
             }
         }
     }

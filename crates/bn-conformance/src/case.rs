@@ -1,6 +1,6 @@
 //! A case: inputs of one step and what a reference computed from them.
 
-use bn_core::config::Config;
+use bn_core::Config;
 use bn_core::{Element, Layout, Mode, Real, Shape};
 use std::fmt;
 
@@ -113,7 +113,7 @@ impl<T: Element> Case<T> {
     /// # Errors
     /// As [`Shape::from_dims`].
     pub fn shape(&self) -> Result<Shape, bn_core::Error> {
-        Shape::from_dims(&self.dims, self.config.layout)
+        Ok(Shape::from_dims(&self.dims, self.config.layout)?)
     }
 
     /// Whether the step uses the batch's statistics.

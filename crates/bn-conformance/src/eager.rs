@@ -1,6 +1,6 @@
 //! An executor that shares out whatever there is, so that small tensors are cut as large ones are.
 
-use bn_core::{Backend, Executor, Kernels};
+use bn_core::{Backend, Executor};
 use std::borrow::Cow;
 
 /// `B`, for whose executor every tensor is worth other threads.
@@ -20,22 +20,16 @@ impl<B: Backend> Executor for Eager<B> {
 }
 
 impl<B: Backend> Backend for Eager<B> {
+    type Kernels = B::Kernels;
     type Exec = Self;
 
     fn name(&self) -> Cow<'static, str> {
         self.0.name()
     }
+    fn kernels(&self) -> &B::Kernels {
+        self.0.kernels()
+    }
     fn exec(&self) -> &Self {
         self
-    }
-    fn f32(&self) -> &dyn Kernels<f32> {
-        self.0.f32()
-    }
-    fn f64(&self) -> &dyn Kernels<f64> {
-        self.0.f64()
-    }
-    #[inline(always)]
-    fn vectorize<R>(&self, work: impl FnOnce() -> R) -> R {
-        self.0.vectorize(work)
     }
 }

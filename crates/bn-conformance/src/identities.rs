@@ -68,7 +68,7 @@ fn failing(name: &str, check: impl FnOnce(&mut Vec<String>) -> Result<(), String
     failures.into_iter().map(|f| format!("{name}: {f}")).collect()
 }
 
-fn text(e: bn_core::Error) -> String {
+fn text(e: impl std::fmt::Display) -> String {
     e.to_string()
 }
 

@@ -3,7 +3,7 @@
 //! It is written once over [`Number`]: double-double, which has 106 bits; a big float of 160 bits where squares
 //! leave f64's exponents; and f64 itself for features with NaN or infinities, where only those matter.
 
-use bn_core::wide::{Dd, Wide};
+use bn_core::num::{Dd, Wide};
 use dashu_float::{FBig, round::mode::HalfEven};
 use std::ops::{Add, Div, Mul, Sub};
 

@@ -1,12 +1,10 @@
 //! The kernels that go in turns do what their two parts do, one after the other.
 
 use crate::data::{normal, rng};
-use bn_core::kernels::{
-    Acc, Affine, Fetch, GradAffine, Tile, Walk, grad_input_then_sums, normalize_then_moments,
-};
-use bn_core::strips::{Strips, StripsMut};
-use bn_core::wide::Wide;
-use bn_core::{Backend, Kernels, Real};
+use bn_core::kernel::{Acc, Affine, Fetch, GradAffine, Hints, Map, Out, Post, Sum, Tile, Walk};
+use bn_core::num::Wide;
+use bn_core::tensor::{Strips, StripsMut};
+use bn_core::{Backend, KernelSet, Kernels, Real};
 
 const ROWS: usize = 3;
 /// Elements of a strip, and of the tensor's from one strip's beginning to the next.
@@ -15,12 +13,14 @@ const STRIDE: usize = 11_000;
 /// A line per pair and tile whose map or sums change: runs of whole and of ragged chunks, outputs that begin anywhere in a
 /// cache line, blocks that fit L2 together and a block that does not.
 pub(crate) fn pairs_are_their_parts<T: Real, B: Backend>(backend: &B) -> Vec<String> {
-    let kernels = T::kernels(backend);
+    let Some(kernels) = backend.kernels().of::<T>() else {
+        return vec![format!("pairs: no kernels for {}", T::NAME)];
+    };
     let tensor = Tensor::<T>::new();
     let mut failures = Vec::new();
     for (features, inner) in [(1, 257), (3, 259), (2, 512), (5, 783), (2, 3136), (1, 10_000)] {
         for offset in [0, 1, 7, 15] {
-            let tile = Tile { features, walk: Walk::Rows { inner }, fetch: Fetch::Near };
+            let tile = Tile { features, walk: Walk::Runs { inner } };
             for backward in [false, true] {
                 if tensor.run(kernels, tile, offset, backward, true)
                     != tensor.run(kernels, tile, offset, backward, false)
@@ -60,22 +60,28 @@ impl<T: Real> Tensor<T> {
         backward: bool,
         in_turns: bool,
     ) -> (Vec<T>, Vec<f64>) {
-        let Walk::Rows { inner } = tile.walk else { unreachable!("tiles are of runs") };
+        let Walk::Runs { inner } = tile.walk else { unreachable!("tiles are of runs") };
         let cols = offset..offset + tile.features * inner;
         let whole = |v| Strips::from_slice(v, ROWS, STRIDE).unwrap_or_else(|| unreachable!("ROWS of STRIDE"));
         let [x, dy, next_x, next_dy] = self.inputs.each_ref().map(|v| whole(v).columns(cols.clone()));
         let [k, a, c, d] = self.coefs.each_ref().map(|v| &v[..tile.features]);
         let width = tile.features * T::LANES;
         let (mut out, mut lanes) = (vec![T::default(); ROWS * STRIDE], vec![0.1; 2 * T::Wide::PARTS * width]);
-        let strips = StripsMut::from_slice(&mut out, ROWS, STRIDE);
+        let strips = StripsMut::from_output((&mut out).into(), ROWS, STRIDE);
         let mut strips = strips.unwrap_or_else(|| unreachable!("ROWS of STRIDE"));
         let (to, acc) = (strips.columns(cols), Acc::new(&mut lanes, width));
-        let (forward, affine) = (Affine { k, a, b: d }, GradAffine { k, a, c, d });
-        match (backward, in_turns) {
-            (false, true) => kernels.normalize_and_moments(tile, x, forward, to, next_x, acc),
-            (false, false) => normalize_then_moments(kernels, tile, x, forward, to, next_x, acc),
-            (true, true) => kernels.grad_input_and_sums(tile, [x, dy], affine, to, [next_x, next_dy], acc),
-            (true, false) => grad_input_then_sums(kernels, tile, [x, dy], affine, to, [next_x, next_dy], acc),
+        let (map, next) = if backward {
+            let map = Map::GradInput { x, dy, affine: GradAffine { k, a, c, d } };
+            (map, Sum::Grads { x: next_x, dy: next_dy, pilot: None })
+        } else {
+            let map = Map::Normalize { x, affine: Affine { k, a, b: d }, post: Post::Pass };
+            (map, Sum::Moments { x: next_x, pilot: None })
+        };
+        if in_turns {
+            kernels.map_and_sum(tile, &map, Out::Fresh(to), &next, acc);
+        } else {
+            kernels.map(tile, &map, Out::Fresh(to), Hints::default());
+            kernels.sum(tile, &next, Fetch::Near, acc);
         }
         (out, lanes)
     }

@@ -3,8 +3,8 @@
 use crate::case::{Case, Results, Tensor};
 use crate::data::{self, Dy, X};
 use crate::oracle::{Big, Expected, Feature, step};
-use bn_core::config::{Config, RunningVar};
-use bn_core::wide::Dd;
+use bn_core::num::Dd;
+use bn_core::{Config, RunningVar};
 use bn_core::{Element, Layout, Mode, Real};
 
 /// A shape of the table: dimensions as the layout has them.

@@ -2,7 +2,7 @@
 
 use bn_conformance::data::{Dy, X, gradient, input, rng};
 use bn_conformance::oracle::{Big, Feature, Number, step};
-use bn_core::wide::{Dd, Wide};
+use bn_core::num::{Dd, Wide};
 use proptest::prelude::*;
 
 fn feature(x: X, dy: Dy, from_batch: bool) -> Feature {

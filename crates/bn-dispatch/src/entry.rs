@@ -6,17 +6,19 @@
     reason = "a function compiled for an instruction set is unsafe to enter from one that is not"
 )]
 
-use crate::isa;
 use crate::level::Level;
-use crate::{Dispatch, lanes, rows};
-use bn_core::kernels::{self, Acc, Affine, Fetch, GradAffine, Hints, Kernels, Tile, Walk};
-use bn_core::plan::{RUN_BLOCK_BYTES, Spread};
-use bn_core::stream::{self, Stores};
-use bn_core::strips::{Strips, StripsMut};
+use crate::runs::Paired;
+use crate::sum::{Pilot, Term, Zero};
+use crate::{Dispatch, columns, runs};
+use bn_core::kernel::{Acc, Fetch, Hints, Kernels, Map, Out, Schedule, Sum, Tile, Walk};
+use bn_core::mem::Stores;
+use bn_core::tensor::Strips;
+use bn_core::walk::{self, Chunk};
 
-/// The four kernels of one element type under one instruction set.
+/// The kernels of one element type under one instruction set. Its numbers: elements of a cache line; bytes of a streaming
+/// store; lanes of runs and of columns that its registers hold.
 macro_rules! functions {
-    ($module:ident, $t:ty, $isa:ty, line: $line:expr, stores: $stores:expr, rows: $rows:expr, lanes: $lanes:expr, $(#[$target:meta])?) => {
+    ($module:ident, $t:ty, fused: $fused:expr, along: $along:expr, line: $line:expr, stores: $stores:expr, runs: $runs:expr, columns: $columns:expr, $(#[$target:meta])?) => {
         mod $module {
             use super::*;
 
@@ -28,129 +30,121 @@ macro_rules! functions {
             }
 
             $(#[$target])?
-            pub(super) fn moments(tile: Tile, x: Strips<'_, $t>, pilot: Option<&[$t]>, acc: &mut Acc<'_>) {
-                match tile.walk {
-                    // Not a variable: a branch in the loop costs registers.
-                    Walk::Rows { inner } if tile.fetch == Fetch::Far => rows::moments::<$t, $isa, { $rows }, true>(inner, x, pilot, acc),
-                    Walk::Rows { inner } => rows::moments::<$t, $isa, { $rows }, false>(inner, x, pilot, acc),
-                    Walk::Lanes => lanes::moments::<$t, $isa, { $lanes }>(x, pilot, tile.fetch, acc),
+            pub(super) fn sum(tile: Tile, sum: &Sum<'_, $t>, fetch: Fetch, acc: &mut Acc<'_>) {
+                match (tile.walk, *sum) {
+                    (Walk::Runs { inner }, Sum::Moments { x, pilot: None }) => {
+                        // The sums of f64 wait for arithmetic, not for memory. Not a variable: a branch in the loop costs
+                        // registers.
+                        if fetch == Fetch::Far { sum_runs::<_, 1, true>(inner, &[x], Zero::<$fused>, acc) }
+                        else { sum_runs::<_, 1, false>(inner, &[x], Zero::<$fused>, acc) }
+                    }
+                    (Walk::Runs { inner }, Sum::Moments { x, pilot: Some(pilot) }) => {
+                        sum_runs::<_, 1, false>(inner, &[x], Pilot(pilot), acc)
+                    }
+                    (Walk::Runs { inner }, Sum::Grads { x, dy, pilot: None }) => {
+                        if fetch == Fetch::Far && size_of::<$t>() == size_of::<f32>() { sum_runs::<_, 2, true>(inner, &[x, dy], Zero::<$fused>, acc) }
+                        else { sum_runs::<_, 2, false>(inner, &[x, dy], Zero::<$fused>, acc) }
+                    }
+                    (Walk::Runs { inner }, Sum::Grads { x, dy, pilot: Some(pilot) }) => {
+                        sum_runs::<_, 2, false>(inner, &[x, dy], Pilot(pilot), acc)
+                    }
+                    (Walk::Columns, Sum::Moments { x, pilot: None }) => sum_columns(&[x], Zero::<$fused>, fetch, acc),
+                    (Walk::Columns, Sum::Moments { x, pilot: Some(pilot) }) => sum_columns(&[x], Pilot(pilot), fetch, acc),
+                    (Walk::Columns, Sum::Grads { x, dy, pilot: None }) => sum_columns(&[x, dy], Zero::<$fused>, fetch, acc),
+                    (Walk::Columns, Sum::Grads { x, dy, pilot: Some(pilot) }) => sum_columns(&[x, dy], Pilot(pilot), fetch, acc),
                 }
             }
 
+            // Functions of their own: the compiler's time grows faster than what it is given at once.
             $(#[$target])?
-            pub(super) fn normalize(
-                tile: Tile,
-                x: Strips<'_, $t>,
-                affine: Affine<'_, $t>,
-                y: StripsMut<'_, $t>,
-                hints: Hints<'_, $t>,
-            ) {
-                match tile.walk {
-                    Walk::Rows { inner } => rows::normalize::<$t, { $line }, { $stores }>(inner, x, affine, y, hints, #[inline(always)] || stores()),
-                    Walk::Lanes => lanes::normalize::<$t, { $line }, { $stores }>(x, affine, y, hints, #[inline(always)] || stores()),
-                }
-            }
-
-            $(#[$target])?
-            pub(super) fn grad_sums(
-                tile: Tile,
-                x: Strips<'_, $t>,
-                dy: Strips<'_, $t>,
-                pilot: Option<&[$t]>,
+            #[inline(never)]
+            fn sum_runs<S: Term<$t>, const N: usize, const FAR: bool>(
+                inner: usize,
+                inputs: &[Strips<'_, $t>; N],
+                term: S,
                 acc: &mut Acc<'_>,
             ) {
-                match tile.walk {
-                    // The sums of f64 wait for arithmetic, not for memory.
-                    Walk::Rows { inner } if tile.fetch == Fetch::Far && size_of::<$t>() == size_of::<f32>() => rows::grad_sums::<$t, $isa, { $rows }, true>(inner, x, dy, pilot, acc),
-                    Walk::Rows { inner } => rows::grad_sums::<$t, $isa, { $rows }, false>(inner, x, dy, pilot, acc),
-                    Walk::Lanes => lanes::grad_sums::<$t, $isa, { $lanes }>(x, dy, pilot, tile.fetch, acc),
-                }
+                runs::sum::<$t, S, { $runs }, N, FAR>(inner, inputs, term, acc);
             }
 
             $(#[$target])?
-            pub(super) fn grad_input(
-                tile: Tile,
-                x: Strips<'_, $t>,
-                dy: Strips<'_, $t>,
-                affine: GradAffine<'_, $t>,
-                dx: StripsMut<'_, $t>,
-                hints: Hints<'_, $t>,
+            #[inline(never)]
+            fn sum_columns<S: Term<$t>, const N: usize>(
+                inputs: &[Strips<'_, $t>; N],
+                term: S,
+                fetch: Fetch,
+                acc: &mut Acc<'_>,
             ) {
-                match tile.walk {
-                    Walk::Rows { inner } => rows::grad_input::<$t, { $line }, { $stores }>(inner, x, dy, affine, dx, hints, #[inline(always)] || stores()),
-                    Walk::Lanes => lanes::grad_input::<$t, { $line }, { $stores }>(x, dy, affine, dx, hints, #[inline(always)] || stores()),
-                }
+                columns::sum::<$t, S, { $columns }, N>(inputs, term, fetch, $along, acc);
+            }
+
+            $(#[$target])?
+            pub(super) fn map(tile: Tile, map: &Map<'_, $t>, out: Out<'_, $t>, hints: Hints<'_, $t>) {
+                walk::map::<$t, Chunk<$t, { $line }>, { $line }, { $stores }>(
+                    tile, map, out, hints, #[inline(always)] || stores(),
+                );
             }
         }
     };
 }
 
-functions!(f32_baseline, f32, isa::Baseline, line: 16, stores: 16, rows: 8, lanes: 8,);
-functions!(f64_baseline, f64, isa::Baseline, line: 8, stores: 16, rows: 4, lanes: 4,);
+functions!(f32_baseline, f32, fused: false, along: true, line: 16, stores: 16, runs: 8, columns: 8,);
+functions!(f64_baseline, f64, fused: false, along: true, line: 8, stores: 16, runs: 4, columns: 4,);
 #[cfg(target_arch = "x86_64")]
-functions!(f32_avx2, f32, isa::Avx2, line: 16, stores: 32, rows: 16, lanes: 16, #[target_feature(enable = "avx2,fma")]);
+functions!(
+    f32_avx2, f32, fused: true, along: true, line: 16, stores: 32, runs: 16, columns: 16,
+    #[target_feature(enable = "avx2,fma")]
+);
 #[cfg(target_arch = "x86_64")]
-functions!(f64_avx2, f64, isa::Avx2, line: 8, stores: 32, rows: 4, lanes: 8, #[target_feature(enable = "avx2,fma")]);
+functions!(
+    f64_avx2, f64, fused: true, along: true, line: 8, stores: 32, runs: 4, columns: 8,
+    #[target_feature(enable = "avx2,fma")]
+);
 #[cfg(target_arch = "x86_64")]
-functions!(f32_avx512, f32, isa::Avx512, line: 16, stores: 64, rows: 32, lanes: 32, #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]);
+functions!(
+    f32_avx512, f32, fused: true, along: false, line: 16, stores: 64, runs: 32, columns: 32,
+    #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
+);
 #[cfg(target_arch = "x86_64")]
-functions!(f64_avx512, f64, isa::Avx512, line: 8, stores: 64, rows: 8, lanes: 16, #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]);
+functions!(
+    f64_avx512, f64, fused: true, along: false, line: 8, stores: 64, runs: 8, columns: 16,
+    #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
+);
 
-/// Two kernels in turns, where there are registers for half of a feature's lanes, at least, and for a map.
+/// A map and a sum in turns, where there are registers for half of a feature's lanes, at least, and for a map.
 #[cfg(target_arch = "x86_64")]
 macro_rules! pairs {
-    ($module:ident, $of:ident, $isa:ty, rows: $rows:expr, stores: $stores:expr, #[$target:meta]) => {
+    ($module:ident, $of:ident, runs: $runs:expr, stores: $stores:expr, #[$target:meta]) => {
         mod $module {
             use super::$of::stores;
             use super::*;
 
             #[$target]
-            pub(super) fn normalize_and_moments(
+            pub(super) fn map_and_sum(
                 inner: usize,
-                x: Strips<'_, f32>,
-                affine: Affine<'_, f32>,
-                y: StripsMut<'_, f32>,
-                next: Strips<'_, f32>,
+                map: &Map<'_, f32>,
+                out: Out<'_, f32>,
+                next: &Sum<'_, f32>,
                 acc: &mut Acc<'_>,
             ) {
-                rows::normalize_and_moments::<f32, $isa, { $rows }, { $stores }>(
-                    inner,
-                    x,
-                    affine,
-                    y,
-                    &stores(),
-                    next,
-                    acc,
-                );
-            }
-
-            #[$target]
-            pub(super) fn grad_input_and_sums(
-                inner: usize,
-                inputs: [Strips<'_, f32>; 2],
-                affine: GradAffine<'_, f32>,
-                dx: StripsMut<'_, f32>,
-                next: [Strips<'_, f32>; 2],
-                acc: &mut Acc<'_>,
-            ) {
-                rows::grad_input_and_sums::<f32, $isa, { $rows }, { $stores }>(
-                    inner,
-                    inputs,
-                    affine,
-                    dx,
-                    &stores(),
-                    next,
-                    acc,
-                );
+                walk::map_and_sum::<
+                    f32,
+                    Chunk<f32, 16>,
+                    Paired<{ $runs }, true>,
+                    { $runs },
+                    16,
+                    { $runs / 16 },
+                    { $stores },
+                >(inner, map, out, &stores(), next, acc);
             }
         }
     };
 }
 
 #[cfg(target_arch = "x86_64")]
-pairs!(f32_avx2_pairs, f32_avx2, isa::Avx2, rows: 16, stores: 32, #[target_feature(enable = "avx2,fma")]);
+pairs!(f32_avx2_pairs, f32_avx2, runs: 16, stores: 32, #[target_feature(enable = "avx2,fma")]);
 #[cfg(target_arch = "x86_64")]
-pairs!(f32_avx512_pairs, f32_avx512, isa::Avx512, rows: 32, stores: 64, #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]);
+pairs!(f32_avx512_pairs, f32_avx512, runs: 32, stores: 64, #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]);
 
 /// Enters a function of the level's module.
 macro_rules! enter {
@@ -192,107 +186,51 @@ pub(crate) fn vectorize<R>(level: Level, work: impl FnOnce() -> R) -> R {
 }
 
 macro_rules! kernels {
-    ($t:ty, $modules:tt, $($pairs:item),*) => {
+    ($t:ty, $modules:tt, overlap: $overlap:expr, $($pairs:item)?) => {
         impl Kernels<$t> for Dispatch {
-            fn moments(&self, tile: Tile, x: Strips<'_, $t>, pilot: Option<&[$t]>, mut acc: Acc<'_>) {
-                enter!(self.level(), moments, $modules, tile, x, pilot, &mut acc);
+            fn sum(&self, tile: Tile, sum: &Sum<'_, $t>, fetch: Fetch, mut acc: Acc<'_>) {
+                enter!(self.level(), sum, $modules, tile, sum, fetch, &mut acc);
             }
-            fn normalize(
-                &self,
-                tile: Tile,
-                x: Strips<'_, $t>,
-                affine: Affine<'_, $t>,
-                y: StripsMut<'_, $t>,
-                hints: Hints<'_, $t>,
-            ) {
-                enter!(self.level(), normalize, $modules, tile, x, affine, y, hints);
+            fn map(&self, tile: Tile, map: &Map<'_, $t>, out: Out<'_, $t>, hints: Hints<'_, $t>) {
+                enter!(self.level(), map, $modules, tile, map, out, hints);
             }
-            fn grad_sums(
-                &self,
-                tile: Tile,
-                x: Strips<'_, $t>,
-                dy: Strips<'_, $t>,
-                pilot: Option<&[$t]>,
-                mut acc: Acc<'_>,
-            ) {
-                enter!(self.level(), grad_sums, $modules, tile, x, dy, pilot, &mut acc);
+            fn schedule(&self) -> Schedule {
+                let overlap = $overlap && self.level() != Level::Baseline;
+                Schedule::vectors::<$t>(self.level() == Level::Avx512, overlap)
             }
-            fn grad_input(
-                &self,
-                tile: Tile,
-                x: Strips<'_, $t>,
-                dy: Strips<'_, $t>,
-                affine: GradAffine<'_, $t>,
-                dx: StripsMut<'_, $t>,
-                hints: Hints<'_, $t>,
-            ) {
-                enter!(self.level(), grad_input, $modules, tile, x, dy, affine, dx, hints);
-            }
-            fn stream_above(&self, spread: Spread) -> usize {
-                match spread {
-                    Spread::Phases(_) if self.level() != Level::Avx512 => stream::ROWS_ABOVE,
-                    _ => stream::ABOVE,
-                }
-            }
-            $($pairs)*
+            $($pairs)?
         }
     };
 }
 
-kernels!(f64, [f64_baseline, f64_avx2, f64_avx512],);
+kernels!(f64, [f64_baseline, f64_avx2, f64_avx512], overlap: false,);
 kernels!(
     f32,
     [f32_baseline, f32_avx2, f32_avx512],
-    fn normalize_and_moments(
+    overlap: true,
+    fn map_and_sum(
         &self,
         tile: Tile,
-        x: Strips<'_, f32>,
-        affine: Affine<'_, f32>,
-        y: StripsMut<'_, f32>,
-        next: Strips<'_, f32>,
+        map: &Map<'_, f32>,
+        out: Out<'_, f32>,
+        next: &Sum<'_, f32>,
         mut acc: Acc<'_>,
     ) {
         match (self.level(), tile.walk) {
             #[cfg(target_arch = "x86_64")]
-            (Level::Avx512, Walk::Rows { inner }) => {
+            (Level::Avx512, Walk::Runs { inner }) if walk::take_turns(map, next) => {
                 // SAFETY: as in `enter`.
-                unsafe { f32_avx512_pairs::normalize_and_moments(inner, x, affine, y, next, &mut acc) }
+                unsafe { f32_avx512_pairs::map_and_sum(inner, map, out, next, &mut acc) }
             }
             #[cfg(target_arch = "x86_64")]
-            (Level::Avx2, Walk::Rows { inner }) => {
+            (Level::Avx2, Walk::Runs { inner }) if walk::take_turns(map, next) => {
                 // SAFETY: as in `enter`.
-                unsafe { f32_avx2_pairs::normalize_and_moments(inner, x, affine, y, next, &mut acc) }
+                unsafe { f32_avx2_pairs::map_and_sum(inner, map, out, next, &mut acc) }
             }
-            _ => kernels::normalize_then_moments(self, tile, x, affine, y, next, acc),
+            _ => {
+                self.map(tile, map, out, Hints::streamed(true));
+                self.sum(tile, next, Fetch::Near, acc);
+            }
         }
-    },
-    fn grad_input_and_sums(
-        &self,
-        tile: Tile,
-        inputs: [Strips<'_, f32>; 2],
-        affine: GradAffine<'_, f32>,
-        dx: StripsMut<'_, f32>,
-        next: [Strips<'_, f32>; 2],
-        mut acc: Acc<'_>,
-    ) {
-        match (self.level(), tile.walk) {
-            #[cfg(target_arch = "x86_64")]
-            (Level::Avx512, Walk::Rows { inner }) => {
-                // SAFETY: as in `enter`.
-                unsafe { f32_avx512_pairs::grad_input_and_sums(inner, inputs, affine, dx, next, &mut acc) }
-            }
-            #[cfg(target_arch = "x86_64")]
-            (Level::Avx2, Walk::Rows { inner }) => {
-                // SAFETY: as in `enter`.
-                unsafe { f32_avx2_pairs::grad_input_and_sums(inner, inputs, affine, dx, next, &mut acc) }
-            }
-            _ => kernels::grad_input_then_sums(self, tile, inputs, affine, dx, next, acc),
-        }
-    },
-    fn overlaps(&self) -> bool {
-        self.level() != Level::Baseline
-    },
-    fn run_block_bytes(&self) -> usize {
-        if self.level() == Level::Avx512 { RUN_BLOCK_BYTES } else { 2 * RUN_BLOCK_BYTES }
     }
 );

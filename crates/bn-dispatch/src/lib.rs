@@ -1,21 +1,19 @@
 //! The kernels compiled for several instruction sets, the best of which is chosen at run time: what a plain
 //! `cargo build` should get.
 //!
-//! The source is plain Rust over arrays of virtual lanes (`rows`, `lanes`, `sum`), compiled once per [`Level`]
+//! The source is plain Rust over arrays of virtual lanes (`runs`, `columns`, `sum`), compiled once per [`Level`]
 //! under `#[target_feature]` (`entry`). Every operation is elementwise and rounded on its own, so all levels
-//! give the same bits. What maps compute per cache line is in `map`.
+//! give the same bits. The maps are those of [`bn_core::walk`].
 
+mod columns;
 mod entry;
-mod isa;
-mod lanes;
 mod level;
-mod map;
-mod rows;
+mod runs;
 mod sum;
 
 pub use level::{Level, LevelError};
 
-use bn_core::{Backend, Kernels, Serial};
+use bn_core::{KernelSet, Kernels};
 use std::borrow::Cow;
 
 /// Kernels for an instruction set that this machine has, run serially.
@@ -45,14 +43,9 @@ impl Dispatch {
     }
 }
 
-impl Backend for Dispatch {
-    type Exec = Serial;
-
+impl KernelSet for Dispatch {
     fn name(&self) -> Cow<'static, str> {
         "dispatch".into()
-    }
-    fn exec(&self) -> &Serial {
-        &Serial
     }
     fn f32(&self) -> &dyn Kernels<f32> {
         self

@@ -1,14 +1,17 @@
 //! What a chunk of elements adds to its virtual lanes. Arrays of lanes, elementwise: one vector instruction per
-//! operation and register, whatever the instruction set.
+//! operation and register, whatever the instruction set. What one element adds is [`Sums`]'.
 
-use crate::isa::Isa;
 use bn_core::Real;
-use bn_core::eft::{two_prod, two_sum};
-use bn_core::kernels::Acc;
-use bn_core::stream;
-use std::marker::PhantomData;
+use bn_core::kernel::{Acc, Plane};
+use bn_core::mem::Bare;
+use bn_core::walk::{Sums, Vector, compensated};
 
-/// W virtual lanes of both sums. f32 leaves the remainders alone, and the compiler leaves them out.
+/// An element type of these kernels.
+pub(crate) trait Item: Real + Bare + Vector<Self> {}
+impl Item for f32 {}
+impl Item for f64 {}
+
+/// W virtual lanes of both sums, as arrays of each number of [`Sums`].
 #[derive(Clone, Copy)]
 pub(crate) struct Lanes<const W: usize> {
     first: [f64; W],
@@ -24,30 +27,49 @@ fn lanes_at<const W: usize>(lanes: &mut [f64], start: usize) -> &mut [f64; W] {
 }
 
 impl<const W: usize> Lanes<W> {
+    const ZERO: Self = Self { first: [0.0; W], first_lo: [0.0; W], second: [0.0; W], second_lo: [0.0; W] };
+
     /// The lanes from `start` on.
     #[inline(always)]
     pub(crate) fn load<T: Item>(acc: &mut Acc<'_>, start: usize) -> Self {
-        let zero = [0.0; W];
-        let mut lanes = Self { first: zero, first_lo: zero, second: zero, second_lo: zero };
+        let mut lanes = Self::ZERO;
         lanes.first = *lanes_at(acc.first.hi, start);
         lanes.second = *lanes_at(acc.second.hi, start);
-        if T::COMPENSATED {
+        if compensated::<T>() {
             lanes.first_lo = *lanes_at(acc.first.lo, start);
             lanes.second_lo = *lanes_at(acc.second.lo, start);
         }
         lanes
     }
 
+    /// Puts all of them back where they come from.
+    #[inline(always)]
+    pub(crate) fn store<T: Item>(&self, acc: &mut Acc<'_>, start: usize) {
+        *lanes_at(acc.first.hi, start) = self.first;
+        *lanes_at(acc.second.hi, start) = self.second;
+        if compensated::<T>() {
+            *lanes_at(acc.first.lo, start) = self.first_lo;
+            *lanes_at(acc.second.lo, start) = self.second_lo;
+        }
+    }
+
+    #[inline(always)]
+    fn get(&self, i: usize) -> Sums<f64> {
+        Sums { first: (self.first[i], self.first_lo[i]), second: (self.second[i], self.second_lo[i]) }
+    }
+
+    #[inline(always)]
+    fn set(&mut self, i: usize, sums: Sums<f64>) {
+        (self.first[i], self.first_lo[i]) = sums.first;
+        (self.second[i], self.second_lo[i]) = sums.second;
+    }
+
     /// `M` of them from lane `at` on.
     #[inline(always)]
     pub(crate) fn part<const M: usize>(&self, at: usize) -> Lanes<M> {
-        let zero = [0.0; M];
-        let mut part = Lanes { first: zero, first_lo: zero, second: zero, second_lo: zero };
+        let mut part = Lanes::<M>::ZERO;
         for i in 0..M {
-            part.first[i] = self.first[at + i];
-            part.first_lo[i] = self.first_lo[at + i];
-            part.second[i] = self.second[at + i];
-            part.second_lo[i] = self.second_lo[at + i];
+            part.set(i, self.get(at + i));
         }
         part
     }
@@ -56,154 +78,168 @@ impl<const W: usize> Lanes<W> {
     #[inline(always)]
     pub(crate) fn put<const M: usize>(&mut self, at: usize, part: &Lanes<M>) {
         for i in 0..M {
-            self.first[at + i] = part.first[i];
-            self.first_lo[at + i] = part.first_lo[i];
-            self.second[at + i] = part.second[i];
-            self.second_lo[at + i] = part.second_lo[i];
+            self.set(at + i, part.get(i));
         }
     }
+}
 
-    /// Puts all of them back where they come from.
+/// Chunks of W lanes side by side: where they end is looked at once for all of them.
+pub(crate) struct LaneChunks<'a, const W: usize> {
+    first: [&'a mut [[f64; W]]; 2],
+    second: [&'a mut [[f64; W]]; 2],
+}
+
+impl<'a, const W: usize> LaneChunks<'a, W> {
+    /// The `n` chunks from lane `start` on.
     #[inline(always)]
-    pub(crate) fn store<T: Item>(&self, acc: &mut Acc<'_>, start: usize) {
-        *lanes_at(acc.first.hi, start) = self.first;
-        *lanes_at(acc.second.hi, start) = self.second;
-        if T::COMPENSATED {
-            *lanes_at(acc.first.lo, start) = self.first_lo;
-            *lanes_at(acc.second.lo, start) = self.second_lo;
+    pub(crate) fn new<T: Item>(acc: &'a mut Acc<'_>, start: usize, n: usize) -> Self {
+        let Acc { first, second } = acc;
+        Self { first: plane_chunks::<T, W>(first, start, n), second: plane_chunks::<T, W>(second, start, n) }
+    }
+
+    /// The lanes of chunk `i`.
+    #[inline(always)]
+    pub(crate) fn load<T: Item>(&self, i: usize) -> Lanes<W> {
+        let mut lanes = Lanes::ZERO;
+        lanes.first = self.first[0][i];
+        lanes.second = self.second[0][i];
+        if compensated::<T>() {
+            lanes.first_lo = self.first[1][i];
+            lanes.second_lo = self.second[1][i];
+        }
+        lanes
+    }
+
+    /// Puts them back.
+    #[inline(always)]
+    pub(crate) fn store<T: Item>(&mut self, i: usize, lanes: &Lanes<W>) {
+        self.first[0][i] = lanes.first;
+        self.second[0][i] = lanes.second;
+        if compensated::<T>() {
+            self.first[1][i] = lanes.first_lo;
+            self.second[1][i] = lanes.second_lo;
         }
     }
 }
 
-/// Sums around 0, compiled for I.
-pub(crate) struct Plain<I>(pub(crate) PhantomData<I>);
-
-/// Sums around a pilot per feature. A sum of its own: a branch in the loop would cost registers.
-pub(crate) struct About<'a, T>(pub(crate) &'a [T]);
-
-/// An element type's arithmetic on W lanes.
-pub(crate) trait Item: Real + stream::Plain {
-    /// Whether sums carry remainders.
-    const COMPENSATED: bool;
-
-    /// Adds x and x². A product and its sum may be one instruction, which is exact for f32.
-    fn add_moments<I: Isa, const W: usize>(lanes: &mut Lanes<W>, x: &[Self; W]);
-    /// Adds x − k and (x − k)²; k is widened once for many chunks.
-    fn add_moments_about<const W: usize>(lanes: &mut Lanes<W>, x: &[Self; W], k: &[f64; W]);
-    /// Adds dy and dy·x, likewise.
-    fn add_grads<I: Isa, const W: usize>(lanes: &mut Lanes<W>, x: &[Self; W], dy: &[Self; W]);
-    /// Adds dy and dy·(x − k).
-    fn add_grads_about<const W: usize>(lanes: &mut Lanes<W>, x: &[Self; W], dy: &[Self; W], k: &[f64; W]);
-}
-
-/// sum + v·w for two widened f32: their product is exact, so one rounding is as good as two.
+/// Those of a plane; of the remainders only where there are some.
 #[inline(always)]
-fn add_product<I: Isa>(sum: &mut f64, v: f64, w: f64) {
-    *sum = if I::FMA { v.mul_add(w, *sum) } else { *sum + v * w };
+fn plane_chunks<'a, T: Item, const W: usize>(
+    plane: &'a mut Plane<'_>,
+    start: usize,
+    n: usize,
+) -> [&'a mut [[f64; W]]; 2] {
+    let hi = &mut plane.hi[start..].as_chunks_mut().0[..n];
+    let lo = if compensated::<T>() { &mut plane.lo[start..].as_chunks_mut().0[..n] } else { &mut [] };
+    [hi, lo]
 }
 
-impl Item for f32 {
-    const COMPENSATED: bool = false;
+/// What chunks of N inputs add: of one input, x, its moments; of two, x and dy, the sums of the backward.
+pub(crate) trait Term<T: Item>: Copy {
+    /// Whether it is rare enough to be compiled for few heights of stacks.
+    const RARE: bool;
+    /// What W lanes are summed around.
+    type Around<const W: usize>: Copy;
+
+    /// What W columns from `at` on are summed around.
+    fn columns<const W: usize>(self, at: usize) -> Self::Around<W>;
+    /// What a feature is summed around.
+    fn feature<const W: usize>(self, f: usize) -> Self::Around<W>;
+    /// Adds the first `n` of W elements of each input.
+    fn add<const W: usize, const N: usize>(
+        lanes: &mut Lanes<W>,
+        around: &Self::Around<W>,
+        chunk: [&[T; W]; N],
+        n: usize,
+    );
+}
+
+/// Around 0; with FUSED by fused multiply-adds, where the product is exact.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Zero<const FUSED: bool>;
+
+impl<T: Item, const FUSED: bool> Term<T> for Zero<FUSED> {
+    const RARE: bool = false;
+    type Around<const W: usize> = ();
 
     #[inline(always)]
-    fn add_moments<I: Isa, const W: usize>(lanes: &mut Lanes<W>, x: &[f32; W]) {
-        for i in 0..W {
-            let x = f64::from(x[i]);
-            lanes.first[i] += x;
-            add_product::<I>(&mut lanes.second[i], x, x);
-        }
-    }
+    fn columns<const W: usize>(self, _: usize) {}
+    #[inline(always)]
+    fn feature<const W: usize>(self, _: usize) {}
 
     #[inline(always)]
-    fn add_moments_about<const W: usize>(lanes: &mut Lanes<W>, x: &[f32; W], k: &[f64; W]) {
+    fn add<const W: usize, const N: usize>(lanes: &mut Lanes<W>, (): &(), chunk: [&[T; W]; N], n: usize) {
+        let (x, dy) = (masked(chunk[0], n), masked(chunk[N - 1], n));
         for i in 0..W {
-            let d = f64::from(x[i]) - k[i];
-            lanes.first[i] += d;
-            lanes.second[i] += d * d;
-        }
-    }
-
-    #[inline(always)]
-    fn add_grads<I: Isa, const W: usize>(lanes: &mut Lanes<W>, x: &[f32; W], dy: &[f32; W]) {
-        for i in 0..W {
-            let (x, dy) = (f64::from(x[i]), f64::from(dy[i]));
-            lanes.first[i] += dy;
-            add_product::<I>(&mut lanes.second[i], dy, x);
-        }
-    }
-
-    #[inline(always)]
-    fn add_grads_about<const W: usize>(lanes: &mut Lanes<W>, x: &[f32; W], dy: &[f32; W], k: &[f64; W]) {
-        for i in 0..W {
-            let (d, dy) = (f64::from(x[i]) - k[i], f64::from(dy[i]));
-            lanes.first[i] += dy;
-            lanes.second[i] += dy * d;
+            let mut sums = lanes.get(i);
+            if N == 1 {
+                sums.add_moments::<T, FUSED>(x[i].to_f64());
+            } else {
+                sums.add_grads::<T, FUSED>(x[i].to_f64(), dy[i].to_f64());
+            }
+            lanes.set(i, sums);
         }
     }
 }
 
-/// Adds `v` and the remainder `rest` that belongs to it.
+/// Around a pilot per feature. A term of its own: a branch in the loop would cost registers.
+#[derive(Clone, Copy)]
+pub(crate) struct Pilot<'a, T>(pub(crate) &'a [T]);
+
+impl<T: Item> Term<T> for Pilot<'_, T> {
+    // f64 data are summed around their mean as soon as that is half of their spread.
+    const RARE: bool = !compensated::<T>();
+    type Around<const W: usize> = [f64; W];
+
+    #[inline(always)]
+    fn columns<const W: usize>(self, at: usize) -> [f64; W] {
+        // Not `map`, which is not inlined everywhere.
+        let (pilots, mut wide) = (chunk::<T, W>(self.0, at), [0.0; W]);
+        for i in 0..W {
+            wide[i] = pilots[i].to_f64();
+        }
+        wide
+    }
+    #[inline(always)]
+    fn feature<const W: usize>(self, f: usize) -> [f64; W] {
+        [self.0[f].to_f64(); W]
+    }
+
+    #[inline(always)]
+    fn add<const W: usize, const N: usize>(
+        lanes: &mut Lanes<W>,
+        k: &[f64; W],
+        chunk: [&[T; W]; N],
+        n: usize,
+    ) {
+        let (x, dy, k) = (masked(chunk[0], n), masked(chunk[N - 1], n), masked(k, n));
+        for i in 0..W {
+            let mut sums = lanes.get(i);
+            if N == 1 {
+                sums.add_moments_about::<T>(x[i].to_f64(), k[i]);
+            } else {
+                sums.add_grads_about::<T>(x[i].to_f64(), dy[i].to_f64(), k[i]);
+            }
+            lanes.set(i, sums);
+        }
+    }
+}
+
+/// The first `n` values; zeros behind them. Where x, dy and k are zero, a sum takes in +0, which changes no bit: no sum
+/// is ever -0, since none begins as one.
 #[inline(always)]
-fn add(hi: &mut f64, lo: &mut f64, v: f64, rest: f64) {
-    let (s, e) = two_sum(*hi, v);
-    (*hi, *lo) = (s, *lo + (e + rest));
-}
-
-impl Item for f64 {
-    const COMPENSATED: bool = true;
-
-    #[inline(always)]
-    fn add_moments<I: Isa, const W: usize>(lanes: &mut Lanes<W>, x: &[f64; W]) {
-        for (i, &d) in x.iter().enumerate() {
-            add(&mut lanes.first[i], &mut lanes.first_lo[i], d, 0.0);
-            add(&mut lanes.second[i], &mut lanes.second_lo[i], d * d, 0.0);
-        }
+fn masked<V: Copy + Default, const W: usize>(values: &[V; W], n: usize) -> [V; W] {
+    let mut kept = [V::default(); W];
+    for i in 0..W {
+        kept[i] = if i < n { values[i] } else { V::default() };
     }
-
-    #[inline(always)]
-    fn add_moments_about<const W: usize>(lanes: &mut Lanes<W>, x: &[f64; W], k: &[f64; W]) {
-        for i in 0..W {
-            let (d, e) = two_sum(x[i], -k[i]);
-            add(&mut lanes.first[i], &mut lanes.first_lo[i], d, e);
-            add(&mut lanes.second[i], &mut lanes.second_lo[i], d * d, 2.0 * d * e);
-        }
-    }
-
-    #[inline(always)]
-    fn add_grads<I: Isa, const W: usize>(lanes: &mut Lanes<W>, x: &[f64; W], dy: &[f64; W]) {
-        for i in 0..W {
-            let (p, q) = two_prod(dy[i], x[i]);
-            add(&mut lanes.first[i], &mut lanes.first_lo[i], dy[i], 0.0);
-            add(&mut lanes.second[i], &mut lanes.second_lo[i], p, q);
-        }
-    }
-
-    #[inline(always)]
-    fn add_grads_about<const W: usize>(lanes: &mut Lanes<W>, x: &[f64; W], dy: &[f64; W], k: &[f64; W]) {
-        for i in 0..W {
-            let (d, e) = two_sum(x[i], -k[i]);
-            let (p, q) = two_prod(dy[i], d);
-            add(&mut lanes.first[i], &mut lanes.first_lo[i], dy[i], 0.0);
-            add(&mut lanes.second[i], &mut lanes.second_lo[i], p, q + dy[i] * e);
-        }
-    }
+    kept
 }
 
 /// The `W` elements of `values` from `at` on, which are there.
 #[inline(always)]
 pub(crate) fn chunk<T, const W: usize>(values: &[T], at: usize) -> &[T; W] {
     values[at..].first_chunk().unwrap_or_else(|| unreachable!("whole chunks are counted before"))
-}
-
-/// The same elements, widened.
-#[inline(always)]
-pub(crate) fn widened<T: Item, const W: usize>(values: &[T], at: usize) -> [f64; W] {
-    // Not `map`, which is not inlined everywhere.
-    let (values, mut wide) = (chunk::<T, W>(values, at), [0.0; W]);
-    for i in 0..W {
-        wide[i] = values[i].to_f64();
-    }
-    wide
 }
 
 /// The `W` elements of `values` from `at` on; behind its end, zeros.

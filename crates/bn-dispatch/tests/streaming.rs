@@ -1,9 +1,9 @@
 //! Streamed maps write what ordinary ones write, and nothing else: any alignment, ragged strips, gaps between
 //! them, every level that this machine has.
 
-use bn_core::kernels::{Affine, Fetch, GradAffine, Hints, Kernels, Tile, Walk};
-use bn_core::strips::{Strips, StripsMut};
-use bn_core::{Backend, BatchNorm, Config, Element, Grads, Real, Saved, Shape, Workspace};
+use bn_core::kernel::{Affine, GradAffine, Hints, Map, Out, Post, Tile, Walk};
+use bn_core::tensor::{Strips, StripsMut};
+use bn_core::{BatchNorm, Config, Element, Grads, KernelSet, Kernels, Real, Saved, Shape, Workspace};
 use bn_dispatch::{Dispatch, Level};
 
 /// What untouched elements hold.
@@ -23,7 +23,7 @@ impl Layout {
     fn mapped<T: Real>(&self, map: impl Fn(StripsMut<'_, T>)) -> Vec<T> {
         let stride = self.len + self.gap;
         let mut buf = vec![T::from_f64(GUARD); self.offset + self.rows * stride];
-        let mut strips = StripsMut::from_slice(&mut buf[self.offset..], self.rows, stride).unwrap();
+        let mut strips = StripsMut::from_output((&mut buf[self.offset..]).into(), self.rows, stride).unwrap();
         map(strips.columns(0..self.len));
         buf
     }
@@ -33,13 +33,13 @@ fn layouts() -> Vec<Layout> {
     let mut layouts = Vec::new();
     for offset in [0, 1, 5, 15] {
         for (features, inner) in [(1, 1300), (3, 257), (2, 512), (1, 5)] {
-            let tile = Tile { features, walk: Walk::Rows { inner }, fetch: Fetch::Near };
+            let tile = Tile { features, walk: Walk::Runs { inner } };
             for gap in [0, 7] {
                 layouts.push(Layout { tile, rows: 3, len: features * inner, gap, offset });
             }
         }
         for len in [1, 3, 15, 16, 17, 100, 511, 512, 513, 1024, 1500] {
-            let tile = Tile { features: len, walk: Walk::Lanes, fetch: Fetch::Near };
+            let tile = Tile { features: len, walk: Walk::Columns };
             layouts.push(Layout { tile, rows: 4, len, gap: offset, offset });
         }
     }
@@ -55,19 +55,19 @@ fn streams_what_it_writes<T: Real>(kernels: &dyn Kernels<T>, name: &str) {
         let coefs: Vec<Vec<T>> =
             (1..5).map(|m| (0..layout.len).map(|i| value(i, 11 * m)).collect()).collect();
         let (k, a, c, d) = (&coefs[0], &coefs[1], &coefs[2], &coefs[3]);
-        let both = |map: &dyn Fn(StripsMut<'_, T>, Hints<'_, T>)| {
-            let plain = layout.mapped(|y| map(y, Hints::default()));
+        let both = |map: Map<'_, T>| {
+            let mapped = |hints| layout.mapped(|y| kernels.map(layout.tile, &map, Out::Fresh(y), hints));
             let next = [Some(strips(&x)), Some(strips(&dy))];
-            let streamed =
-                layout.mapped(|y| map(y, Hints { stream: true, next, sparse: layout.len % 2 == 1 }));
+            let hints = Hints { stream: true, next, behind: true, sparse: layout.len % 2 == 1 };
+            let (plain, streamed) = (mapped(Hints::default()), mapped(hints));
             assert!(plain == streamed, "{name} {:?} at {}", layout.tile, layout.offset);
             let touched = streamed.iter().filter(|v| v.to_f64() != GUARD).count();
             assert!(touched <= layout.rows * layout.len, "{name} {:?}: wrote elsewhere", layout.tile);
         };
-        both(&|y, hints| kernels.normalize(layout.tile, strips(&x), Affine { k, a, b: d }, y, hints));
-        both(&|y, hints| {
-            kernels.grad_input(layout.tile, strips(&x), strips(&dy), GradAffine { k, a, c, d }, y, hints);
-        });
+        let (x, dy) = (strips(&x), strips(&dy));
+        both(Map::Normalize { x, affine: Affine { k, a, b: d }, post: Post::Pass });
+        both(Map::GradInput { x, dy, affine: GradAffine { k, a, c, d } });
+        both(Map::Scale { dy, a });
     }
 }
 

@@ -5,7 +5,7 @@
 //! It only runs what the driver cuts: blocks of features, or segments and rows where features are few. The cuts
 //! that matter for the numbers follow from the shape, so the bits are those of a serial run.
 
-use bn_core::{Backend, Executor, Kernels};
+use bn_core::{Backend, Executor};
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -74,23 +74,17 @@ fn stay_awake(busy: &AtomicBool) {
 }
 
 impl<K: Backend> Backend for Rayon<K> {
+    type Kernels = K::Kernels;
     type Exec = Pool;
 
     fn name(&self) -> Cow<'static, str> {
         format!("rayon+{}", self.0.name()).into()
     }
+    fn kernels(&self) -> &K::Kernels {
+        self.0.kernels()
+    }
     fn exec(&self) -> &Pool {
         &Pool
-    }
-    fn f32(&self) -> &dyn Kernels<f32> {
-        self.0.f32()
-    }
-    fn f64(&self) -> &dyn Kernels<f64> {
-        self.0.f64()
-    }
-    #[inline(always)]
-    fn vectorize<R>(&self, work: impl FnOnce() -> R) -> R {
-        self.0.vectorize(work)
     }
 }
 

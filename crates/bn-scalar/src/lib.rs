@@ -1,89 +1,46 @@
-//! The four kernels in plain Rust: the reference to read before the others.
+//! The kernels in plain Rust: the reference to read before the others.
 //!
-//! `rows` has a feature's values side by side, `lanes` one value per feature; the virtual lanes are arrays or
-//! slices that the compiler vectorizes as far as the build's instruction set goes. What is summed how stands
-//! in [`bn_core::kernels`]; `sum` spells it out for each element type.
+//! `runs` has a feature's values side by side, `columns` one value per feature; the virtual lanes are arrays or
+//! slices that the compiler vectorizes as far as the build's instruction set goes. What is summed and mapped how stands
+//! in [`bn_core::kernel`]; `sum` spells the sums out for each element type, `map` the maps.
 
-mod lanes;
-mod rows;
+mod columns;
+mod map;
+mod runs;
 mod sum;
 
-use bn_core::kernels::{Acc, Affine, GradAffine, Hints, Kernels, Tile, Walk};
-use bn_core::strips::{Strips, StripsMut};
-use bn_core::{Backend, Real, Serial};
+use bn_core::kernel::{Acc, Fetch, Hints, Kernels, Map, Out, Sum, Tile, Walk};
+use bn_core::{KernelSet, Real};
 use std::borrow::Cow;
+use sum::Summand;
 
-/// Scalar kernels, run serially.
+/// Scalar kernels.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Scalar;
 
-macro_rules! kernels {
-    ($t:ident) => {
-        impl Kernels<$t> for Scalar {
-            fn moments(&self, tile: Tile, x: Strips<'_, $t>, pilot: Option<&[$t]>, acc: Acc<'_>) {
-                match tile.walk {
-                    Walk::Rows { inner } => rows::moments::<$t, { $t::LANES }>(inner, x, pilot, acc),
-                    Walk::Lanes => lanes::moments(x, pilot, acc),
-                }
+impl<T: Summand> Kernels<T> for Scalar {
+    fn sum(&self, tile: Tile, sum: &Sum<'_, T>, _: Fetch, acc: Acc<'_>) {
+        match tile.walk {
+            Walk::Runs { inner } if T::LANES == f32::LANES => {
+                runs::sum::<T, { f32::LANES }>(inner, sum, acc);
             }
-
-            fn normalize(
-                &self,
-                tile: Tile,
-                x: Strips<'_, $t>,
-                affine: Affine<'_, $t>,
-                y: StripsMut<'_, $t>,
-                _: Hints<'_, $t>,
-            ) {
-                match tile.walk {
-                    Walk::Rows { inner } => rows::normalize(inner, x, affine, y),
-                    Walk::Lanes => lanes::normalize(x, affine, y),
-                }
-            }
-
-            fn grad_sums(
-                &self,
-                tile: Tile,
-                x: Strips<'_, $t>,
-                dy: Strips<'_, $t>,
-                pilot: Option<&[$t]>,
-                acc: Acc<'_>,
-            ) {
-                match tile.walk {
-                    Walk::Rows { inner } => rows::grad_sums::<$t, { $t::LANES }>(inner, x, dy, pilot, acc),
-                    Walk::Lanes => lanes::grad_sums(x, dy, pilot, acc),
-                }
-            }
-
-            fn grad_input(
-                &self,
-                tile: Tile,
-                x: Strips<'_, $t>,
-                dy: Strips<'_, $t>,
-                affine: GradAffine<'_, $t>,
-                dx: StripsMut<'_, $t>,
-                _: Hints<'_, $t>,
-            ) {
-                match tile.walk {
-                    Walk::Rows { inner } => rows::grad_input(inner, x, dy, affine, dx),
-                    Walk::Lanes => lanes::grad_input(x, dy, affine, dx),
-                }
-            }
+            Walk::Runs { inner } => runs::sum::<T, { f64::LANES }>(inner, sum, acc),
+            Walk::Columns => columns::sum(sum, acc),
         }
-    };
+    }
+
+    fn map(&self, tile: Tile, map: &Map<'_, T>, out: Out<'_, T>, _: Hints<'_, T>) {
+        let Out::Fresh(out) = out;
+        match tile.walk {
+            Walk::Runs { inner } => runs::map(inner, map, out),
+            Walk::Columns => columns::map(map, out),
+        }
+    }
 }
 
-kernels!(f32);
-kernels!(f64);
-
-impl Backend for Scalar {
-    type Exec = Serial;
-
+impl KernelSet for Scalar {
     fn name(&self) -> Cow<'static, str> {
         "scalar".into()
-    }
-    fn exec(&self) -> &Serial {
-        &Serial
     }
     fn f32(&self) -> &dyn Kernels<f32> {
         self

@@ -1,8 +1,8 @@
 //! What one element adds to its virtual lane, for each element type.
 
 use bn_core::Real;
-use bn_core::eft::{two_prod, two_sum};
-use bn_core::kernels::Plane;
+use bn_core::kernel::{Acc, Plane};
+use bn_core::num::eft::{two_prod, two_sum};
 
 /// The sums of one virtual lane, and how elements are added to it.
 pub(crate) trait Summand: Real {
@@ -17,6 +17,22 @@ pub(crate) trait Summand: Real {
     fn add_moments(sums: (Self::Sum, Self::Sum), x: Self, k: Self) -> (Self::Sum, Self::Sum);
     /// Adds dy and dy·(x − k).
     fn add_grads(sums: (Self::Sum, Self::Sum), x: Self, dy: Self, k: Self) -> (Self::Sum, Self::Sum);
+}
+
+/// Both sums of a lane.
+pub(crate) type Lane<T> = (<T as Summand>::Sum, <T as Summand>::Sum);
+
+/// Lane `i`.
+#[inline(always)]
+pub(crate) fn load<T: Summand>(acc: &Acc<'_>, i: usize) -> Lane<T> {
+    (T::load(&acc.first, i), T::load(&acc.second, i))
+}
+
+/// Puts it back.
+#[inline(always)]
+pub(crate) fn store<T: Summand>((first, second): Lane<T>, acc: &mut Acc<'_>, i: usize) {
+    T::store(first, &mut acc.first, i);
+    T::store(second, &mut acc.second, i);
 }
 
 impl Summand for f32 {

@@ -39,7 +39,7 @@ pub struct Cache<T> {
 /// (Ioffe and Szegedy, <https://arxiv.org/abs/1502.03167>, algorithm 1).
 ///
 /// # Errors
-/// As the layer: [`Error::Eps`], [`Error::Rank`], [`Error::Features`], [`Error::Length`] where `bias` has another
+/// As the layer: [`Error::Eps`], [`Error::Shape`], [`Error::Features`], [`Error::Length`] where `bias` has another
 /// length than `weight`, and [`Error::OneValue`] where there is a single value per feature.
 pub fn forward<T: NdFloat + Real, D: Dimension>(
     x: ArrayView<'_, T, D>,

@@ -4,7 +4,7 @@ use approx::assert_relative_eq;
 use batchnorm::{BatchNorm, Config};
 use bn_conformance::data::{normal, rng};
 use bn_conformance::tolerances::STRATEGIES_APART;
-use bn_core::{Error, Shape};
+use bn_core::{Error, Shape, ShapeError};
 use bn_textbook::{analytic, graph};
 use ndarray::{Array, Array1, Array2, Array4, ArrayView, Axis, Dimension, array, s};
 
@@ -111,7 +111,7 @@ fn wrong_input_is_refused_as_by_the_layer() {
     let mut layer_says = |x: &Array<f64, ndarray::IxDyn>| layer.forward(x.view()).map(|_| ()).unwrap_err();
 
     let flat = Array1::<f64>::zeros(3);
-    assert_eq!(refused(&flat, &two, &two, EPS), Error::Rank { got: 1 });
+    assert_eq!(refused(&flat, &two, &two, EPS), Error::Shape(ShapeError::Rank { got: 1 }));
     assert_eq!(refused(&flat, &two, &two, EPS), layer_says(&flat.into_dyn()));
     let wide = Array2::<f64>::zeros((4, 3));
     assert_eq!(refused(&wide, &two, &two, EPS), Error::Features { what: "x", expected: 2, got: 3 });

@@ -1,7 +1,7 @@
 //! Kernels of every crate as values of one type. Of one executor all backends are then one type as well, for which the layer and
 //! the suite are compiled once, not once for each kernels.
 
-use bn_core::{Backend, Serial, kernels};
+use bn_core::{KernelSet, kernel};
 use bn_dispatch::{Dispatch, Level};
 use bn_scalar::Scalar;
 use bn_wide::Wide;
@@ -43,22 +43,17 @@ macro_rules! on {
     };
 }
 
-impl Backend for Kernels {
-    type Exec = Serial;
-
+impl KernelSet for Kernels {
     fn name(&self) -> Cow<'static, str> {
         match self {
             Self::At(kernels) => Self::name_at(kernels.level()).into(),
             _ => on!(self, kernels => kernels.name()),
         }
     }
-    fn exec(&self) -> &Serial {
-        &Serial
-    }
-    fn f32(&self) -> &dyn kernels::Kernels<f32> {
+    fn f32(&self) -> &dyn kernel::Kernels<f32> {
         on!(self, kernels => kernels.f32())
     }
-    fn f64(&self) -> &dyn kernels::Kernels<f64> {
+    fn f64(&self) -> &dyn kernel::Kernels<f64> {
         on!(self, kernels => kernels.f64())
     }
     fn vectorize<R>(&self, work: impl FnOnce() -> R) -> R {

@@ -31,12 +31,11 @@ const MODULES: &[Module] = &[
     Module("f32_avx512_pairs", "f32", &["zmm"], &[], PAIRS),
 ];
 
-const FUNCTIONS: &[&str] = &["moments", "normalize", "grad_sums", "grad_input"];
-const PAIRS: &[&str] = &["normalize_and_moments", "grad_input_and_sums"];
+const FUNCTIONS: &[&str] = &["sum", "map"];
+const PAIRS: &[&str] = &["map_and_sum"];
 
 /// Where a fused multiply-add is exact: Σx² and Σdy·x of f32 data, in f64. The maps beside them are in f32.
-const EXACT: &[(&str, &str)] =
-    &[("f32", "moments"), ("f32", "grad_sums"), ("f32", PAIRS[0]), ("f32", PAIRS[1])];
+const EXACT: &[(&str, &str)] = &[("f32", "sum"), ("f32", PAIRS[0])];
 
 const REGISTERS: [&str; 3] = ["xmm", "ymm", "zmm"];
 
@@ -215,7 +214,7 @@ mod tests {
                 // Taken into the trait's method, which also jumps to the others.
                 let length = function.len();
                 let symbol = format!(
-                    "_ZN11bn_dispatch5entry88_$LT$impl$u20$bn_core..kernels..Kernels$LT${element}$GT$$u20$for$u20$\
+                    "_ZN11bn_dispatch5entry96_$LT$impl$u20$bn_core..kernel..backend..Kernels$LT${element}$GT$$u20$for$u20$\
                      bn_dispatch..Dispatch$GT${length}{function}17h0123456789abcdefE"
                 );
                 let jump = mangled(&format!("{entry}::{element}_avx2::{function}"));
@@ -230,7 +229,7 @@ mod tests {
                 push(&mangled(&path), &path, &body);
             }
         }
-        push(&mangled("bn_dispatch::rows::moments::helper"), "helper", "\tvaddps\t%xmm0, %xmm1, %xmm1\n");
+        push(&mangled("bn_dispatch::runs::sum::helper"), "helper", "\tvaddps\t%xmm0, %xmm1, %xmm1\n");
         push(&mangled("bn_dispatch::level::other"), "other", "");
         text
     }
@@ -246,87 +245,87 @@ mod tests {
 
     #[test]
     fn kernels_that_keep_the_rules_are_counted() {
-        let exact = "bn_dispatch::entry::f32_avx512::moments";
+        let exact = "bn_dispatch::entry::f32_avx512::sum";
         let (kernels, faults) = check(&asm::functions(&file(
             exact,
             "\tvfmadd231pd\t%zmm1, %zmm2, %zmm3\n\tvfmadd213sd\t%xmm1, %xmm2, %xmm3\n",
         )));
         assert_eq!(faults, Vec::<String>::new());
-        assert_eq!(kernels.len(), 28);
-        let moments = kernels.iter().find(|k| (k.module, k.function) == ("f32_avx512", "moments")).unwrap();
-        assert_eq!((moments.registers, moments.fused), ([1, 1, 2], 2));
+        assert_eq!(kernels.len(), 14);
+        let sum = kernels.iter().find(|k| (k.module, k.function) == ("f32_avx512", "sum")).unwrap();
+        assert_eq!((sum.registers, sum.fused), ([1, 1, 2], 2));
     }
 
     #[test]
     fn planted_faults_are_named() {
         let entry = "bn_dispatch::entry";
-        let helper = mangled("bn_dispatch::rows::moments::helper");
+        let helper = mangled("bn_dispatch::runs::sum::helper");
         let to_helper = format!("\tcallq\t{helper}\n");
         for (into, lines, says) in [
             (
-                format!("{entry}::f32_avx2::normalize"),
+                format!("{entry}::f32_avx2::map"),
                 "\tvfmadd231ps\t%ymm1, %ymm2, %ymm3\n",
-                "f32_avx2::normalize: expected no fused multiply-add, got `vfmadd231ps %ymm1, %ymm2, %ymm3`",
+                "f32_avx2::map: expected no fused multiply-add, got `vfmadd231ps %ymm1, %ymm2, %ymm3`",
             ),
             (
-                format!("{entry}::f32_avx512::grad_sums"),
+                format!("{entry}::f32_avx512::sum"),
                 "\tvfnmadd213pd\t%zmm1, %zmm2, %zmm3\n",
-                "f32_avx512::grad_sums: expected only fused multiply-adds of doubles, got `vfnmadd213pd",
+                "f32_avx512::sum: expected only fused multiply-adds of doubles, got `vfnmadd213pd",
             ),
             (
-                format!("{entry}::f64_avx512::grad_sums"),
+                format!("{entry}::f64_avx512::sum"),
                 "\tvfmadd213pd\t%zmm1, %zmm2, %zmm3\n",
-                "f64_avx512::grad_sums: expected no fused multiply-add, got `vfmadd213pd",
+                "f64_avx512::sum: expected no fused multiply-add, got `vfmadd213pd",
             ),
             (
-                format!("{entry}::f64_avx2::moments"),
+                format!("{entry}::f64_avx2::sum"),
                 "\tvfmadd231pd\t%ymm1, %ymm2, %ymm3\n",
-                "f64_avx2::moments: expected no fused multiply-add",
+                "f64_avx2::sum: expected no fused multiply-add",
             ),
             (
-                format!("{entry}::f32_avx2::moments"),
+                format!("{entry}::f32_avx2::sum"),
                 "\tvfmadd231ps\t%ymm1, %ymm2, %ymm3\n",
-                "f32_avx2::moments: expected only fused multiply-adds of doubles, got `vfmadd231ps",
+                "f32_avx2::sum: expected only fused multiply-adds of doubles, got `vfmadd231ps",
             ),
             (
-                format!("{entry}::f32_avx2_pairs::normalize_and_moments"),
+                format!("{entry}::f32_avx2_pairs::map_and_sum"),
                 "\tvmovups\t%zmm1, (%rax)\n",
-                "f32_avx2_pairs::normalize_and_moments: expected no zmm register, got `vmovups %zmm1, (%rax)`",
+                "f32_avx2_pairs::map_and_sum: expected no zmm register, got `vmovups %zmm1, (%rax)`",
             ),
             (
-                format!("{entry}::f32_avx512_pairs::grad_input_and_sums"),
+                format!("{entry}::f32_avx512_pairs::map_and_sum"),
                 "\tvfmadd231ps\t%zmm1, %zmm2, %zmm3\n",
-                "f32_avx512_pairs::grad_input_and_sums: expected only fused multiply-adds of doubles",
+                "f32_avx512_pairs::map_and_sum: expected only fused multiply-adds of doubles",
             ),
             (
-                format!("{entry}::f32_avx2::moments"),
+                format!("{entry}::f32_avx2::sum"),
                 "\tvfmsub231pd\t%ymm1, %ymm2, %ymm3\n",
                 "expected only fused multiply-adds of doubles, got `vfmsub231pd",
             ),
             (
-                format!("{entry}::f64_avx2::normalize"),
+                format!("{entry}::f64_avx2::map"),
                 "\tvmovups\t%zmm1, (%rax)\n",
-                "f64_avx2::normalize: expected no zmm register, got `vmovups %zmm1, (%rax)`",
+                "f64_avx2::map: expected no zmm register, got `vmovups %zmm1, (%rax)`",
             ),
             (
-                "f32_baseline::grad_input".into(),
+                "f32_baseline::map".into(),
                 "\tvmovups\t%ymm1, (%rax)\n",
-                "f32_baseline::grad_input: expected no ymm register",
+                "f32_baseline::map: expected no ymm register",
             ),
             (
-                format!("{entry}::f32_avx2::grad_input"),
+                format!("{entry}::f32_avx2::map"),
                 "\tmulps\t%xmm1, %xmm2\n",
-                "f32_avx2::grad_input: expected instructions of the level, got `mulps",
+                "f32_avx2::map: expected instructions of the level, got `mulps",
             ),
             (
-                "f64_baseline::moments".into(),
+                "f64_baseline::sum".into(),
                 "\tmovq\tfma@GOTPCREL(%rip), %rax\n",
-                "f64_baseline::moments: expected no call of the C library's arithmetic, got `fma`",
+                "f64_baseline::sum: expected no call of the C library's arithmetic, got `fma`",
             ),
             (
-                format!("{entry}::f64_avx512::grad_input"),
-                "\tcallq\t_ZN7bn_core3eft8two_prod17h0123456789abcdefE\n",
-                "f64_avx512::grad_input: expected nothing of another crate, got `bn_core::eft::two_prod`",
+                format!("{entry}::f64_avx512::map"),
+                "\tcallq\t_ZN7bn_core3num3eft8two_prod17h0123456789abcdefE\n",
+                "f64_avx512::map: expected nothing of another crate, got `bn_core::num::eft::two_prod`",
             ),
             (
                 "other".into(),
@@ -338,22 +337,21 @@ mod tests {
             assert!(faults.len() == 1 && faults[0].contains(says), "{says:?}: {faults:?}");
         }
         // A helper out of line is its caller's.
-        let text = file(&format!("{entry}::f32_avx2::normalize"), &to_helper)
+        let text = file(&format!("{entry}::f32_avx2::map"), &to_helper)
             .replace("\tvaddps\t%xmm0", "\tvfmadd231ss\t%xmm2");
         let faults = check(&asm::functions(&text)).1;
-        let says =
-            "f32_avx2::normalize, in bn_dispatch::rows::moments::helper: expected no fused multiply-add";
+        let says = "f32_avx2::map, in bn_dispatch::runs::sum::helper: expected no fused multiply-add";
         assert!(faults.len() == 1 && faults[0].contains(says), "{faults:?}");
     }
 
     #[test]
     fn kernels_that_are_gone_or_narrow_are_named() {
         let text = file("", "");
-        let path = mangled("bn_dispatch::entry::f64_avx512::moments");
+        let path = mangled("bn_dispatch::entry::f64_avx512::sum");
         let gone = check(&asm::functions(&text.replace(&path, "elsewhere"))).1;
-        assert_eq!(gone, ["f64_avx512::moments: expected such a function, found none"]);
+        assert_eq!(gone, ["f64_avx512::sum: expected such a function, found none"]);
         let narrow = check(&asm::functions(&text.replace("%zmm", "%ymm"))).1;
-        assert_eq!(narrow.len(), 10, "{narrow:?}");
+        assert_eq!(narrow.len(), 5, "{narrow:?}");
         assert!(narrow[0].ends_with(": expected zmm registers, found none"), "{narrow:?}");
     }
 }

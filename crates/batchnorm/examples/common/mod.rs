@@ -7,6 +7,7 @@ pub(crate) mod plot;
 pub(crate) mod progress;
 pub(crate) mod scale;
 pub(crate) mod softmax;
+pub(crate) mod stopwatch;
 pub(crate) mod train;
 
 use std::process::ExitCode;

@@ -3,7 +3,7 @@
 
 use super::Result;
 use super::data::{CLASSES, PIXELS};
-use super::train::Stopwatch;
+use super::stopwatch::Stopwatch;
 use batchnorm::{BatchNorm, Saved};
 use ndarray::{Array, Array1, Array2, ArrayD, ArrayViewMutD, Axis, Zip};
 use rand::Rng;

@@ -5,11 +5,12 @@ use super::adam::Adam;
 use super::data::Samples;
 use super::network::{InitialScale, Network};
 use super::softmax::{cross_entropy, hits};
+use super::stopwatch::Stopwatch;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_pcg::Pcg64;
 use serde::{Deserialize, Serialize};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// A network in training. With the data it is all that the next step depends on.
 #[derive(Serialize, Deserialize)]
@@ -26,23 +27,6 @@ pub(crate) struct Score {
     pub(crate) loss: f64,
     /// The share of samples classified right, from 0 to 1.
     pub(crate) accuracy: f64,
-}
-
-/// Where the time of the training steps went.
-#[derive(Clone, Copy, Default, Serialize, Deserialize)]
-pub(crate) struct Stopwatch {
-    pub(crate) steps: Duration,
-    pub(crate) norm: Duration,
-}
-
-impl Stopwatch {
-    /// Runs a piece of a batch-norm layer, on the clock.
-    pub(crate) fn norm<R>(&mut self, piece: impl FnOnce() -> R) -> R {
-        let start = Instant::now();
-        let result = piece();
-        self.norm += start.elapsed();
-        result
-    }
 }
 
 impl Trainer {

@@ -2,7 +2,8 @@
 
 use crate::common::Result;
 use crate::common::data::{Samples, Split};
-use crate::common::train::{Score, Stopwatch, Trainer, evaluate};
+use crate::common::stopwatch::Stopwatch;
+use crate::common::train::{Score, Trainer, evaluate};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 

@@ -1,6 +1,6 @@
 use super::*;
 use crate::common::data::Split;
-use crate::common::train::Stopwatch;
+use crate::common::stopwatch::Stopwatch;
 use std::fs;
 
 const SETTINGS: Settings = Settings { seed: 7, batch: 128, learning_rate: 5e-3 };

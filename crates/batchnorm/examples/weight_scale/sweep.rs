@@ -2,7 +2,8 @@
 
 use crate::common::Result;
 use crate::common::data::Split;
-use crate::common::train::{Stopwatch, Trainer, evaluate};
+use crate::common::stopwatch::Stopwatch;
+use crate::common::train::{Trainer, evaluate};
 use indicatif::ProgressBar;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;

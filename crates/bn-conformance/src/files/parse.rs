@@ -3,7 +3,7 @@
 use super::{File, FileError, Loaded, Stored, Unsupported};
 use crate::any::AnyCase;
 use crate::case::{Case, Results, Tensor};
-use bn_core::config::{Config, RunningVar};
+use bn_core::{Config, RunningVar};
 use bn_core::{Layout, Mode};
 
 /// The most features of a tensor without elements: none of the file's bytes vouches for them.

@@ -1,27 +1,23 @@
-//! The backward of a block: dγ and dβ, then dx = (a·dy + c·(x−k)) + d while the block is in cache.
+//! The backward: dγ and dβ, then dx = (dy·a + (x−k)·c) + d, or dx = dy·a where the statistics are constants.
 
-use super::reduce::{self, reduce};
-use super::{
-    Job, Params, ahead, alignment, beside, columns, fetch, hints, map_rows, parts, parts_mut, run, walked,
-    walked_mut,
-};
-use crate::element::{Element, Real};
-use crate::exec::Backend;
-use crate::kernels::{Acc, Affine, GradAffine, Kernels, Tile};
-use crate::plan::{Part, Plan};
-use crate::rescue;
-use crate::saved::StatsRef;
-use crate::shape::Shape;
-use crate::strips::{Strips, StripsMut};
-use crate::workspace::{Scratch, State, Workspace};
-use std::ops::Range;
+use super::plan::Plan;
+use super::rescue;
+use super::step::{Settled, Step, split_columns, split_optional, split_some};
+use super::workspace::State;
+use crate::kernel::{GradAffine, KernelSet, Map, Sum};
+use crate::maths::{Params, StatsRef, Totals, features};
+use crate::num::Element;
+use crate::tensor::{Place, Shape, Strips, StripsMut};
 
 /// What a backward works on.
+#[derive(Debug)]
 pub(crate) struct Backward<'a, T: Element> {
+    pub(crate) shape: Shape,
     pub(crate) x: Strips<'a, T>,
     pub(crate) dy: Strips<'a, T>,
-    pub(crate) dx: StripsMut<'a, T>,
-    /// Empty where the layer has no affine part, as is `dbias`.
+    /// `None` where it is not wanted: then there is no map.
+    pub(crate) dx: Option<StripsMut<'a, T>>,
+    /// Empty where it is not wanted, as is `dbias`.
     pub(crate) dweight: &'a mut [T::Compute],
     pub(crate) dbias: &'a mut [T::Compute],
     pub(crate) params: Params<'a, T::Compute>,
@@ -29,63 +25,85 @@ pub(crate) struct Backward<'a, T: Element> {
     /// Whether the statistics are the batch's, so that dx goes through them.
     pub(crate) from_batch: bool,
     pub(crate) eps: f64,
+    /// The values of a feature that the statistics are of.
+    pub(crate) count: usize,
+    /// The sums, where they are known already.
+    pub(crate) given: Option<&'a [Totals<T::Compute>]>,
 }
 
-/// Runs a backward over a tensor of `shape`.
-pub(crate) fn backward<T: Element, B: Backend>(
-    backend: &B,
-    shape: Shape,
-    job: Backward<'_, T>,
-    workspace: &mut Workspace<T>,
-) {
-    let kernels = T::Compute::kernels(backend);
-    let plan = Plan::new::<T::Compute>(shape).with_run_blocks::<T::Compute>(kernels.run_block_bytes());
-    let block = Block {
-        kernels,
-        plan: &plan,
-        stream: shape.len() * size_of::<T>() > kernels.stream_above(plan.spread),
-        job: Backward {
-            x: walked(&plan, shape, job.x),
-            dy: walked(&plan, shape, job.dy),
-            dx: walked_mut(&plan, shape, job.dx),
-            ..job
-        },
-    };
-    run(backend, &plan, block, workspace.prepare(&plan, backend.exec()));
+/// Which sums a backward needs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Needs {
+    None,
+    /// Σdy alone.
+    Dy,
+    Both,
 }
 
-/// A range of features, with the plan and the kernels for them.
-struct Block<'p, 'a, T: Element> {
-    kernels: &'p dyn Kernels<T::Compute>,
-    plan: &'p Plan,
-    stream: bool,
-    // Its own lifetime: ndarray's views are invariant in theirs.
-    job: Backward<'a, T>,
-}
-
-/// Splits a slice that is empty where the layer has no affine part.
-fn split_optional<R>(slice: &mut [R], at: usize) -> (&mut [R], &mut [R]) {
-    slice.split_at_mut(at.min(slice.len()))
-}
-
-impl<T: Element> Job<T::Compute> for Block<'_, '_, T> {
-    fn features(&self) -> usize {
-        self.job.stats.k.len()
+impl<T: Element> Backward<'_, T> {
+    /// The same backward from known sums.
+    pub(super) fn from_sums<'s>(&'s mut self, totals: &'s [Totals<T::Compute>]) -> Backward<'s, T> {
+        Backward {
+            x: self.x.reborrow(),
+            dy: self.dy.reborrow(),
+            dx: self.dx.as_mut().map(StripsMut::reborrow),
+            dweight: self.dweight,
+            dbias: self.dbias,
+            given: Some(totals),
+            ..*self
+        }
     }
 
-    fn split_at(self, feature: usize) -> (Self, Self) {
-        let Self { kernels, plan, stream, job } = self;
-        let Backward { x, dy, dx, dweight, dbias, params, stats, from_batch, eps } = job;
-        let col = feature * plan.shape.inner();
-        let (dx, dx1) = dx.split_columns(col);
+    fn needs(&self) -> Needs {
+        let through_sums = self.dx.is_some() && self.from_batch;
+        match (through_sums || !self.dweight.is_empty(), self.dbias.is_empty()) {
+            (true, _) => Needs::Both,
+            (false, false) => Needs::Dy,
+            (false, true) => Needs::None,
+        }
+    }
+}
+
+impl<T: Element> Step<T> for Backward<'_, T> {
+    fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// Without elements dx has none, and dγ and dβ are 0, or what is given.
+    fn empty(self) {
+        match self.given {
+            Some(totals) => {
+                let mut totals = totals.to_vec();
+                features::param_grads(self.from_batch, self.stats, &mut totals);
+                features::round(&totals, |total| total.0, self.dbias);
+                features::round(&totals, |total| total.1, self.dweight);
+            }
+            None => {
+                self.dweight.fill(T::Compute::default());
+                self.dbias.fill(T::Compute::default());
+            }
+        }
+    }
+
+    fn features(&self) -> usize {
+        self.stats.k.len()
+    }
+
+    fn walked(self, plan: &Plan) -> Self {
+        let (x, dy) = (plan.walked(self.shape, self.x), plan.walked(self.shape, self.dy));
+        Self { x, dy, dx: self.dx.map(|dx| plan.walked_mut(self.shape, dx)), ..self }
+    }
+
+    fn split_at(self, feature: usize, col: usize) -> (Self, Self) {
+        let Self { shape, x, dy, dx, dweight, dbias, params, stats, from_batch, eps, count, given } = self;
+        let ((x, x1), (dy, dy1)) = (split_columns(x, col), split_columns(dy, col));
+        let (dx, dx1) = split_some(dx, |dx| dx.split_columns(col));
         let (dweight, dweight1) = split_optional(dweight, feature);
         let (dbias, dbias1) = split_optional(dbias, feature);
-        let (params, params1) = params.split_at(feature);
-        let (stats, stats1) = stats.split_at(feature);
-        let (x, x1) = (x.columns(0..col), x.columns(col..x.len()));
-        let (dy, dy1) = (dy.columns(0..col), dy.columns(col..dy.len()));
-        let head = Backward { x, dy, dx, dweight, dbias, params, stats, from_batch, eps };
-        let tail = Backward {
+        let ((params, params1), (stats, stats1)) = (params.split_at(feature), stats.split_at(feature));
+        let (given, given1) = split_some(given, |given| given.split_at(feature));
+        let tail = Self {
+            shape,
             x: x1,
             dy: dy1,
             dx: dx1,
@@ -95,138 +113,119 @@ impl<T: Element> Job<T::Compute> for Block<'_, '_, T> {
             stats: stats1,
             from_batch,
             eps,
+            count,
+            given: given1,
         };
-        (Self { kernels, plan, stream, job: head }, Self { kernels, plan, stream, job: tail })
+        (Self { shape, x, dy, dx, dweight, dbias, params, stats, from_batch, eps, count, given }, tail)
     }
 
-    fn run(
-        mut self,
-        backend: &impl Backend,
-        scratches: &mut [Scratch<T::Compute>],
-        next: Option<&Self>,
-        summed: bool,
-    ) -> bool {
-        let (features, plan) = (self.features(), self.plan);
-        let mut state = std::mem::take(&mut scratches[0].state);
-        self.take_gradients(backend, scratches, &mut state, next, summed);
-        let contiguous = self.job.x.as_slice().is_some() && self.job.dy.as_slice().is_some();
-        let (shift, lead) = alignment(plan, &self.job.dx, contiguous);
-        for i in 0..4 {
-            state.coefs.spread(i, plan, features, lead, shift);
+    fn reads(&self) -> [Option<Strips<'_, T>>; 2] {
+        match self.needs() {
+            Needs::Both => [Some(self.x.reborrow()), Some(self.dy.reborrow())],
+            Needs::Dy | Needs::None => [Some(self.dy.reborrow()), None],
         }
-        let [k, a, c, d] = [0, 1, 2, 3].map(|i| state.coefs.row(i, plan, features, lead));
-        let Backward { x, dy, ref mut dx, from_batch, .. } = self.job;
-        let (kernels, stream) = (self.kernels, self.stream);
-        let alone = stream && from_batch && scratches.len() == 1;
-        let beside = next.filter(|n| alone && !n.off_centre(features)).and_then(|n| {
-            let [x, dy] = [n.job.x, n.job.dy].map(|strips| beside::<T>(plan, kernels, strips, x.len()));
-            Some([x?, dy?])
-        });
-        if let Some(beside) = beside {
-            let [[(Part { tile, .. }, x), ..], [(_, dy), ..]] = [x, dy].map(|strips| parts(plan, strips, 0));
-            let acc = reduce::empty::<T::Compute>(plan, &mut scratches[0].lanes, features);
-            let affine = GradAffine { k, a, c, d };
-            T::grad_input_and_sums(kernels, tile, [x, dy], affine, dx.reborrow(), beside, acc);
-        } else {
-            let next = next.map_or([None; 2], |n| [n.job.x, n.job.dy].map(|next| ahead(plan, next, 2, true)));
-            map_rows(backend.exec(), plan, scratches.len(), 0..x.rows(), dx.reborrow(), &|rows, dx| {
-                let next = next.map(|next| next.map(|n| n.rows_range(rows.clone())));
-                let [x, dy] = [x, dy].map(|strips| parts(plan, strips.rows_range(rows.clone()), shift));
-                for (((part, x), (_, dy)), dx) in x.into_iter().zip(dy).zip(parts_mut(plan, dx, shift)) {
-                    if x.rows() == 0 {
-                        continue;
-                    }
-                    let tile = part.tile;
-                    let [k, a, c, d] = [k, a, c, d].map(|coef| &coef[part.start..][..tile.features]);
-                    let hints = hints(plan, stream, &part, next, [Some(x), Some(dy)]);
-                    if from_batch {
-                        T::grad_input(kernels, tile, x, dy, GradAffine { k, a, c, d }, dx, hints);
-                    } else {
-                        // dx = a·dy: the other coefficients are zero, and x does not enter, be it NaN.
-                        T::normalize(kernels, tile, dy, Affine { k: d, a, b: d }, dx, hints);
-                    }
-                }
-            });
-        }
-        for f in (0..features).filter(|&f| state.unfit[f]) {
-            self.rescue(f);
-        }
-        scratches[0].state = state;
-        beside.is_some()
     }
-}
 
-impl<T: Element> Block<'_, '_, T> {
-    /// Sums the block, writes dγ and dβ, and prepares the coefficients of dx.
-    fn take_gradients(
-        &mut self,
-        backend: &impl Backend,
-        scratches: &mut [Scratch<T::Compute>],
-        State { sums, coefs, unfit }: &mut State<T::Compute>,
-        next: Option<&Self>,
-        summed: bool,
-    ) {
-        let (plan, job, kernels) = (self.plan, &mut self.job, self.kernels);
-        let (n, features) = (plan.shape.count(), job.stats.k.len());
-        let (lead, sums) = (job.dx.lead(), &mut sums[..features]);
-        let [pilots, ..] = coefs.values(features);
-        let off_centre = backend.vectorize(
-            #[inline(always)]
-            || columns::grad_pilots(job.from_batch, job.stats, pilots),
-        );
+    fn out(&self) -> Option<Place> {
+        self.dx.as_ref().map(StripsMut::place)
+    }
+
+    fn pilots(&self, kernels: &impl KernelSet, pilots: &mut [T::Compute]) -> bool {
+        let (from_batch, stats) = (self.from_batch, self.stats);
+        let off_centre = self.needs() == Needs::Both
+            && kernels.vectorize(
+                #[inline(always)]
+                || features::off_centre(from_batch, stats),
+            );
         if off_centre {
-            coefs.spread(0, plan, features, lead, 0);
+            features::grad_pilots(from_batch, stats, pilots);
         }
-        let (x, dy) = (job.x, job.dy);
-        let pilot = off_centre.then(|| coefs.row(0, plan, features, lead));
-        let fetch = fetch(plan, next.map(|n| n.job.x), 2);
-        let grad_sums = |rows: Range<usize>, mut acc: Acc<'_>| {
-            let [x, dy] = [x, dy].map(|strips| parts(plan, strips.rows_range(rows.clone()), 0));
-            for ((Part { tile, .. }, x), (_, dy)) in x.into_iter().zip(dy) {
-                if x.rows() == 0 {
-                    continue;
-                }
-                T::grad_sums(
-                    kernels,
-                    Tile { fetch, ..tile },
-                    x,
-                    dy,
-                    pilot.map(|k| &k[..tile.features]),
-                    acc.from_lane(0),
-                );
-            }
-        };
-        if summed {
-            reduce::fold::<T::Compute>(plan, &mut scratches[0].lanes, sums, false);
-        } else {
-            reduce(backend.exec(), plan, scratches, sums, &grad_sums);
+        off_centre
+    }
+
+    fn sum<'s>(&'s self, pilot: Option<&'s [T::Compute]>) -> Option<Sum<'s, T>> {
+        if self.given.is_some() {
+            return None;
         }
-        backend.vectorize(
+        let (x, dy) = (self.x.reborrow(), self.dy.reborrow());
+        match self.needs() {
+            Needs::Both => Some(Sum::Grads { x, dy, pilot }),
+            // The first of them is Σdy, to the bit; x need not be read for it.
+            Needs::Dy => Some(Sum::Moments { x: dy, pilot: None }),
+            Needs::None => None,
+        }
+    }
+
+    fn sum_beside(&self, features: usize) -> Option<Sum<'_, T>> {
+        let (stats, _) = self.stats.split_at(features.min(self.features()));
+        let around_0 = self.from_batch && !features::off_centre(true, stats);
+        self.sum(None).filter(|_| around_0)
+    }
+
+    fn settle(&mut self, _: &impl KernelSet, state: &mut State<T::Compute>, _: bool) -> Settled {
+        if let Some(given) = self.given {
+            state.totals[..given.len()].copy_from_slice(given);
+        }
+        Settled::Yes
+    }
+
+    fn coefficients(
+        &mut self,
+        kernels: &impl KernelSet,
+        State { totals, coefs, hard, .. }: &mut State<T::Compute>,
+    ) {
+        let (n, from_batch, stats, params) = (self.count, self.from_batch, self.stats, self.params);
+        let (totals, values) = (&mut totals[..stats.k.len()], coefs.values(stats.k.len()));
+        let needs = self.needs();
+        let (dweight, dbias) = (&mut *self.dweight, &mut *self.dbias);
+        kernels.vectorize(
             #[inline(always)]
             || {
-                let coefs = coefs.values(features);
-                columns::gradients(T::RANGE, n, job.from_batch, job.stats, job.params, sums, coefs, unfit);
-                columns::round(sums, job.dbias, job.dweight);
+                // What was not summed is nothing that a feature could be hard for.
+                if needs == Needs::None {
+                    totals.fill(Default::default());
+                } else if needs == Needs::Dy {
+                    totals.iter_mut().for_each(|total| total.1 = Default::default());
+                }
+                features::gradients(T::RANGE, n, from_batch, stats, params, totals, values, hard);
+                features::round(totals, |total| total.0, dbias);
+                features::round(totals, |total| total.1, dweight);
             },
         );
     }
 
-    /// Whether the sums of any of the first `features` features have a pilot.
-    fn off_centre(&self, features: usize) -> bool {
-        let stats = self.job.stats;
-        (0..features.min(stats.k.len())).any(|f| stats.get(f).grad_pilot() != T::Compute::default())
+    fn used(&self) -> &'static [usize] {
+        if self.from_batch { &[0, 1, 2, 3] } else { &[1] }
     }
 
-    fn rescue(&mut self, f: usize) {
-        let job = &mut self.job;
-        let cols = self.plan.columns(f..f + 1);
-        let given = (!job.from_batch).then(|| job.stats.get(f));
-        let (x, dy, dx) = (job.x.columns(cols.clone()), job.dy.columns(cols.clone()), job.dx.columns(cols));
-        let rescued = rescue::backward(x, dy, given.as_ref(), job.eps, job.params.get(f).0, dx);
-        if let (Some(grads), Some(dweight), Some(dbias)) =
-            (rescued, job.dweight.get_mut(f), job.dbias.get_mut(f))
-        {
-            (*dweight, *dbias) = grads;
+    fn map<'s>(&'s mut self, [k, a, c, d]: [&'s [T::Compute]; 4]) -> Option<(Map<'s, T>, StripsMut<'s, T>)> {
+        let (x, dy) = (self.x.reborrow(), self.dy.reborrow());
+        let map = match self.from_batch {
+            true => Map::GradInput { x, dy, affine: GradAffine { k, a, c, d } },
+            // x does not enter, be it NaN.
+            false => Map::Scale { dy, a },
+        };
+        Some((map, self.dx.as_mut()?.reborrow()))
+    }
+
+    fn hard(&mut self, plan: &Plan, feature: usize) {
+        if self.given.is_some() {
+            // Its sums are not those of this part of the batch alone.
+            return;
+        }
+        let cols = plan.columns(feature..feature + 1);
+        let given = (!self.from_batch).then(|| self.stats.get(feature));
+        let (x, dy) = (self.x.columns(cols.clone()), self.dy.columns(cols.clone()));
+        let dx = self.dx.as_mut().map(|dx| dx.columns(cols));
+        let weight = self.params.get(feature).0;
+        let Some(grads) = rescue::backward(x, dy, given.as_ref(), self.eps, weight, dx) else {
+            return;
+        };
+        if let Some(dweight) = self.dweight.get_mut(feature) {
+            *dweight = grads.0;
+        }
+        if let Some(dbias) = self.dbias.get_mut(feature) {
+            *dbias = grads.1;
         }
     }
 }

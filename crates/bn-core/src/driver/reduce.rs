@@ -1,75 +1,71 @@
 //! Sums of a block: kernels fill virtual lanes, segment by segment; the lanes are folded in one fixed tree and
 //! the segments in another, whoever summed them.
 
-use crate::element::Real;
-use crate::exec::Executor;
-use crate::kernels::{Acc, Plane};
-use crate::plan::{Plan, Spread};
-use crate::wide::Wide;
-use crate::workspace::Scratch;
+use super::pass::Pass;
+use super::plan::Plan;
+use super::workspace::Scratch;
+use crate::kernel::{Acc, Backend, Executor, Fetch, Plane, Spread, Sum};
+use crate::maths::Totals;
+use crate::num::{Element, Real, Wide};
 use std::ops::Range;
 
-/// Both sums of a feature.
-pub(crate) type Sums<R> = (<R as Real>::Wide, <R as Real>::Wide);
-
-/// Writes the two sums of each of `sums.len()` features. `kernel` adds a range of rows to the lanes it gets. With
-/// several scratches the segments are summed at the same time.
-pub(super) fn reduce<R: Real>(
-    exec: &impl Executor,
-    plan: &Plan,
-    scratches: &mut [Scratch<R>],
-    sums: &mut [Sums<R>],
-    kernel: &(impl Fn(Range<usize>, Acc<'_>) + Sync),
-) {
-    segments(exec, plan, 0..plan.segments, scratches, sums, kernel);
-}
-
-/// The sums of the segments `range`: those of its first half and those of its second.
-fn segments<R: Real>(
-    exec: &impl Executor,
-    plan: &Plan,
+/// Writes the two sums of each of `totals.len()` features: of the segments `range`, those of its first half and those of
+/// its second. With several scratches the segments are summed at the same time.
+pub(super) fn reduce<T: Element, B: Backend>(
+    pass: &Pass<'_, T, B>,
+    (sum, fetch): (&Sum<'_, T>, Fetch),
     range: Range<usize>,
-    scratches: &mut [Scratch<R>],
-    sums: &mut [Sums<R>],
-    kernel: &(impl Fn(Range<usize>, Acc<'_>) + Sync),
+    scratches: &mut [Scratch<T::Compute>],
+    totals: &mut [Totals<T::Compute>],
 ) {
     if scratches.len() == 1 || range.len() == 1 {
         let Scratch { lanes, partials, .. } = &mut scratches[0];
-        return segments_in_turn::<R>(plan, range, lanes, partials, sums, kernel);
+        return in_turn(pass, (sum, fetch), range, (lanes, partials), totals, false);
     }
     let (first, second) = halves(range);
     let (left, right) = scratches.split_at_mut(scratches.len() / 2);
-    // Only the first scratch of all has its state in use.
-    let mut others = std::mem::take(&mut right[0].state.sums);
-    let used = &mut others[..sums.len()];
-    exec.join(
-        || segments(exec, plan, first, left, sums, kernel),
-        || segments(exec, plan, second, right, used, kernel),
+    // Only halves that come second keep totals in their scratch.
+    let mut others = std::mem::take(&mut right[0].totals);
+    let used = &mut others[..totals.len()];
+    pass.backend.exec().join(
+        || reduce(pass, (sum, fetch), first, left, totals),
+        || reduce(pass, (sum, fetch), second, right, used),
     );
-    add_sums::<R>(sums, used);
-    right[0].state.sums = others;
+    add_totals::<T::Compute>(totals, used);
+    right[0].totals = others;
 }
 
-/// As [`segments`], one after the other. `partials` has room for the sums of every half that waits for its other one.
-fn segments_in_turn<R: Real>(
-    plan: &Plan,
+/// The same, one segment after the other; with `add`, what is in `totals` and a single segment's sums. The room beside the
+/// lanes is for the sums of every half that waits for its other one.
+fn in_turn<T: Element, B: Backend>(
+    pass: &Pass<'_, T, B>,
+    (sum, fetch): (&Sum<'_, T>, Fetch),
     range: Range<usize>,
-    lanes: &mut [f64],
-    partials: &mut [Sums<R>],
-    sums: &mut [Sums<R>],
-    kernel: &impl Fn(Range<usize>, Acc<'_>),
+    (lanes, partials): (&mut [f64], &mut [Totals<T::Compute>]),
+    totals: &mut [Totals<T::Compute>],
+    add: bool,
 ) {
+    let plan = pass.plan;
     if range.len() == 1 {
-        return segment::<R>(plan, range.start, lanes, sums, false, kernel);
+        let (rows, len) = (plan.segment(range.start), sum.inputs()[0].map_or(0, |strips| strips.len()));
+        let mut acc = empty::<T::Compute>(plan, lanes, totals.len());
+        for part in plan.parts(rows.len(), len, 0).into_iter().filter(|part| part.rows > 0) {
+            let sum = sum.over::<T>(
+                |strips| part.of(strips.rows_range(rows.clone())),
+                |pilots| &pilots[..part.tile.features],
+            );
+            pass.kernels.sum(part.tile, &sum, fetch, acc.from_lane(0));
+        }
+        return fold::<T::Compute>(plan, lanes, totals, add);
     }
     let (first, second) = halves(range);
-    segments_in_turn::<R>(plan, first, lanes, partials, sums, kernel);
+    in_turn(pass, (sum, fetch), first, (lanes, partials), totals, false);
     if second.len() == 1 {
-        return segment::<R>(plan, second.start, lanes, sums, true, kernel);
+        return in_turn(pass, (sum, fetch), second, (lanes, partials), totals, true);
     }
-    let (others, partials) = partials.split_at_mut(sums.len());
-    segments_in_turn::<R>(plan, second, lanes, partials, others, kernel);
-    add_sums::<R>(sums, others);
+    let (others, partials) = partials.split_at_mut(totals.len());
+    in_turn(pass, (sum, fetch), second, (lanes, partials), others, false);
+    add_totals::<T::Compute>(totals, others);
 }
 
 fn halves(range: Range<usize>) -> (Range<usize>, Range<usize>) {
@@ -77,23 +73,10 @@ fn halves(range: Range<usize>) -> (Range<usize>, Range<usize>) {
     (range.start..cut, cut..range.end)
 }
 
-fn add_sums<R: Real>(sums: &mut [Sums<R>], others: &[Sums<R>]) {
-    for (sum, other) in sums.iter_mut().zip(others) {
+fn add_totals<R: Real>(totals: &mut [Totals<R>], others: &[Totals<R>]) {
+    for (sum, other) in totals.iter_mut().zip(others) {
         *sum = (sum.0 + other.0, sum.1 + other.1);
     }
-}
-
-/// The sums of segment `i`, or with `add`, what is in `sums` and them.
-fn segment<R: Real>(
-    plan: &Plan,
-    i: usize,
-    lanes: &mut [f64],
-    sums: &mut [Sums<R>],
-    add: bool,
-    kernel: &impl Fn(Range<usize>, Acc<'_>),
-) {
-    kernel(plan.segment(i), empty::<R>(plan, lanes, sums.len()));
-    fold::<R>(plan, lanes, sums, add);
 }
 
 /// Lanes for the sums of `features` features, all zero.
@@ -104,23 +87,23 @@ pub(super) fn empty<'l, R: Real>(plan: &Plan, lanes: &'l mut [f64], features: us
     Acc::new(used, width)
 }
 
-/// The sums that `lanes` hold of a segment, or with `add`, what is in `sums` and them.
-pub(super) fn fold<R: Real>(plan: &Plan, lanes: &mut [f64], sums: &mut [Sums<R>], add: bool) {
-    let width = plan.lanes::<R>(sums.len());
+/// The sums that `lanes` hold of a segment, or with `add`, what is in `totals` and them.
+pub(super) fn fold<R: Real>(plan: &Plan, lanes: &mut [f64], totals: &mut [Totals<R>], add: bool) {
+    let width = plan.lanes::<R>(totals.len());
     let mut acc = Acc::new(&mut lanes[..2 * R::Wide::PARTS * width], width);
     if let Spread::Phases(_) = plan.spread {
-        acc.first.fold_rows::<R>(sums.len());
-        acc.second.fold_rows::<R>(sums.len());
+        acc.first.fold_rows::<R>(totals.len());
+        acc.second.fold_rows::<R>(totals.len());
     }
     let run = match plan.spread {
         Spread::Run => R::LANES,
         Spread::Positions(n) => n,
         Spread::Phases(_) => 1,
     };
-    acc.first.fold_runs::<R>(sums.len(), run);
-    acc.second.fold_runs::<R>(sums.len(), run);
+    acc.first.fold_runs::<R>(totals.len(), run);
+    acc.second.fold_runs::<R>(totals.len(), run);
     let value = |f| (acc.first.value::<R>(f * run), acc.second.value::<R>(f * run));
-    for (f, sum) in sums.iter_mut().enumerate() {
+    for (f, sum) in totals.iter_mut().enumerate() {
         let (first, second) = value(f);
         *sum = if add { (sum.0 + first, sum.1 + second) } else { (first, second) };
     }

@@ -2,14 +2,14 @@
 //!
 //! How a view lies in memory, and what has to be copied, is the business of `memory`.
 
-use super::BatchNorm;
+use super::functions::{Strided, prepared};
 use super::memory::InMemory;
-use crate::element::Element;
-use crate::error::Error;
-use crate::exec::Backend;
-use crate::saved::{Mode, Saved};
-use crate::shape::Shape;
-use crate::workspace::Workspace;
+use super::{BatchNorm, Error, Mode, Saved};
+use crate::driver::{self, Workspace};
+use crate::kernel::Backend;
+use crate::maths::Params;
+use crate::num::Element;
+use crate::tensor::Shape;
 use ndarray::{Array, Array1, ArrayView, Dimension};
 
 /// The gradients of a backward.
@@ -28,7 +28,7 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
     /// x's dimensions, and the state for [`backward`](Self::backward).
     ///
     /// # Errors
-    /// [`Error::Rank`], [`Error::Features`], [`Error::OneValue`] where there is a single value per feature, and
+    /// [`Error::Shape`], [`Error::Features`], [`Error::OneValue`] where there is a single value per feature, and
     /// [`Error::Length`] or [`Error::Strided`] where a parameter was replaced by one that does not fit.
     pub fn forward<D: Dimension>(
         &mut self,
@@ -78,7 +78,7 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
     ///
     /// # Errors
     /// [`Error::Dims`] where `dy` has other dimensions than `x`, [`Error::SavedShape`] where `x` has not the shape
-    /// of the forward, [`Error::SavedMode`] for the state of an evaluation, [`Error::Features`], [`Error::Rank`].
+    /// of the forward, [`Error::SavedMode`] for the state of an evaluation, [`Error::Features`], [`Error::Shape`].
     pub fn backward<D: Dimension>(
         &self,
         saved: &Saved<T>,
@@ -108,18 +108,18 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
         x: ArrayView<'_, T, D>,
     ) -> Result<(Array<T, D>, Saved<T>), Error> {
         self.check_array(&x)?;
+        let (weight, bias) = self.params()?;
+        let params = Params { weight: weight.unwrap_or_default(), bias: bias.unwrap_or_default() };
         let mut saved = Saved::default();
-        let x = InMemory::new(x.into_dyn(), self.config.layout);
-        let mut y = x.result();
-        self.forward_strips(
-            mode,
-            x.shape(),
-            x.strips(),
-            y.strips_mut(),
-            &mut saved,
-            &mut Workspace::default(),
-        )?;
-        Ok((y.into_array(), saved))
+        let input = InMemory::new(x.into_dyn(), self.config.layout);
+        let mut result = input.result();
+        self.with_running(mode, |running| {
+            let (shape, x, y) = (input.shape(), input.strips(), result.strips_mut());
+            let step = Strided { shape, mode, x, y, params, running, eps: self.config.eps };
+            driver::run(&self.backend, prepared(step, &mut saved, false)?, &mut Workspace::default());
+            Ok::<_, Error>(())
+        })?;
+        Ok((result.into_array(), saved))
     }
 
     fn backward_array<D: Dimension>(
@@ -130,13 +130,15 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
         dy: ArrayView<'_, T, D>,
     ) -> Result<Gradients<T, D>, Error> {
         self.check_array(&x)?;
+        self.check_saved(saved, mode)?;
+        let (weight, _) = self.params()?;
         if x.shape() != dy.shape() {
             let (expected, got) = (x.shape().to_vec(), dy.shape().to_vec());
             return Err(Error::Dims { what: "dy", expected, got });
         }
         let x = InMemory::new(x.into_dyn(), self.config.layout);
-        if x.shape() != saved.shape {
-            return Err(Error::SavedShape { what: "x", expected: saved.shape, got: x.shape() });
+        if x.shape() != saved.shape() {
+            return Err(Error::SavedShape { what: "x", expected: saved.shape(), got: x.shape() });
         }
         let dy = x.like(dy.into_dyn());
         let mut dx = x.result();
@@ -144,8 +146,9 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
         let mut dbias = dweight.clone();
         // Both arrays are fresh, hence contiguous.
         if let (Some(dweight), Some(dbias)) = (dweight.as_slice_mut(), dbias.as_slice_mut()) {
-            let (inputs, out) = ([x.strips(), dy.strips()], dx.strips_mut());
-            self.backward_strips(mode, saved, inputs, out, dweight, dbias, &mut Workspace::default())?;
+            let (inputs, out) = ([x.strips(), dy.strips()], Some(dx.strips_mut()));
+            let step = saved.back(inputs, out, weight.unwrap_or_default(), dweight, dbias);
+            driver::run(&self.backend, step, &mut Workspace::default());
         }
         Ok(Gradients { dx: dx.into_array(), dweight, dbias })
     }

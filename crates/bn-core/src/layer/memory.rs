@@ -4,10 +4,9 @@
 //! or as an (N,C,H,W) view of (N,H,W,C) memory and the other way round. Everything else is copied first, to
 //! the standard order of its own layout. Results lie in memory as the input did.
 
-use crate::element::Element;
-use crate::plan::Plan;
-use crate::shape::{Layout, Shape};
-use crate::strips::{Strips, StripsMut};
+use crate::driver;
+use crate::num::Element;
+use crate::tensor::{Layout, Shape, Strips, StripsMut};
 use ndarray::{Array, Array2, ArrayView2, ArrayViewD, Axis, CowArray, Dimension, Ix2, IxDyn};
 
 /// Which way the axes of a view have to be turned to stand in the order of memory.
@@ -100,7 +99,9 @@ pub(super) struct Fresh<T> {
 
 impl<T: Element> Fresh<T> {
     pub(super) fn strips_mut(&mut self) -> StripsMut<'_, T> {
-        StripsMut::from_view(self.strips.view_mut()).unwrap_or_else(|| unreachable!("made contiguous"))
+        let (rows, len) = self.strips.dim();
+        let to = self.strips.as_slice_mut().unwrap_or_default().into();
+        StripsMut::from_output(to, rows, len).unwrap_or_else(|| unreachable!("made contiguous"))
     }
 
     /// The result in the dimensions of the input's view.
@@ -122,7 +123,7 @@ impl Order {
     }
 }
 
-/// `view` as strips in the order of memory, where it lies like that and the plan can walk it.
+/// `view` as strips in the order of memory, where it lies like that and the driver can walk it.
 fn joined<T: Element>(view: ArrayViewD<'_, T>, order: Order, shape: Shape) -> Option<ArrayView2<'_, T>> {
     let rank = view.ndim();
     let mut view = view.permuted_axes(order.axes(rank));
@@ -143,7 +144,7 @@ fn joined<T: Element>(view: ArrayViewD<'_, T>, order: Order, shape: Shape) -> Op
         view = view.index_axis_move(Axis(dropped), 0);
     }
     let strips = view.into_dimensionality::<Ix2>().ok()?;
-    let walkable = strips.is_standard_layout() || Plan::new::<T::Compute>(shape).takes_strides(shape);
+    let walkable = strips.is_standard_layout() || driver::takes_strides(shape);
     (walkable && Strips::from_view(strips).is_some()).then_some(strips)
 }
 

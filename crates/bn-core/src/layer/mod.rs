@@ -1,23 +1,31 @@
 //! The layer: parameters, running statistics, and the steps of training and evaluation.
 
 mod arrays;
+mod config;
+mod error;
+pub mod functions;
 mod memory;
+mod running;
+mod saved;
 #[cfg(feature = "serde")]
 mod serial;
 mod slices;
 
 pub use arrays::Gradients;
+pub use config::{Config, RunningVar};
+pub use error::Error;
+pub use running::RunningStats;
+pub use saved::{Mode, Saved};
 pub use slices::Grads;
 
-use crate::config::Config;
-use crate::driver::Params;
-use crate::element::{Element, Real};
-use crate::error::Error;
-use crate::exec::Backend;
-use crate::running::RunningStats;
-use crate::saved::{Mode, Saved};
-use crate::shape::Shape;
+use crate::kernel::Backend;
+use crate::num::{Element, Real};
+use crate::tensor::Shape;
+use functions::{Commit, Running, check_len};
 use ndarray::Array1;
+
+/// γ and β, where the layer has them.
+type OwnParams<'a, T> = (Option<&'a [<T as Element>::Compute]>, Option<&'a [<T as Element>::Compute]>);
 
 /// Batch normalization over the feature axis of a tensor of elements `T`, run by the backend `B`.
 ///
@@ -61,7 +69,7 @@ impl<T: Element, B: Backend + Default> BatchNorm<T, B> {
     ///
     /// # Errors
     /// [`Error::Eps`] and [`Error::Momentum`] where the config holds no usable number;
-    /// [`Error::TooLarge`] where as many parameters do not fit in memory.
+    /// [`Error::Shape`] where as many parameters do not fit in memory.
     pub fn with_config(features: usize, config: Config) -> Result<Self, Error> {
         Self::with_backend(features, config, B::default())
     }
@@ -107,32 +115,40 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
     /// [`Error::Length`] where the running statistics were replaced by ones of another length.
     pub fn commit(&mut self, saved: &Saved<T>) -> Result<(), Error> {
         self.check_saved(saved, Mode::Train)?;
-        self.check_own()?;
-        if let Some(running) = self.running.as_mut().filter(|_| saved.shape.count() > 0) {
-            running.commit(&self.backend, saved, self.config.momentum, self.config.running_var);
+        self.params()?;
+        let Config { momentum, running_var: kind, .. } = self.config;
+        if let Some(running) = self.running.as_mut().filter(|_| saved.shape().count() > 0) {
+            let RunningStats { mean, var, num_batches_tracked: batches } = running;
+            *batches = batches.saturating_add(1);
+            let (mean, var) = (contiguous(mean), contiguous(var));
+            functions::commit(&self.backend, saved, Commit { mean, var, momentum, batches: *batches, kind })?;
         }
         Ok(())
     }
 
-    /// γ and β as the driver takes them.
-    fn params(&self) -> Result<Params<'_, T::Compute>, Error> {
-        Ok(Params {
-            weight: self.weight.as_slice().ok_or(Error::Strided { what: "weight" })?,
-            bias: self.bias.as_slice().ok_or(Error::Strided { what: "bias" })?,
-        })
-    }
-
-    /// Whether the public arrays still have the lengths they were made with.
-    fn check_own(&self) -> Result<(), Error> {
-        let params = self.params()?;
+    /// γ and β as the functions take them: as long as they were made, as are the running statistics.
+    fn params(&self) -> Result<OwnParams<'_, T>, Error> {
+        let weight = self.weight.as_slice().ok_or(Error::Strided { what: "weight" })?;
+        let bias = self.bias.as_slice().ok_or(Error::Strided { what: "bias" })?;
         let expected = if self.config.affine { self.features } else { 0 };
-        check_len("weight", expected, params.weight.len())?;
-        check_len("bias", expected, params.bias.len())?;
+        check_len("weight", expected, weight.len())?;
+        check_len("bias", expected, bias.len())?;
         if let Some(running) = &self.running {
             check_len("running_mean", self.features, running.mean.len())?;
             check_len("running_var", self.features, running.var.len())?;
         }
-        Ok(())
+        Ok((Some(weight).filter(|_| self.config.affine), Some(bias).filter(|_| self.config.affine)))
+    }
+
+    /// Hands the running statistics that a forward in this mode takes to `forward`.
+    fn with_running<R>(&self, mode: Mode, forward: impl FnOnce(Option<Running<'_, T::Compute>>) -> R) -> R {
+        let Some(running) = self.running.as_ref().filter(|_| mode == Mode::Eval) else {
+            return forward(None);
+        };
+        // A caller may have replaced them by arrays with a stride.
+        let (mean, var) = (running.mean.as_standard_layout(), running.var.as_standard_layout());
+        let [mean, var] = [&mean, &var].map(|array| array.as_slice().unwrap_or_default());
+        forward(Some(Running { mean, var }))
     }
 
     fn check_features(&self, what: &'static str, got: usize) -> Result<(), Error> {
@@ -143,14 +159,17 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
     }
 
     fn check_saved(&self, saved: &Saved<T>, expected: Mode) -> Result<(), Error> {
-        if saved.mode != expected {
-            return Err(Error::SavedMode { expected, got: saved.mode });
+        if saved.mode() != expected {
+            return Err(Error::SavedMode { expected, got: saved.mode() });
         }
-        self.check_features("the saved state", saved.shape.features())
+        self.check_features("the saved state", saved.shape().features())
     }
 }
 
-/// Whether a buffer has the length it must have.
-fn check_len(what: &'static str, expected: usize, got: usize) -> Result<(), Error> {
-    if expected == got { Ok(()) } else { Err(Error::Length { what, expected, got }) }
+/// The elements of an array that a caller may have replaced by one with a stride; laid side by side then.
+fn contiguous<R: Real>(array: &mut Array1<R>) -> &mut [R] {
+    if !array.is_standard_layout() {
+        *array = array.as_standard_layout().into_owned();
+    }
+    array.as_slice_mut().unwrap_or_default()
 }

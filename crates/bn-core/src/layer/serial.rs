@@ -4,13 +4,10 @@
 //! What comes in is checked as a new layer is, and its arrays against its number of features: a damaged file
 //! is an error of the format, never a layer that fails later. Nothing is allocated from a number in the file.
 
-use super::BatchNorm;
-use crate::config::Config;
-use crate::element::Element;
-use crate::error::Error;
-use crate::exec::Backend;
-use crate::running::RunningStats;
-use crate::shape::Shape;
+use super::{BatchNorm, Config, Error, RunningStats};
+use crate::kernel::Backend;
+use crate::num::Element;
+use crate::tensor::Shape;
 use ndarray::Array1;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -61,7 +58,7 @@ impl<R> Parts<R> {
         config.check()?;
         Shape::new(1, features, size_of::<f64>())?;
         let layer = BatchNorm { weight, bias, running, features, config, backend: B::default() };
-        layer.check_own()?;
+        layer.params()?;
         Ok(layer)
     }
 }

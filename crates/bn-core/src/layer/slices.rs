@@ -1,15 +1,11 @@
 //! The slice API: contiguous tensors in the caller's buffers, no allocation per step.
 
-use super::{BatchNorm, check_len};
-use crate::coef::Stats;
-use crate::driver::{self, Backward, Forward};
-use crate::element::{Element, Real};
-use crate::error::Error;
-use crate::exec::Backend;
-use crate::saved::{Mode, Saved};
-use crate::shape::Shape;
-use crate::strips::{Strips, StripsMut};
-use crate::workspace::Workspace;
+use super::functions::{self, Backward, Forward, check_len};
+use super::{BatchNorm, Error, Mode, Saved};
+use crate::driver::Workspace;
+use crate::kernel::Backend;
+use crate::num::Element;
+use crate::tensor::Shape;
 
 /// Where a backward writes its gradients.
 #[derive(Debug)]
@@ -39,7 +35,7 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
         saved: &mut Saved<T>,
         workspace: &mut Workspace<T>,
     ) -> Result<(), Error> {
-        self.forward_uncommitted_into(shape, x, y, saved, workspace)?;
+        self.slices_into(Mode::Train, shape, x, y, saved, workspace)?;
         self.commit(saved)
     }
 
@@ -120,10 +116,14 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
         workspace: &mut Workspace<T>,
     ) -> Result<(), Error> {
         self.check_features("x", shape.features())?;
-        let (x_len, y_len) = (x.len(), y.len());
-        let x = shape.strips(x).ok_or(Error::Length { what: "x", expected: shape.len(), got: x_len })?;
-        let y = shape.strips_mut(y).ok_or(Error::Length { what: "y", expected: shape.len(), got: y_len })?;
-        self.forward_strips(mode, shape, x, y, saved, workspace)
+        let (weight, bias) = self.params()?;
+        let step = Forward { shape, x, y: y.into(), weight, bias, eps: self.config.eps };
+        match mode {
+            Mode::Train => functions::train(&self.backend, step, saved, workspace),
+            Mode::Eval => self.with_running(mode, |running| {
+                functions::eval(&self.backend, step, running, saved, workspace)
+            }),
+        }
     }
 
     fn slices_back(
@@ -132,74 +132,17 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
         saved: &Saved<T>,
         x: &[T],
         dy: &[T],
-        grads: Grads<'_, T>,
-        workspace: &mut Workspace<T>,
-    ) -> Result<(), Error> {
-        let shape = saved.shape;
-        let length = |what, got| Error::Length { what, expected: shape.len(), got };
-        let (x_len, dy_len, dx_len) = (x.len(), dy.len(), grads.dx.len());
-        let x = shape.strips(x).ok_or_else(|| length("x", x_len))?;
-        let dy = shape.strips(dy).ok_or_else(|| length("dy", dy_len))?;
-        let dx = shape.strips_mut(grads.dx).ok_or_else(|| length("dx", dx_len))?;
-        self.backward_strips(mode, saved, [x, dy], dx, grads.dweight, grads.dbias, workspace)
-    }
-
-    /// The forward of every method: checks what the strips cannot tell, then runs the driver.
-    pub(super) fn forward_strips<'a>(
-        &'a self,
-        mode: Mode,
-        shape: Shape,
-        x: Strips<'a, T>,
-        y: StripsMut<'a, T>,
-        saved: &'a mut Saved<T>,
-        workspace: &mut Workspace<T>,
-    ) -> Result<(), Error> {
-        self.check_own()?;
-        let running = self.running.as_ref().filter(|_| mode == Mode::Eval);
-        let from_batch = running.is_none();
-        if from_batch && shape.count() == 1 && shape.features() > 0 {
-            return Err(Error::OneValue { shape });
-        }
-        saved.reset(shape, mode, from_batch);
-        let eps = self.config.eps;
-        let mut stats = saved.stats_mut();
-        if let Some(running) = running {
-            for (f, (&mean, &var)) in running.mean.iter().zip(&running.var).enumerate() {
-                stats.set(f, &Stats::from_running(mean, var, eps));
-            }
-        }
-        if !shape.is_empty() {
-            let job = Forward { x, y, params: self.params()?, stats, from_batch, eps };
-            driver::forward(&self.backend, shape, job, workspace);
-        }
-        Ok(())
-    }
-
-    /// The backward of every method, likewise.
-    #[expect(clippy::too_many_arguments, reason = "one private call that joins both APIs")]
-    pub(super) fn backward_strips<'a>(
-        &'a self,
-        mode: Mode,
-        saved: &'a Saved<T>,
-        [x, dy]: [Strips<'a, T>; 2],
-        dx: StripsMut<'a, T>,
-        dweight: &'a mut [T::Compute],
-        dbias: &'a mut [T::Compute],
+        Grads { dx, dweight, dbias }: Grads<'_, T>,
         workspace: &mut Workspace<T>,
     ) -> Result<(), Error> {
         self.check_saved(saved, mode)?;
-        self.check_own()?;
+        let (weight, _) = self.params()?;
         check_len("dweight", self.weight.len(), dweight.len())?;
         check_len("dbias", self.bias.len(), dbias.len())?;
-        if saved.shape.is_empty() {
-            dweight.fill(T::Compute::from_f64(0.0));
-            dbias.fill(T::Compute::from_f64(0.0));
-            return Ok(());
-        }
-        let (params, stats, from_batch) = (self.params()?, saved.stats(), saved.from_batch);
-        let eps = self.config.eps;
-        let job = Backward { x, dy, dx, dweight, dbias, params, stats, from_batch, eps };
-        driver::backward(&self.backend, saved.shape, job, workspace);
-        Ok(())
+        // A layer without affine part has no gradients of it.
+        let affine = self.config.affine;
+        let (dweight, dbias) = (Some(dweight).filter(|_| affine), Some(dbias).filter(|_| affine));
+        let step = Backward { x, dy, weight, dx: Some(dx.into()), dweight, dbias };
+        functions::backward(&self.backend, step, saved, workspace)
     }
 }

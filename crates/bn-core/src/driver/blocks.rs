@@ -1,0 +1,111 @@
+//! The one loop: each block is summed, its sums settled, and then mapped.
+
+use super::convert::Chosen;
+use super::cut::{Cut, alignment};
+use super::pass::{Pass, Summed};
+use super::plan::Plan;
+use super::reduce;
+use super::step::{Settled, Step};
+use super::workspace::{Room, Workspace};
+use crate::kernel::{Backend, Executor};
+use crate::num::Element;
+
+/// Runs `step` over its whole tensor.
+#[expect(private_bounds, reason = "steps are the driver's own")]
+pub(crate) fn run<T: Element, B: Backend>(backend: &B, step: impl Step<T>, workspace: &mut Workspace<T>) {
+    let shape = step.shape();
+    if shape.is_empty() {
+        return step.empty();
+    }
+    let kernels = Chosen::of(backend.kernels());
+    let plan = Plan::new(shape);
+    let cut = Cut::new::<T>(&plan, kernels.get().schedule());
+    let pass = Pass { backend, kernels: kernels.get(), plan: &plan, cut: &cut };
+    pass.blocks(step.walked(&plan), workspace.prepare(&plan, &cut, backend.exec()));
+}
+
+impl<T: Element, B: Backend> Pass<'_, T, B> {
+    /// Runs `step` block by block: in parallel as far as there is room and there are blocks, then one by one.
+    fn blocks<S: Step<T>>(&self, step: S, mut room: Room<'_, T::Compute>) {
+        let blocks = step.features().div_ceil(self.cut.block);
+        let share_out = blocks > 1 && (self.plan.segments == 1 || blocks >= room.jobs());
+        if room.jobs() > 1 && share_out {
+            let (head, tail) = self.split(step, blocks / 2 * self.cut.block);
+            let (left, right) = room.halves();
+            self.backend.exec().join(|| self.blocks(head, left), || self.blocks(tail, right));
+            return;
+        }
+        let (mut rest, mut summed) = (step, None);
+        while rest.features() > self.cut.block {
+            let (head, tail) = self.split(rest, self.cut.block);
+            summed = self.block(head, Some(&tail), summed, &mut room);
+            rest = tail;
+        }
+        self.block(rest, None, summed, &mut room);
+    }
+
+    fn split<S: Step<T>>(&self, step: S, feature: usize) -> (S, S) {
+        step.split_at(feature, feature * self.plan.shape.inner())
+    }
+
+    /// Does a single block, with as many threads as there is room for. `next` is what comes after it, of which it may take
+    /// the sums.
+    fn block<S: Step<T>>(
+        &self,
+        mut step: S,
+        next: Option<&S>,
+        summed: Option<Summed>,
+        room: &mut Room<'_, T::Compute>,
+    ) -> Option<Summed> {
+        let (plan, set, features) = (self.plan, self.backend.kernels(), step.features());
+        let (scratches, state) = (&mut *room.scratches, &mut room.states[0]);
+        let lead = step.out().map_or(0, |out| out.lead);
+        let reads_next = next.map_or([None; 2], Step::reads);
+        let fetch = self.cut.fetch(plan, reads_next);
+        let (is_summed, all) = (step.sum(None).is_some(), 0..plan.segments);
+
+        // 1. Sum.
+        if let Some(Summed(lanes)) = summed {
+            scratches[0].lanes = lanes;
+            reduce::fold::<T::Compute>(plan, &mut scratches[0].lanes, &mut state.totals[..features], false);
+        } else if is_summed {
+            let off_centre = step.pilots(set, &mut state.pilots.values[..features]);
+            let pilots = off_centre.then(|| state.pilots.spread(plan, features, lead));
+            if let Some(sum) = step.sum(pilots) {
+                reduce::reduce(self, (&sum, fetch), all.clone(), scratches, &mut state.totals[..features]);
+            }
+        }
+
+        // 2. Coefficients, perhaps after summing around other pilots.
+        if step.settle(set, state, false) == Settled::Again {
+            let pilots = state.pilots.spread(plan, features, lead);
+            if let Some(sum) = step.sum(Some(pilots)) {
+                reduce::reduce(self, (&sum, fetch), all.clone(), scratches, &mut state.totals[..features]);
+            }
+            step.settle(set, state, true);
+        }
+        step.coefficients(set, state);
+
+        // 3. Map.
+        let contiguous = step.reads().iter().flatten().all(|strips| strips.as_slice().is_some());
+        let (shift, lead) = step.out().map_or((0, 0), |out| alignment::<T>(plan, out, contiguous));
+        let coefs = state.coefs.spread(step.used(), plan, features, lead, shift);
+        let mut summed = None;
+        if let Some((map, out)) = step.map(coefs) {
+            let alone = self.cut.stream && is_summed && scratches.len() == 1;
+            match next.filter(|_| alone).and_then(|next| self.sum_beside(next, features)) {
+                Some(sum) => summed = Some(self.map_and_sum(&map, out, &sum, &mut scratches[0], features)),
+                None => {
+                    let ahead = self.cut.ahead(plan, reads_next, is_summed);
+                    self.map(&map, out, ahead, shift, scratches.len());
+                }
+            }
+        }
+
+        // 4. Hard features.
+        for f in (0..features).filter(|&f| state.hard[f]) {
+            step.hard(plan, f);
+        }
+        summed
+    }
+}

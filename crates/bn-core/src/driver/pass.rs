@@ -1,0 +1,17 @@
+//! What a step's blocks have in common, and what one leaves for the next.
+
+use super::cut::Cut;
+use super::plan::Plan;
+use crate::kernel::Kernels;
+use crate::num::Element;
+
+/// What is the same for all blocks of a step.
+pub(super) struct Pass<'p, T: Element, B> {
+    pub(super) backend: &'p B,
+    pub(super) kernels: &'p dyn Kernels<T>,
+    pub(super) plan: &'p Plan,
+    pub(super) cut: &'p Cut,
+}
+
+/// A block whose sums are in these lanes already: they were taken while the block before was mapped.
+pub(super) struct Summed(pub(super) Vec<f64>);

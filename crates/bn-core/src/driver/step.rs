@@ -1,0 +1,71 @@
+//! What a step says of itself, so that one loop runs them all.
+
+use super::plan::Plan;
+use super::workspace::State;
+use crate::kernel::{KernelSet, Map, Sum};
+use crate::num::Element;
+use crate::tensor::{Place, Shape, Strips, StripsMut};
+
+/// Whether the sums of a block are enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Settled {
+    /// They are.
+    Yes,
+    /// They are to be taken again, around the pilots that were put into the block's state.
+    Again,
+}
+
+/// A pass over a range of features: what is summed, what the sums become, and what is mapped. Each may be nothing.
+///
+/// For a block the loop calls [`pilots`](Step::pilots), sums what [`sum`](Step::sum) says, lets the step
+/// [`settle`](Step::settle), a second time where it wants sums around other pilots, lets it compute
+/// [`coefficients`](Step::coefficients), maps what [`map`](Step::map) says, and hands it its hard features.
+pub(super) trait Step<T: Element>: Sized + Send {
+    /// The shape of the whole tensor.
+    fn shape(&self) -> Shape;
+    /// All there is to do where that is empty.
+    fn empty(self);
+    /// How many features.
+    fn features(&self) -> usize;
+    /// The same step over strips as the plan walks them.
+    fn walked(self, plan: &Plan) -> Self;
+    /// The features before `feature`, whose columns end at `col`, and those from it on.
+    fn split_at(self, feature: usize, col: usize) -> (Self, Self);
+
+    /// What its sums and its map read.
+    fn reads(&self) -> [Option<Strips<'_, T>>; 2];
+    /// Where its map writes, if it has one.
+    fn out(&self) -> Option<Place>;
+
+    /// Puts what its sums are taken around into `pilots`, one per feature; false where all would be 0.
+    fn pilots(&self, kernels: &impl KernelSet, pilots: &mut [T::Compute]) -> bool;
+    /// What is summed around these pilots.
+    fn sum<'s>(&'s self, pilot: Option<&'s [T::Compute]>) -> Option<Sum<'s, T>>;
+    /// The sum of the first `features` features, if it may be taken while another block is mapped: around 0.
+    fn sum_beside(&self, features: usize) -> Option<Sum<'_, T>>;
+    /// Takes the sums in, the first ones or those that it asked for.
+    fn settle(&mut self, kernels: &impl KernelSet, state: &mut State<T::Compute>, again: bool) -> Settled;
+    /// Fills the coefficients of its map, and says which features are hard.
+    fn coefficients(&mut self, kernels: &impl KernelSet, state: &mut State<T::Compute>);
+    /// Which of four coefficients its map has.
+    fn used(&self) -> &'static [usize];
+    /// Its map with these coefficients, and where it goes.
+    fn map<'s>(&'s mut self, coefs: [&'s [T::Compute]; 4]) -> Option<(Map<'s, T>, StripsMut<'s, T>)>;
+    /// Computes a hard feature anew.
+    fn hard(&mut self, plan: &Plan, feature: usize);
+}
+
+/// The columns of `strips` before `col`, and those from it on.
+pub(super) fn split_columns<T>(strips: Strips<'_, T>, col: usize) -> (Strips<'_, T>, Strips<'_, T>) {
+    (strips.columns(0..col), strips.columns(col..strips.len()))
+}
+
+/// Splits a slice that is empty where nothing is wanted of it.
+pub(super) fn split_optional<R>(slice: &mut [R], at: usize) -> (&mut [R], &mut [R]) {
+    slice.split_at_mut(at.min(slice.len()))
+}
+
+/// Splits what may not be there.
+pub(super) fn split_some<S>(some: Option<S>, split: impl FnOnce(S) -> (S, S)) -> (Option<S>, Option<S>) {
+    some.map(split).map_or((None, None), |(head, tail)| (Some(head), Some(tail)))
+}

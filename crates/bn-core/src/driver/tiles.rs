@@ -1,0 +1,68 @@
+//! A block's map as calls of the kernels: cut into the rows of a job, and into the parts whose tiles the kernels know.
+
+use super::pass::{Pass, Summed};
+use super::plan::Part;
+use super::reduce;
+use super::rows::map_rows;
+use super::step::Step;
+use super::workspace::Scratch;
+use crate::kernel::{Backend, Map, Out, Sum};
+use crate::num::Element;
+use crate::tensor::{Strips, StripsMut};
+
+impl<T: Element, B: Backend> Pass<'_, T, B> {
+    /// The sum of the first `features` features of the block that begins where `next` does, if the kernels take it while
+    /// they map a block of as many: of runs that are written past the caches by a single thread.
+    pub(super) fn sum_beside<'s, S: Step<T>>(&self, next: &'s S, features: usize) -> Option<Sum<'s, T>> {
+        if !self.cut.overlap || next.features() < features {
+            return None;
+        }
+        let cols = 0..features * self.plan.shape.inner();
+        let sum = next.sum_beside(features)?;
+        Some(sum.over::<T>(|strips| strips.columns(cols.clone()), |pilots| pilots))
+    }
+
+    /// Maps a block and sums the next one meanwhile.
+    pub(super) fn map_and_sum(
+        &self,
+        map: &Map<'_, T>,
+        out: StripsMut<'_, T>,
+        next: &Sum<'_, T>,
+        scratch: &mut Scratch<T::Compute>,
+        features: usize,
+    ) -> Summed {
+        let mut lanes = std::mem::take(&mut scratch.lanes);
+        let acc = reduce::empty::<T::Compute>(self.plan, &mut lanes, features);
+        let [Part { tile, .. }, ..] = self.plan.parts(out.rows(), out.len(), 0);
+        self.kernels.map_and_sum(tile, map, Out::Fresh(out), next, acc);
+        Summed(lanes)
+    }
+
+    /// Maps a block, its rows shared out among `jobs`. Meanwhile what there is of `ahead` is fetched.
+    pub(super) fn map(
+        &self,
+        map: &Map<'_, T>,
+        out: StripsMut<'_, T>,
+        ahead: [Option<Strips<'_, T>>; 2],
+        shift: usize,
+        jobs: usize,
+    ) {
+        let (plan, rows) = (self.plan, 0..out.rows());
+        map_rows(self.backend.exec(), plan, jobs, rows, out, &|rows, out| {
+            let ahead = ahead.map(|ahead| ahead.map(|strips| strips.rows_range(rows.clone())));
+            let parts = plan.parts(out.rows(), out.len(), shift);
+            for (part, out) in parts.iter().zip(plan.parts_mut(&parts, out)) {
+                if part.rows == 0 {
+                    continue;
+                }
+                let (start, features) = (part.start, part.tile.features);
+                let map = map.over::<T>(
+                    |strips| part.of(strips.rows_range(rows.clone())),
+                    |coefs| &coefs[start..][..features],
+                );
+                let hints = self.cut.hints(plan, part, ahead);
+                self.kernels.map(part.tile, &map, Out::Fresh(out), hints);
+            }
+        });
+    }
+}

@@ -1,0 +1,233 @@
+//! Memory that a step needs beside its tensors, kept from step to step.
+
+use super::cut::Cut;
+use super::plan::Plan;
+use crate::kernel::Executor;
+use crate::maths::Totals;
+use crate::mem::LINE;
+use crate::num::{Element, Real, Wide};
+use std::ops::Range;
+
+/// Jobs made ready per closure that can run at once, so that an uneven machine can balance them.
+const JOBS_PER_WORKER: usize = 4;
+
+/// Scratch memory for the slice API: sums, pilots and coefficients of a few blocks of features.
+///
+/// `Workspace::default()` is empty; the first step with a shape makes room (tens of kilobytes), later steps
+/// with the same or smaller shapes allocate nothing. One workspace serves any number of layers in turn.
+#[derive(Clone, Debug)]
+pub struct Workspace<T: Element> {
+    scratches: Vec<Scratch<T::Compute>>,
+    states: Vec<State<T::Compute>>,
+    /// The sums of all features, and which of them are summed again, where the phases of a step are run apart.
+    apart: (Vec<Totals<T::Compute>>, Vec<bool>),
+}
+
+impl<T: Element> Default for Workspace<T> {
+    fn default() -> Self {
+        Self { scratches: Vec::new(), states: Vec::new(), apart: Default::default() }
+    }
+}
+
+impl<T: Element> Workspace<T> {
+    pub(super) fn prepare(&mut self, plan: &Plan, cut: &Cut, exec: &impl Executor) -> Room<'_, T::Compute> {
+        let n = jobs(exec, plan, cut);
+        if self.scratches.len() < n {
+            self.scratches.resize_with(n, Scratch::default);
+            self.states.resize_with(n, State::default);
+        }
+        let (scratches, states) = (&mut self.scratches[..n], &mut self.states[..n]);
+        scratches.iter_mut().for_each(|scratch| scratch.grow(plan, cut));
+        states.iter_mut().for_each(|state| state.grow(plan, cut));
+        Room { scratches, states }
+    }
+
+    /// Takes out the totals and flags of all `features` features.
+    pub(super) fn take_apart(&mut self, features: usize) -> (Vec<Totals<T::Compute>>, Vec<bool>) {
+        let (mut totals, mut again) = std::mem::take(&mut self.apart);
+        totals.resize(features, Default::default());
+        again.resize(features, false);
+        (totals, again)
+    }
+
+    /// Puts them back.
+    pub(super) fn put_apart(&mut self, apart: (Vec<Totals<T::Compute>>, Vec<bool>)) {
+        self.apart = apart;
+    }
+}
+
+/// How many jobs a step is made ready for.
+fn jobs(exec: &impl Executor, plan: &Plan, cut: &Cut) -> usize {
+    if !exec.is_worth(plan.shape.len()) || exec.width() == 1 {
+        return 1;
+    }
+    let blocks = plan.shape.features().div_ceil(cut.block).max(1);
+    (exec.width() * JOBS_PER_WORKER).min(blocks.max(plan.segments))
+}
+
+/// The memory of as many jobs as may run at once.
+pub(super) struct Room<'w, R: Real> {
+    /// What a job sums with.
+    pub(super) scratches: &'w mut [Scratch<R>],
+    /// What a block has; a job that sums for another's block needs none.
+    pub(super) states: &'w mut [State<R>],
+}
+
+impl<R: Real> Room<'_, R> {
+    /// For how many jobs.
+    pub(super) fn jobs(&self) -> usize {
+        self.scratches.len()
+    }
+
+    /// For one half of the work and the other.
+    pub(super) fn halves(self) -> (Self, Self) {
+        let (left, right) = self.scratches.split_at_mut(self.scratches.len() / 2);
+        let (state, other) = self.states.split_at_mut(left.len());
+        (Room { scratches: left, states: state }, Room { scratches: right, states: other })
+    }
+}
+
+/// What one job sums with.
+#[derive(Clone, Debug)]
+pub(super) struct Scratch<R: Real> {
+    pub(super) lanes: Vec<f64>,
+    /// The sums of segments that wait for others to be added, one set to a level of their tree.
+    pub(super) partials: Vec<Totals<R>>,
+    /// The sums of segments that were summed by a job of their own.
+    pub(super) totals: Vec<Totals<R>>,
+}
+
+/// What a block has between its sums and its map.
+#[derive(Clone, Debug)]
+pub(super) struct State<R: Real> {
+    pub(super) totals: Vec<Totals<R>>,
+    /// What its sums are taken around.
+    pub(super) pilots: Pilots<R>,
+    /// Features to sum again.
+    pub(super) again: Vec<bool>,
+    pub(super) coefs: Coefs<R>,
+    /// Features that leave the kernels' arithmetic.
+    pub(super) hard: Vec<bool>,
+}
+
+/// What a block's sums are taken around.
+#[derive(Clone, Debug)]
+pub(super) struct Pilots<R> {
+    /// Per feature.
+    pub(super) values: Vec<R>,
+    /// The same as the kernels get them.
+    row: Vec<R>,
+}
+
+/// The coefficients of a block's map, per feature and as the kernels get them.
+#[derive(Clone, Debug)]
+pub(super) struct Coefs<R> {
+    /// One behind the other, see [`Coefs::stride`].
+    values: Vec<R>,
+    /// The same as the kernels get them, see [`spread`].
+    rows: [Vec<R>; 4],
+}
+
+impl<R: Real> Default for Scratch<R> {
+    fn default() -> Self {
+        Self { lanes: Vec::new(), partials: Vec::new(), totals: Vec::new() }
+    }
+}
+
+impl<R: Real> Default for State<R> {
+    fn default() -> Self {
+        let coefs = Coefs { values: Vec::new(), rows: Default::default() };
+        let pilots = Pilots { values: Vec::new(), row: Vec::new() };
+        Self { totals: Vec::new(), pilots, again: Vec::new(), coefs, hard: Vec::new() }
+    }
+}
+
+fn at_least<V: Clone + Default>(v: &mut Vec<V>, len: usize) {
+    if v.len() < len {
+        v.resize(len, V::default());
+    }
+}
+
+impl<R: Real> Scratch<R> {
+    fn grow(&mut self, plan: &Plan, cut: &Cut) {
+        let features = cut.block.min(plan.shape.features());
+        at_least(&mut self.lanes, 2 * R::Wide::PARTS * plan.lanes::<R>(features));
+        at_least(&mut self.partials, plan.segments.next_power_of_two().ilog2() as usize * features);
+        at_least(&mut self.totals, features);
+    }
+}
+
+impl<R: Real> State<R> {
+    fn grow(&mut self, plan: &Plan, cut: &Cut) {
+        let features = cut.block.min(plan.shape.features());
+        at_least(&mut self.totals, features);
+        at_least(&mut self.again, features);
+        at_least(&mut self.hard, features);
+        at_least(&mut self.coefs.values, 4 * Coefs::<R>::stride(features));
+        at_least(&mut self.pilots.values, features);
+        for row in self.coefs.rows.iter_mut().chain([&mut self.pilots.row]) {
+            at_least(row, features * plan.copies() + 2 * LINE / size_of::<R>());
+        }
+    }
+}
+
+impl<R: Real> Pilots<R> {
+    /// Those of `features` features as the kernels get them.
+    pub(super) fn spread(&mut self, plan: &Plan, features: usize, lead: usize) -> &[R] {
+        let range = spread(plan, &self.values[..features], &mut self.row, lead, 0);
+        &self.row[range]
+    }
+}
+
+impl<R: Real> Coefs<R> {
+    /// Each coefficient of `features` features.
+    #[inline(always)]
+    pub(super) fn values(&mut self, features: usize) -> [&mut [R]; 4] {
+        let mut values = self.values.chunks_exact_mut(Self::stride(features));
+        [(); 4].map(|()| &mut values.next().unwrap_or_default()[..features])
+    }
+
+    /// How far a coefficient's values begin behind the one's before: a quarter of a page and 16 bytes more than whole pages.
+    /// Some cores tell addresses apart by their place in a page alone: what is loaded of one coefficient then waits for what
+    /// was stored of another, where they are whole pages and a few bytes apart. Exact quarters are slower too. Measured.
+    fn stride(features: usize) -> usize {
+        const PAGE: usize = 4096;
+        const REST: usize = PAGE - (PAGE / 4 + 16);
+        let bytes = (features * size_of::<R>() + REST).next_multiple_of(PAGE) - REST;
+        bytes / size_of::<R>()
+    }
+
+    /// The coefficients of `features` features as the kernels get them; those that `used` does not name stay as they are.
+    pub(super) fn spread(
+        &mut self,
+        used: &[usize],
+        plan: &Plan,
+        features: usize,
+        lead: usize,
+        shift: usize,
+    ) -> [&[R]; 4] {
+        let mut ranges = [const { 0..0 }; 4];
+        for &i in used {
+            let values = &self.values[i * Self::stride(features)..][..features];
+            ranges[i] = spread(plan, values, &mut self.rows[i], lead, shift);
+        }
+        let [k, a, b, c] = ranges;
+        let [row0, row1, row2, row3] = &self.rows;
+        [&row0[k], &row1[a], &row2[b], &row3[c]]
+    }
+}
+
+/// Spreads `values`, one per feature, over a part of `row` as the plan has it, and says which part. Its element `lead`
+/// begins a cache line: it does in the tensor (but for half types, which are converted), and a vector that lies across two
+/// lines costs two loads. With a `shift` the part begins with what belongs so many elements behind its beginning, and ends
+/// with what is before, see [`Plan::parts`].
+fn spread<R: Copy>(plan: &Plan, values: &[R], row: &mut [R], lead: usize, shift: usize) -> Range<usize> {
+    let line = LINE / size_of::<R>();
+    // At most a line, as any offset to an aligned place is but for code that is run by the compiler.
+    let start = row[lead % line..].as_ptr().align_offset(LINE).min(line);
+    let range = start..start + values.len() * plan.copies();
+    let row = &mut row[range.clone()];
+    plan.spread_over(values, row);
+    row.rotate_left(shift);
+    range
+}

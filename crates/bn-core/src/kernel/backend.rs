@@ -1,0 +1,164 @@
+//! Who does the work: kernels and an executor make a backend.
+
+use super::acc::Acc;
+use super::ops::{Map, Out, Sum};
+use super::schedule::Schedule;
+use super::tile::{Fetch, Hints, Tile};
+use crate::num::{Element, PerElement};
+#[cfg(feature = "half")]
+use half::{bf16, f16};
+use std::borrow::Cow;
+
+/// The kernels for one element type: everything that touches every element, and nothing else.
+///
+/// A kernel sees one tile: strips of the same features (see [`Strips`](crate::tensor::Strips)). It either adds to
+/// accumulators or maps elements to elements; two of them may take turns, on two tiles. Which bits come out is fixed:
+///
+/// 1. An element's place in the tile says which virtual lane it is added to ([`Walk`](super::Walk)), and the elements of
+///    a lane are added in order. The lanes are folded elsewhere, once, in bn-core's own tree.
+/// 2. f32 is widened to f64 before anything else: d = x − k, d², dy·d and the additions are f64 operations,
+///    each rounded on its own. A fused multiply-add is allowed where the product is exact and only there:
+///    x² and dy·x where the pilot is `None`, since a product of two f32 fits an f64.
+/// 3. f64 sums carry a remainder: `(hi, e) = two_sum(hi, v); lo += e` with [`crate::num::eft`]. See [`Sum`] for the terms.
+/// 4. Maps run in the data's type, every operation rounded on its own, in the order that [`Map`] writes.
+pub trait Kernels<T: Element>: Sync {
+    /// Adds `sum` to `acc`.
+    fn sum(&self, tile: Tile, sum: &Sum<'_, T>, fetch: Fetch, acc: Acc<'_>);
+
+    /// Writes `map` to `out`, every element of it.
+    fn map(&self, tile: Tile, map: &Map<'_, T>, out: Out<'_, T>, hints: Hints<'_, T>);
+
+    /// [`Kernels::map`] of one block past the caches, and [`Kernels::sum`] of another one of the same size, around 0.
+    fn map_and_sum(&self, tile: Tile, map: &Map<'_, T>, out: Out<'_, T>, next: &Sum<'_, T>, acc: Acc<'_>) {
+        self.map(tile, map, out, Hints::streamed(true));
+        self.sum(tile, next, Fetch::Near, acc);
+    }
+
+    /// How they want their work.
+    fn schedule(&self) -> Schedule {
+        Schedule::PLAIN
+    }
+}
+
+/// The kernels for all element types. Run serially they are a [`Backend`].
+pub trait KernelSet: Sync {
+    /// The name in reports, such as `scalar`.
+    fn name(&self) -> Cow<'static, str>;
+    /// Kernels for f32 data.
+    fn f32(&self) -> &dyn Kernels<f32>;
+    /// Kernels for f64 data.
+    fn f64(&self) -> &dyn Kernels<f64>;
+    /// Kernels for f16 data; without, those for f32 get it converted.
+    #[cfg(feature = "half")]
+    fn f16(&self) -> Option<&dyn Kernels<f16>> {
+        None
+    }
+    /// Kernels for bf16 data, likewise.
+    #[cfg(feature = "half")]
+    fn bf16(&self) -> Option<&dyn Kernels<bf16>> {
+        None
+    }
+
+    /// Kernels for T data, if it has any.
+    fn of<T: Element>(&self) -> Option<&dyn Kernels<T>>
+    where
+        Self: Sized,
+    {
+        T::pick(Own(self))
+    }
+
+    /// Runs `work`, compiled for the instructions of the kernels where it is inlined: the loops over features, which
+    /// are the driver's. They are elementwise, so no bit depends on it.
+    #[inline(always)]
+    fn vectorize<R>(&self, work: impl FnOnce() -> R) -> R {
+        work()
+    }
+}
+
+/// The kernels of a set, by type.
+struct Own<'k, K>(&'k K);
+
+impl<'k, K: KernelSet> PerElement for Own<'k, K> {
+    type Of<T: Element> = Option<&'k dyn Kernels<T>>;
+
+    fn f32(self) -> Option<&'k dyn Kernels<f32>> {
+        Some(self.0.f32())
+    }
+    fn f64(self) -> Option<&'k dyn Kernels<f64>> {
+        Some(self.0.f64())
+    }
+    #[cfg(feature = "half")]
+    fn f16(self) -> Option<&'k dyn Kernels<f16>> {
+        self.0.f16()
+    }
+    #[cfg(feature = "half")]
+    fn bf16(self) -> Option<&'k dyn Kernels<bf16>> {
+        self.0.bf16()
+    }
+}
+
+/// Runs two closures, perhaps at once. Nothing else: the driver decides what the closures do.
+pub trait Executor: Sync {
+    /// Both results. No lock or thread-local borrow may be held across it: stolen work can re-enter the layer.
+    fn join<A: Send, B: Send>(&self, a: impl FnOnce() -> A + Send, b: impl FnOnce() -> B + Send) -> (A, B);
+
+    /// How many closures can run at once; the driver prepares a scratch for a few jobs each. It changes the
+    /// schedule, never a result.
+    fn width(&self) -> usize;
+
+    /// Whether work on a tensor of `len` elements is worth waking other threads for. Likewise only schedule.
+    fn is_worth(&self, len: usize) -> bool;
+}
+
+/// One after the other, on the caller's thread.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Serial;
+
+impl Executor for Serial {
+    fn join<A: Send, B: Send>(&self, a: impl FnOnce() -> A + Send, b: impl FnOnce() -> B + Send) -> (A, B) {
+        (a(), b())
+    }
+
+    fn width(&self) -> usize {
+        1
+    }
+
+    fn is_worth(&self, _: usize) -> bool {
+        false
+    }
+}
+
+/// Kernels and the executor to run them with.
+pub trait Backend: Sync {
+    /// The kernels.
+    type Kernels: KernelSet;
+    /// How jobs are run.
+    type Exec: Executor;
+
+    /// The name of the combination in reports, such as `scalar` or `rayon+dispatch`.
+    fn name(&self) -> Cow<'static, str>;
+    /// The kernels.
+    fn kernels(&self) -> &Self::Kernels;
+    /// The executor.
+    fn exec(&self) -> &Self::Exec;
+    /// [`KernelSet::vectorize`].
+    #[inline(always)]
+    fn vectorize<R>(&self, work: impl FnOnce() -> R) -> R {
+        KernelSet::vectorize(self.kernels(), work)
+    }
+}
+
+impl<K: KernelSet> Backend for K {
+    type Kernels = K;
+    type Exec = Serial;
+
+    fn name(&self) -> Cow<'static, str> {
+        KernelSet::name(self)
+    }
+    fn kernels(&self) -> &K {
+        self
+    }
+    fn exec(&self) -> &Serial {
+        &Serial
+    }
+}

@@ -1,0 +1,14 @@
+//! The contract between the driver and those who compute: operations as data, what they work on, and the traits of a
+//! backend.
+
+mod acc;
+mod backend;
+mod ops;
+pub mod schedule;
+mod tile;
+
+pub use acc::{Acc, Plane};
+pub use backend::{Backend, Executor, KernelSet, Kernels, Serial};
+pub use ops::{Affine, GradAffine, Map, Out, Post, Sum};
+pub use schedule::Schedule;
+pub use tile::{Fetch, Hints, Spread, Tile, Walk};

@@ -1,0 +1,217 @@
+//! The coefficient maths of a block: [`coef`](super::coef) for one feature after the other.
+//!
+//! Every number has a slice of its own, and each that is written is an argument of its own, so that the compiler knows that
+//! none overlaps another and makes vectors of the loops. They are inlined into what [`KernelSet::vectorize`](crate::kernel::KernelSet::vectorize) compiles.
+
+use super::coef::{GradCoef, Stats};
+use super::stats::Arrays;
+use super::{Params, StatsMut, StatsRef, Totals};
+use crate::num::{Range, Real, Wide};
+
+/// The statistics of each feature from its two sums over n values, around 0. `again` says where they must be taken anew
+/// around the mean; so does the result for all.
+#[inline(always)]
+pub(crate) fn statistics<R: Real>(
+    n: usize,
+    eps: f64,
+    totals: &[Totals<R>],
+    stats: StatsMut<'_, R>,
+    again: &mut [bool],
+) -> bool {
+    let Arrays { k, delta, var, invstd } = stats;
+    each_sum(totals, k, delta, var, invstd, again, |(first, second)| {
+        Stats::from_sums(n, None, first, second, eps)
+    })
+}
+
+#[inline(always)]
+fn each_sum<R: Real>(
+    totals: &[Totals<R>],
+    k: &mut [R],
+    delta: &mut [f64],
+    var: &mut [R::Wide],
+    invstd: &mut [R::Wide],
+    flags: &mut [bool],
+    stats: impl Fn(Totals<R>) -> (Stats<R>, bool),
+) -> bool {
+    let all = ..totals.len();
+    let (k, delta, var, invstd, flags) =
+        (&mut k[all], &mut delta[all], &mut var[all], &mut invstd[all], &mut flags[all]);
+    let mut any = false;
+    for f in 0..totals.len() {
+        let (s, flag) = stats(totals[f]);
+        (k[f], delta[f], var[f], invstd[f], flags[f]) = (s.k, s.delta, s.var, s.invstd, flag);
+        any |= flag;
+    }
+    any
+}
+
+/// The statistics of the features of which `again` says so, from their sums around the means.
+pub(crate) fn recentred<R: Real>(
+    n: usize,
+    eps: f64,
+    totals: &[Totals<R>],
+    mut stats: StatsMut<'_, R>,
+    again: &[bool],
+) {
+    for (f, &(first, second)) in totals.iter().enumerate().filter(|&(f, _)| again[f]) {
+        let k = stats.k[f];
+        stats.set(f, &Stats::from_sums(n, Some(k), first, second, eps).0);
+    }
+}
+
+/// The coefficients k, a and b of the forward's map. `hard` says which features leave `range`.
+#[inline(always)]
+pub(crate) fn affine<R: Real>(
+    range: Range,
+    stats: StatsRef<'_, R>,
+    params: Params<'_, R>,
+    [k, a, b, _]: [&mut [R]; 4],
+    hard: &mut [bool],
+) {
+    k.copy_from_slice(stats.k);
+    params.copy_weight(a);
+    params.copy_bias(b);
+    each_pair(stats, a, b, hard, |stats, weight, bias| {
+        let (a, b) = stats.affine(weight, bias);
+        (a, b, !stats.fits(range, a, b))
+    });
+}
+
+#[inline(always)]
+fn each_pair<R: Real>(
+    stats: StatsRef<'_, R>,
+    a: &mut [R],
+    b: &mut [R],
+    hard: &mut [bool],
+    coefs: impl Fn(Stats<R>, R, R) -> (R, R, bool),
+) {
+    let all = ..stats.k.len();
+    let (stats, _) = stats.split_at(all.end);
+    let (a, b, hard) = (&mut a[all], &mut b[all], &mut hard[all]);
+    for f in 0..all.end {
+        (a[f], b[f], hard[f]) = coefs(stats.get(f), a[f], b[f]);
+    }
+}
+
+/// The pilot of the backward's sums of a feature.
+#[inline(always)]
+fn grad_pilot<R: Real>(from_batch: bool, stats: &Stats<R>) -> R {
+    // Running statistics need not be near those of x, whose distance to them may be all that counts.
+    if from_batch { stats.grad_pilot() } else { stats.k }
+}
+
+/// Whether any pilot of the backward's sums is not 0.
+#[inline(always)]
+pub(crate) fn off_centre<R: Real>(from_batch: bool, stats: StatsRef<'_, R>) -> bool {
+    let all = ..stats.k.len();
+    let (stats, _) = stats.split_at(all.end);
+    let mut any = false;
+    for f in 0..all.end {
+        any |= grad_pilot(from_batch, &stats.get(f)) != R::default();
+    }
+    any
+}
+
+/// These pilots.
+#[inline(always)]
+pub(crate) fn grad_pilots<R: Real>(from_batch: bool, stats: StatsRef<'_, R>, pilots: &mut [R]) {
+    for (f, pilot) in pilots.iter_mut().enumerate() {
+        *pilot = grad_pilot(from_batch, &stats.get(f));
+    }
+}
+
+/// From the backward's sums around [`grad_pilots`], dβ and dγ in their place and the coefficients k, a, c and d of its map.
+/// `hard` says which features leave `range`.
+#[inline(always)]
+#[expect(clippy::too_many_arguments, reason = "what the formula needs")]
+pub(crate) fn gradients<R: Real>(
+    range: Range,
+    n: usize,
+    from_batch: bool,
+    stats: StatsRef<'_, R>,
+    params: Params<'_, R>,
+    totals: &mut [Totals<R>],
+    [k, a, c, d]: [&mut [R]; 4],
+    hard: &mut [bool],
+) {
+    params.copy_weight(a);
+    each_grad(stats, totals, a, c, d, hard, |stats, (first, second), weight| {
+        let grads = stats.param_grads(grad_pilot(from_batch, &stats), first, second);
+        let mut coef = GradCoef::new(&stats, weight, &grads, n);
+        if !from_batch {
+            (coef.c, coef.d) = Default::default();
+        }
+        let hard = !stats.fits_grad(range, &coef, first, second);
+        ((grads.dbias, grads.dweight), coef, hard)
+    });
+    k.copy_from_slice(stats.k);
+}
+
+#[inline(always)]
+#[expect(clippy::too_many_arguments, reason = "see the head of the file")]
+fn each_grad<R: Real>(
+    stats: StatsRef<'_, R>,
+    totals: &mut [Totals<R>],
+    a: &mut [R],
+    c: &mut [R],
+    d: &mut [R],
+    hard: &mut [bool],
+    grads: impl Fn(Stats<R>, Totals<R>, R) -> (Totals<R>, GradCoef<R>, bool),
+) {
+    let all = ..stats.k.len();
+    let (stats, _) = stats.split_at(all.end);
+    let totals = &mut totals[all];
+    let (a, c, d, hard) = (&mut a[all], &mut c[all], &mut d[all], &mut hard[all]);
+    for f in 0..all.end {
+        let coef;
+        (totals[f], coef, hard[f]) = grads(stats.get(f), totals[f], a[f]);
+        (a[f], c[f], d[f]) = (coef.a, coef.c, coef.d);
+    }
+}
+
+/// dβ and dγ in place of the backward's sums, see [`gradients`].
+pub(crate) fn param_grads<R: Real>(from_batch: bool, stats: StatsRef<'_, R>, totals: &mut [Totals<R>]) {
+    for (f, total) in totals.iter_mut().enumerate() {
+        let stats = stats.get(f);
+        let grads = stats.param_grads(grad_pilot(from_batch, &stats), total.0, total.1);
+        *total = (grads.dbias, grads.dweight);
+    }
+}
+
+/// One sum of each feature in the tensor's type, as far as it is wanted.
+#[inline(always)]
+pub(crate) fn round<R: Real>(totals: &[Totals<R>], of: impl Fn(&Totals<R>) -> R::Wide, to: &mut [R]) {
+    for (to, total) in to.iter_mut().zip(totals) {
+        *to = R::round(of(total));
+    }
+}
+
+/// Weighs a batch's statistics into running ones: r ← (1−m)·r + m·s, with m = `weight`. The variance is multiplied by
+/// `bessel` before.
+#[inline(always)]
+pub(crate) fn commit<R: Real>(
+    stats: StatsRef<'_, R>,
+    weight: R::Wide,
+    bessel: R::Wide,
+    mean: &mut [R],
+    var: &mut [R],
+) {
+    let all = ..stats.k.len();
+    let ((stats, _), mean, var) = (stats.split_at(all.end), &mut mean[all], &mut var[all]);
+    for f in 0..all.end {
+        mean[f] = blend(weight, mean[f], wide_mean(stats.k[f], stats.delta[f]));
+        var[f] = blend(weight, var[f], stats.var[f] * bessel);
+    }
+}
+
+/// The mean k + δ with all its digits; δ of an infinite one is NaN.
+#[inline(always)]
+fn wide_mean<R: Real>(k: R, delta: f64) -> R::Wide {
+    k.widen() + R::Wide::from_f64(if delta.is_finite() { delta } else { 0.0 })
+}
+
+#[inline(always)]
+fn blend<R: Real>(weight: R::Wide, old: R, new: R::Wide) -> R {
+    R::round((R::Wide::from_f64(1.0) - weight) * old.widen() + weight * new)
+}

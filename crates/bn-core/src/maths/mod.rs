@@ -1,0 +1,15 @@
+//! What is computed per feature, between the sums and the maps: the same for every backend, in the wide type.
+
+mod coef;
+pub(crate) mod features;
+mod params;
+mod stats;
+
+pub(crate) use coef::Stats;
+pub(crate) use params::Params;
+pub(crate) use stats::{StatsMut, StatsRef, StatsVec};
+
+use crate::num::Real;
+
+/// Both sums of a feature.
+pub(crate) type Totals<R> = (<R as Real>::Wide, <R as Real>::Wide);

@@ -1,0 +1,8 @@
+//! Tensors as batch normalization sees them: one shape, and strips of contiguous elements.
+
+mod shape;
+mod strips;
+
+pub use shape::{Layout, Shape, ShapeError};
+pub(crate) use strips::Place;
+pub use strips::{Strips, StripsMut};

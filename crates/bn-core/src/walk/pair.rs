@@ -1,0 +1,216 @@
+//! A block that is summed while another one is mapped past the caches: the map waits for memory to take what it writes, the
+//! sums wait for what they read, and memory does both at once.
+//!
+//! 1. A step maps as many elements as it sums, so that both stay in registers; small turns are what it takes.
+//! 2. Where registers hold only a part of the lanes, a stretch of a run is gone through once for each part, and each time an
+//!    equal share of it is mapped.
+//! 3. What is behind the last whole step of a run is summed by the kernel crate's own way.
+
+use super::fill::{LineMap, begin, lines, ones};
+use super::linear::{GradInput, Normalize};
+use super::vector::Vector;
+use crate::kernel::schedule::{L2_BYTES, RUN_AHEAD};
+use crate::kernel::{Acc, Affine, GradAffine, Map, Out, Post, Sum};
+use crate::mem::{Bare, Stores, prefetch};
+use crate::num::Real;
+use crate::tensor::{Strips, StripsMut};
+
+/// Elements that are mapped while as many are summed, for one part of the lanes after the other, where not all of them stay in
+/// registers. Measured.
+pub const TURN: usize = 1024;
+
+/// What is mapped is fetched from so many elements away. Measured.
+const MAP_AHEAD: usize = 256;
+
+/// A strip of each input of either block, and the ones after those that are summed.
+#[derive(Clone, Copy, Debug)]
+struct Beside<'m, 's, T, const N: usize> {
+    /// What is mapped.
+    mapped: [&'m [T]; N],
+    /// What is summed.
+    summed: [&'s [T]; N],
+    behind: [&'s [T]; N],
+    near: bool,
+    /// Whether what is mapped is fetched as well.
+    both: bool,
+}
+
+impl<'m, 's, T: Copy, const N: usize> Beside<'m, 's, T, N> {
+    /// Strip `row` of each of `own`, which is mapped, and of `next`, which is summed; `in_parts` where it is gone over once for
+    /// each part of the lanes.
+    #[inline(always)]
+    fn new(own: &[Strips<'m, T>; N], next: &[Strips<'s, T>; N], row: usize, in_parts: bool) -> Self {
+        // Not `map`, which is not inlined everywhere.
+        let mut beside =
+            Self { mapped: [&[]; N], summed: [&[]; N], behind: [&[]; N], near: false, both: !in_parts };
+        for i in 0..N {
+            beside.mapped[i] = own[i].strip(row);
+            (beside.summed[i], beside.behind[i]) = (next[i].strip(row), next[i].strip_or_empty(row + 1));
+        }
+        beside.near = !in_parts && 2 * N * next[0].rows() * size_of_val(beside.summed[0]) <= L2_BYTES;
+        beside
+    }
+
+    /// Asks for `n` elements of each strip, well behind element `at`. What is mapped comes into L1. So does what is summed, be it
+    /// in the next strip, but only into L2 where that does not hold both blocks, so that what is mapped comes from further away
+    /// as well. In parts, as where there is AVX2 only, what is summed comes into L2 alone, and what is mapped
+    /// is left to the machine. Measured.
+    #[inline(always)]
+    fn ask(&self, at: usize, n: usize) {
+        let next = at + RUN_AHEAD / N;
+        let len = self.summed[0].len();
+        let (strips, next) = if next < len { (self.summed, next) } else { (self.behind, next - len) };
+        for strip in strips {
+            if self.near {
+                prefetch::range::<T, true>(strip, next, n);
+            } else {
+                prefetch::range::<T, false>(strip, next, n);
+            }
+        }
+        if self.both {
+            for strip in self.mapped {
+                prefetch::range::<T, true>(strip, at + MAP_AHEAD, n);
+            }
+        }
+    }
+}
+
+/// W lanes of both sums in registers, of T around 0.
+pub trait Held<T, const W: usize>: Copy {
+    /// The lanes from `at` on.
+    fn load(acc: &mut Acc<'_>, at: usize) -> Self;
+    /// Puts them back.
+    fn store(self, acc: &mut Acc<'_>, at: usize);
+    /// Adds W elements of each input: of one input, x, its moments; of two, x and dy, the sums of the backward.
+    fn add<const N: usize>(&mut self, chunk: [&[T; W]; N]);
+    /// Adds the `n` elements that a run of feature `f` has behind its last whole step.
+    fn add_end<const N: usize>(acc: &mut Acc<'_>, f: usize, runs: [&[T]; N], n: usize);
+}
+
+/// Whether [`map_and_sum`] knows this pair of operations.
+#[must_use]
+pub fn take_turns<T: Real>(map: &Map<'_, T>, next: &Sum<'_, T>) -> bool {
+    matches!(
+        (map, next),
+        (Map::Normalize { post: Post::Pass, .. }, Sum::Moments { pilot: None, .. })
+            | (Map::GradInput { .. }, Sum::Grads { pilot: None, .. })
+    )
+}
+
+/// Maps runs of `inner` elements past the caches, P lines of L elements at a time, and sums as many elements of `next`, which
+/// is another block of the same size. They must be such that they [`take_turns`].
+#[inline(always)]
+pub fn map_and_sum<T, V, H, const W: usize, const L: usize, const P: usize, const BYTES: usize>(
+    inner: usize,
+    map: &Map<'_, T>,
+    out: Out<'_, T>,
+    stores: &Stores<BYTES>,
+    next: &Sum<'_, T>,
+    acc: &mut Acc<'_>,
+) where
+    T: Real + Bare + Vector<T>,
+    V: Vector<T>,
+    H: Held<T, W>,
+{
+    let Out::Fresh(out) = out;
+    match (*map, *next) {
+        (
+            Map::Normalize { x, affine: Affine { k, a, b }, post: Post::Pass },
+            Sum::Moments { x: next, pilot: None },
+        ) => in_turns::<T, V, _, H, W, L, P, 1, BYTES>(
+            inner,
+            #[inline(always)]
+            |f, [x]| Normalize { x, coefs: [k[f], a[f], b[f]] },
+            out,
+            stores,
+            &[x],
+            &[next],
+            acc,
+        ),
+        (
+            Map::GradInput { x, dy, affine: GradAffine { k, a, c, d } },
+            Sum::Grads { x: next_x, dy: next_dy, pilot: None },
+        ) => in_turns::<T, V, _, H, W, L, P, 2, BYTES>(
+            inner,
+            #[inline(always)]
+            |f, [x, dy]| GradInput { x, dy, coefs: [k[f], a[f], c[f], d[f]] },
+            out,
+            stores,
+            &[x, dy],
+            &[next_x, next_dy],
+            acc,
+        ),
+        _ => unreachable!("operations that do not take turns"),
+    }
+}
+
+#[inline(always)]
+#[expect(clippy::too_many_arguments, reason = "two blocks, and what is done with each")]
+fn in_turns<
+    'a,
+    T,
+    V,
+    M,
+    H,
+    const W: usize,
+    const L: usize,
+    const P: usize,
+    const N: usize,
+    const BYTES: usize,
+>(
+    inner: usize,
+    map: impl Fn(usize, [&'a [T]; N]) -> M,
+    mut out: StripsMut<'_, T>,
+    stores: &Stores<BYTES>,
+    own: &[Strips<'a, T>; N],
+    next: &[Strips<'_, T>; N],
+    acc: &mut Acc<'_>,
+) where
+    T: Real + Bare + Vector<T>,
+    V: Vector<T>,
+    M: LineMap<T, V>,
+    H: Held<T, W>,
+{
+    const { assert!(P * L == W && T::LANES.is_multiple_of(W)) };
+    let parts = T::LANES / W;
+    for row in 0..out.rows() {
+        out.prefetch(row + 1);
+        let beside = Beside::new(own, next, row, parts > 1);
+        for (f, out) in out.strip_mut(row).chunks_exact(inner).enumerate() {
+            let (cols, lane) = (f * inner..(f + 1) * inner, f * T::LANES);
+            let runs = beside.summed.map(|strip| &strip[cols.clone()]);
+            let map = map(f, beside.mapped.map(|strip| &strip[cols.clone()]));
+            let (start, all, tail) = begin::<T, V, L>(out, &map);
+            let value = map.lines::<L>(start, all.len());
+            let end = start + all.len() * L;
+            let (paired, odd) = all.split_at_mut(all.len() / (P * parts) * (P * parts));
+            let (steps, _) = paired.as_chunks_mut::<P>();
+            let summed = steps.len();
+            let chunks = runs.map(|run| lines::<T, W>(run, 0, summed));
+            let turn = if parts == 1 { summed } else { TURN / W };
+            for first in (0..summed).step_by(turn.max(1)) {
+                let count = turn.min(summed - first) / parts;
+                for part in 0..parts {
+                    // Stored again before anything else is done: else they are spilled in the loop, and those stores wait for
+                    // the ones past the caches.
+                    let mut held = H::load(acc, lane + part * W);
+                    let at = first + part * count;
+                    for (i, step) in steps[at..at + count].iter_mut().enumerate() {
+                        beside.ask(cols.start + (at + i) * W, W);
+                        let chunk = first + i * parts + part;
+                        held.add(chunks.map(|chunks| &chunks[chunk]));
+                        for (j, line) in step.iter_mut().enumerate() {
+                            stores.write(line, value((at + i) * P + j).line());
+                        }
+                    }
+                    held.store(acc, lane + part * W);
+                }
+            }
+            for (j, line) in odd.iter_mut().enumerate() {
+                stores.write(line, value(summed * P + j).line());
+            }
+            ones(tail, end, &map);
+            H::add_end(acc, f, runs.map(|run| &run[summed * W..]), inner - summed * W);
+        }
+    }
+}

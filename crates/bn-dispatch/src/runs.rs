@@ -1,0 +1,248 @@
+//! Sums of a feature's values side by side (inner > 1): over lanes.
+//!
+//! 1. Sums go feature by feature through a window of strips, so that the lanes stay in registers. The runs are far
+//!    apart in memory, but the block is in L2, or fetched there while the block before was mapped.
+//! 2. Where a level's registers hold only a part of the lanes, the runs of a window are walked once per part.
+//! 3. What is left of a run behind its last chunk is taken eight lanes at a time. The last eight read on into the
+//!    next feature and mask what is not theirs; only at a strip's end they are copied.
+
+use crate::sum::{Item, Lanes, Term, Zero, padded};
+use bn_core::kernel::Acc;
+use bn_core::kernel::schedule::RUN_AHEAD;
+use bn_core::mem::prefetch;
+use bn_core::tensor::Strips;
+use bn_core::walk::{Held, lines};
+use std::hint::black_box;
+
+/// The most strips of a window.
+const WINDOW: usize = 16;
+
+/// The strips of a window, of N inputs, and the ones behind them, which are fetched while the last ones are summed.
+struct Window<'a, T, const N: usize> {
+    strips: [[&'a [T]; N]; WINDOW + 1],
+    rows: usize,
+}
+
+impl<'a, T, const N: usize> Window<'a, T, N> {
+    /// The strips of each of `inputs` from `start` on, at most [`WINDOW`].
+    #[inline(always)]
+    fn new(inputs: &[Strips<'a, T>; N], start: usize) -> Self {
+        let mut strips: [[&[T]; N]; WINDOW + 1] = [[&[]; N]; WINDOW + 1];
+        for (i, strips) in strips.iter_mut().enumerate() {
+            for (strip, input) in strips.iter_mut().zip(inputs) {
+                *strip = input.strip_or_empty(start + i);
+            }
+        }
+        Self { strips, rows: WINDOW.min(inputs[0].rows().saturating_sub(start)) }
+    }
+
+    /// Strip `i` of the window of each input, or the one behind the last; nothing where there is none.
+    #[inline(always)]
+    fn strips(&self, i: usize) -> [&'a [T]; N] {
+        self.strips.get(i).copied().unwrap_or([&[]; N])
+    }
+}
+
+/// The chunks of `W` lanes of a run of `inner` elements that begin at lane `part` of `total`: how many are whole,
+/// and how many elements the one behind them has.
+#[inline(always)]
+fn chunks<const W: usize>(inner: usize, part: usize, total: usize) -> (usize, usize) {
+    let whole = if inner < part + W { 0 } else { (inner - part - W) / total + 1 };
+    (whole, inner.saturating_sub(part + whole * total))
+}
+
+/// Adds runs of `inner` elements of N inputs around `term`, W lanes at a time. What comes next is fetched into L1, or with
+/// `FAR` from twice as far into L2.
+#[inline(always)]
+pub(crate) fn sum<T: Item, S: Term<T>, const W: usize, const N: usize, const FAR: bool>(
+    inner: usize,
+    inputs: &[Strips<'_, T>; N],
+    term: S,
+    acc: &mut Acc<'_>,
+) {
+    let ahead = if FAR { 2 * RUN_AHEAD } else { RUN_AHEAD }.min(inner);
+    for start in (0..inputs[0].rows()).step_by(WINDOW) {
+        let window = Window::new(inputs, start);
+        for f in 0..inputs[0].len() / inner {
+            for part in (0..T::LANES).step_by(W) {
+                let (whole, rest) = chunks::<W>(inner, part, T::LANES);
+                if whole == 0 && rest == 0 {
+                    continue;
+                }
+                let start_of_run = f * inner + part;
+                let around = term.feature::<W>(f);
+                let mut lanes = Lanes::<W>::load::<T>(acc, f * T::LANES + part);
+                for row in 0..window.rows {
+                    let (strips, behind) = (window.strips(row), window.strips(row + 1));
+                    let runs = every::<T, W, N>(strips, start_of_run, whole);
+                    for i in 0..whole {
+                        if part == 0 {
+                            let at = i * T::LANES + ahead;
+                            let (strips, at) = if at < inner { (strips, at) } else { (behind, at - inner) };
+                            for strip in strips {
+                                if FAR {
+                                    prefetch::range::<T, false>(strip, start_of_run + at, T::LANES);
+                                } else {
+                                    prefetch::range::<T, true>(strip, start_of_run + at, T::LANES);
+                                }
+                            }
+                        }
+                        S::add::<W, N>(&mut lanes, &around, pick(runs, i * (T::LANES / W)), W);
+                    }
+                    if rest > 0 {
+                        let runs = behind_all(strips, start_of_run + whole * T::LANES);
+                        add_rest(term, f, &mut lanes, runs, rest);
+                    }
+                }
+                lanes.store::<T>(acc, f * T::LANES + part);
+            }
+        }
+    }
+}
+
+/// The chunks of W elements from `start` on, of which `whole` are picked, [`Real::LANES`] apart. That they are there is seen
+/// once. Not `map`, here and below: an array's is a dozen functions to the compiler, and not inlined everywhere.
+#[inline(always)]
+fn every<T: Item, const W: usize, const N: usize>(
+    strips: [&[T]; N],
+    start: usize,
+    whole: usize,
+) -> [&[[T; W]]; N] {
+    let n = if whole == 0 { 0 } else { (whole - 1) * (T::LANES / W) + 1 };
+    let mut chunks: [&[[T; W]]; N] = [&[]; N];
+    for k in 0..N {
+        chunks[k] = lines::<T, W>(strips[k], start, n);
+    }
+    chunks
+}
+
+/// Item `i` of each.
+#[inline(always)]
+fn pick<V, const N: usize>(of: [&[V]; N], i: usize) -> [&V; N] {
+    let mut picked = [&of[0][i]; N];
+    for k in 1..N {
+        picked[k] = &of[k][i];
+    }
+    picked
+}
+
+/// What there is of each from element `at` on.
+#[inline(always)]
+fn behind_all<T, const N: usize>(of: [&[T]; N], at: usize) -> [&[T]; N] {
+    let mut rest: [&[T]; N] = [&[]; N];
+    for k in 0..N {
+        rest[k] = &of[k][at..];
+    }
+    rest
+}
+
+/// The W elements of each from `at` on, or zeros where there are none.
+#[inline(always)]
+fn padded_all<T: Item, const W: usize, const N: usize>(of: [&[T]; N], at: usize) -> [[T; W]; N] {
+    let mut chunks = [[T::default(); W]; N];
+    for k in 0..N {
+        chunks[k] = padded(of[k], at);
+    }
+    chunks
+}
+
+/// References to each.
+#[inline(always)]
+fn refs<V, const N: usize>(of: &[V; N]) -> [&V; N] {
+    let mut refs = [&of[0]; N];
+    for k in 1..N {
+        refs[k] = &of[k];
+    }
+    refs
+}
+
+/// Adds the first `rest` elements of each run, which are fewer than W, eight at a time.
+#[inline(always)]
+fn add_rest<T: Item, S: Term<T>, const W: usize, const N: usize>(
+    term: S,
+    f: usize,
+    lanes: &mut Lanes<W>,
+    runs: [&[T]; N],
+    rest: usize,
+) {
+    if W < 8 {
+        // That it is neither 0 nor W the compiler would use for the first lane and the last, which no longer make a vector
+        // with the others then, here and in the loop before.
+        let rest = black_box(rest);
+        return S::add::<W, N>(lanes, &term.feature::<W>(f), refs(&padded_all(runs, 0)), rest);
+    }
+    // Not a loop: the lanes stay in registers only where their numbers are known.
+    add_eight::<T, S, 0, W, N>(term, f, lanes, runs, rest);
+    add_eight::<T, S, 8, W, N>(term, f, lanes, runs, rest);
+    add_eight::<T, S, 16, W, N>(term, f, lanes, runs, rest);
+    add_eight::<T, S, 24, W, N>(term, f, lanes, runs, rest);
+}
+
+#[inline(always)]
+fn add_eight<T: Item, S: Term<T>, const AT: usize, const W: usize, const N: usize>(
+    term: S,
+    f: usize,
+    lanes: &mut Lanes<W>,
+    runs: [&[T]; N],
+    rest: usize,
+) {
+    if AT < W && AT < rest {
+        let (mut eight, around) = (lanes.part::<8>(AT), term.feature::<8>(f));
+        if rest >= AT + 8 {
+            S::add::<8, N>(&mut eight, &around, pick(every::<T, 8, N>(runs, AT, 1), 0), 8);
+        } else {
+            S::add::<8, N>(&mut eight, &around, refs(&padded_all(runs, AT)), rest - AT);
+        }
+        lanes.put(AT, &eight);
+    }
+}
+
+/// Adds the `n` elements that a run has behind the chunks that were summed in turns with its map.
+#[inline(always)]
+fn add_end<T: Item, S: Term<T> + Default, const W: usize, const N: usize>(
+    acc: &mut Acc<'_>,
+    f: usize,
+    runs: [&[T]; N],
+    n: usize,
+) {
+    let term = S::default();
+    for part in (0..T::LANES).step_by(W) {
+        let (whole, rest) = chunks::<W>(n, part, T::LANES);
+        if whole == 0 && rest == 0 {
+            continue;
+        }
+        let around = term.feature::<W>(f);
+        let mut lanes = Lanes::<W>::load::<T>(acc, f * T::LANES + part);
+        let chunks = every::<T, W, N>(runs, part, whole);
+        for i in 0..whole {
+            S::add::<W, N>(&mut lanes, &around, pick(chunks, i * (T::LANES / W)), W);
+        }
+        if rest > 0 {
+            add_rest(term, f, &mut lanes, behind_all(runs, part + whole * T::LANES), rest);
+        }
+        lanes.store::<T>(acc, f * T::LANES + part);
+    }
+}
+
+/// Lanes around 0 that are summed while something is mapped.
+#[derive(Clone, Copy)]
+pub(crate) struct Paired<const W: usize, const FUSED: bool>(Lanes<W>);
+
+impl<T: Item, const W: usize, const FUSED: bool> Held<T, W> for Paired<W, FUSED> {
+    #[inline(always)]
+    fn load(acc: &mut Acc<'_>, at: usize) -> Self {
+        Self(Lanes::load::<T>(acc, at))
+    }
+    #[inline(always)]
+    fn store(self, acc: &mut Acc<'_>, at: usize) {
+        self.0.store::<T>(acc, at);
+    }
+    #[inline(always)]
+    fn add<const N: usize>(&mut self, chunk: [&[T; W]; N]) {
+        Zero::<FUSED>::add::<W, N>(&mut self.0, &(), chunk, W);
+    }
+    #[inline(always)]
+    fn add_end<const N: usize>(acc: &mut Acc<'_>, f: usize, runs: [&[T]; N], n: usize) {
+        add_end::<T, Zero<FUSED>, W, N>(acc, f, runs, n);
+    }
+}

@@ -1,0 +1,25 @@
+//! What one element is mapped to. Every operation is rounded on its own, in the order written.
+
+use bn_core::Real;
+use bn_core::kernel::Post;
+
+/// y = (x − k)·a + b, and what `post` makes of it.
+#[inline(always)]
+pub(crate) fn normalize<T: Real>(x: T, [k, a, b]: [T; 3], post: Post) -> T {
+    let y = (x - k) * a + b;
+    match post {
+        Post::Pass => y,
+    }
+}
+
+/// dx = (dy·a + (x − k)·c) + d.
+#[inline(always)]
+pub(crate) fn grad_input<T: Real>(x: T, dy: T, [k, a, c, d]: [T; 4]) -> T {
+    (dy * a + (x - k) * c) + d
+}
+
+/// dx = dy·a + 0.
+#[inline(always)]
+pub(crate) fn scale<T: Real>(dy: T, a: T) -> T {
+    dy * a + T::default()
+}

@@ -1,0 +1,92 @@
+//! Sums of one value per feature and strip (inner = 1): down the strips.
+//!
+//! As many vectors of features as there are registers for go down a stack of strips that stays in L1 at a time; the features
+//! behind the last whole vector go one by one.
+
+use crate::sum::{Eight, VECTORS, add, add_about, load_all, store_all};
+use crate::vector::{Item, Lanes};
+use bn_core::kernel::{Acc, Fetch, Sum};
+use bn_core::tensor::Strips;
+use bn_core::walk::{EachStack, Stack, low_stacks, stacks};
+use std::ops::Range;
+
+/// Whether memory is asked for in the order in which it lies, see [`stacks`]. Measured.
+const ALONG: bool = !crate::AVX512;
+
+/// Adds `sum` of columns.
+pub(crate) fn sum<T: Item>(sum: &Sum<'_, T>, fetch: Fetch, acc: &mut Acc<'_>) {
+    match *sum {
+        Sum::Moments { x, pilot } => reduce(&[x], pilot, fetch, acc),
+        Sum::Grads { x, dy, pilot } => reduce(&[x, dy], pilot, fetch, acc),
+    }
+}
+
+fn reduce<T: Item, const N: usize>(
+    inputs: &[Strips<'_, T>; N],
+    pilot: Option<&[T]>,
+    fetch: Fetch,
+    acc: &mut Acc<'_>,
+) {
+    let (rows, len) = (0..inputs[0].rows(), inputs[0].len());
+    match pilot {
+        None => stacks(inputs, rows, fetch, ALONG, &mut Columns::<T, false> { pilots: &[], acc, len }),
+        Some(pilots) => low_stacks(inputs, rows, fetch, ALONG, &mut Columns::<T, true> { pilots, acc, len }),
+    }
+}
+
+/// Adds the columns of stacks of strips: several vectors at a time, one, and single ones.
+struct Columns<'s, 'a, T, const AROUND: bool> {
+    pilots: &'s [T],
+    acc: &'s mut Acc<'a>,
+    len: usize,
+}
+
+impl<T: Item, const N: usize, const AROUND: bool> EachStack<T, N> for Columns<'_, '_, T, AROUND> {
+    #[inline(always)]
+    fn take<const R: usize>(&mut self, stack: &Stack<'_, T, N, R>) {
+        let (wide, whole) = (self.len / (8 * VECTORS) * (8 * VECTORS), self.len / 8 * 8);
+        self.add_chunks::<Eight, true, VECTORS, { 8 * VECTORS }, N, R>(stack, 0..wide);
+        self.add_chunks::<Eight, true, 1, 8, N, R>(stack, wide..whole);
+        self.add_chunks::<f64, false, 1, 1, N, R>(stack, whole..self.len);
+    }
+}
+
+impl<T: Item, const AROUND: bool> Columns<'_, '_, T, AROUND> {
+    #[inline(always)]
+    fn add_chunks<
+        V: Lanes,
+        const FUSED: bool,
+        const G: usize,
+        const W: usize,
+        const N: usize,
+        const R: usize,
+    >(
+        &mut self,
+        stack: &Stack<'_, T, N, R>,
+        cols: Range<usize>,
+    ) {
+        let Self { pilots, acc, .. } = self;
+        let start = cols.start;
+        stack.chunks::<W>(cols, |i, rows| {
+            let at = start + i * W;
+            let mut sums = load_all::<T, V, G>(acc, at);
+            let mut k = [V::from(0.0); G];
+            if AROUND {
+                for g in 0..G {
+                    k[g] = V::widen(&pilots[at + 8 * g..]);
+                }
+            }
+            for r in 0..R {
+                let inputs = rows[r].map(|values| &values[..]);
+                for g in 0..G {
+                    if AROUND {
+                        add_about::<T, V, N>(&mut sums[g], inputs, 8 * g, k[g]);
+                    } else {
+                        add::<T, V, FUSED, N>(&mut sums[g], inputs, 8 * g);
+                    }
+                }
+            }
+            store_all::<T, V, G>(&sums, acc, at);
+        });
+    }
+}
