@@ -27,6 +27,8 @@ pub(crate) struct Backward<'a, T: Element> {
     pub(crate) eps: f64,
     /// The values of a feature that the statistics are of.
     pub(crate) count: usize,
+    /// Whether both sums are taken though nobody asks for them: a feature whose sums leave the range is hard.
+    pub(crate) whole: bool,
     /// The sums, where they are known already.
     pub(crate) given: Option<&'a [Totals<T::Compute>]>,
 }
@@ -55,7 +57,7 @@ impl<T: Element> Backward<'_, T> {
     }
 
     fn needs(&self) -> Needs {
-        let through_sums = self.dx.is_some() && self.from_batch;
+        let through_sums = self.whole || self.dx.is_some() && self.from_batch;
         match (through_sums || !self.dweight.is_empty(), self.dbias.is_empty()) {
             (true, _) => Needs::Both,
             (false, false) => Needs::Dy,
@@ -95,7 +97,8 @@ impl<T: Element> Step<T> for Backward<'_, T> {
     }
 
     fn split_at(self, feature: usize, col: usize) -> (Self, Self) {
-        let Self { shape, x, dy, dx, dweight, dbias, params, stats, from_batch, eps, count, given } = self;
+        let Self { shape, x, dy, dx, dweight, dbias, params, stats, from_batch, eps, count, whole, given } =
+            self;
         let ((x, x1), (dy, dy1)) = (split_columns(x, col), split_columns(dy, col));
         let (dx, dx1) = split_some(dx, |dx| dx.split_columns(col));
         let (dweight, dweight1) = split_optional(dweight, feature);
@@ -114,9 +117,10 @@ impl<T: Element> Step<T> for Backward<'_, T> {
             from_batch,
             eps,
             count,
+            whole,
             given: given1,
         };
-        (Self { shape, x, dy, dx, dweight, dbias, params, stats, from_batch, eps, count, given }, tail)
+        (Self { shape, x, dy, dx, dweight, dbias, params, stats, from_batch, eps, count, whole, given }, tail)
     }
 
     fn reads(&self) -> [Option<Strips<'_, T>>; 2] {

@@ -148,6 +148,7 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
         if let (Some(dweight), Some(dbias)) = (dweight.as_slice_mut(), dbias.as_slice_mut()) {
             let (inputs, out) = ([x.strips(), dy.strips()], Some(dx.strips_mut()));
             let step = saved.back(inputs, out, weight.unwrap_or_default(), dweight, dbias);
+            let step = driver::Backward { whole: true, ..step };
             driver::run(&self.backend, step, &mut Workspace::default());
         }
         Ok(Gradients { dx: dx.into_array(), dweight, dbias })

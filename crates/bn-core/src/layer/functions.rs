@@ -226,7 +226,7 @@ impl<'a, T: Element> Forward<'a, T> {
 
 impl<'a, T: Element> Backward<'a, T> {
     /// The step, its buffers as strips, which have the lengths they must have.
-    fn checked(self, saved: &'a Saved<T>) -> Result<driver::Backward<'a, T>, Error> {
+    pub(super) fn checked(self, saved: &'a Saved<T>) -> Result<driver::Backward<'a, T>, Error> {
         let Self { x, dy, weight, dx, dweight, dbias } = self;
         let shape = saved.shape;
         let features = shape.features();
@@ -307,6 +307,7 @@ impl<T: Element> Saved<T> {
             from_batch,
             eps,
             count,
+            whole: false,
             given: None,
         }
     }

@@ -2,7 +2,7 @@
 
 use super::functions::{self, Backward, Forward, check_len};
 use super::{BatchNorm, Error, Mode, Saved};
-use crate::driver::Workspace;
+use crate::driver::{self, Workspace};
 use crate::kernel::Backend;
 use crate::num::Element;
 use crate::tensor::Shape;
@@ -143,6 +143,8 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
         let affine = self.config.affine;
         let (dweight, dbias) = (Some(dweight).filter(|_| affine), Some(dbias).filter(|_| affine));
         let step = Backward { x, dy, weight, dx: Some(dx.into()), dweight, dbias };
-        functions::backward(&self.backend, step, saved, workspace)
+        let step = driver::Backward { whole: true, ..step.checked(saved)? };
+        driver::run(&self.backend, step, workspace);
+        Ok(())
     }
 }
