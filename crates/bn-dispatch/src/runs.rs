@@ -156,6 +156,13 @@ fn refs<V, const N: usize>(of: &[V; N]) -> [&V; N] {
     refs
 }
 
+/// `n`, of which the compiler knows nothing. That it is neither 0 nor all it would use for the first lane and the last, which
+/// no longer make a vector with the others then, in the loop before as well.
+#[inline(always)]
+fn any(n: usize) -> usize {
+    black_box(n)
+}
+
 /// Adds the first `rest` elements of each run, which are fewer than W, eight at a time.
 #[inline(always)]
 fn add_rest<T: Item, S: Term<T>, const W: usize, const N: usize>(
@@ -165,11 +172,8 @@ fn add_rest<T: Item, S: Term<T>, const W: usize, const N: usize>(
     runs: [&[T]; N],
     rest: usize,
 ) {
-    if W < 8 {
-        // That it is neither 0 nor W the compiler would use for the first lane and the last, which no longer make a vector
-        // with the others then, here and in the loop before.
-        let rest = black_box(rest);
-        return S::add::<W, N>(lanes, &term.feature::<W>(f), refs(&padded_all(runs, 0)), rest);
+    if W <= 8 {
+        return S::add::<W, N>(lanes, &term.feature::<W>(f), refs(&padded_all(runs, 0)), any(rest));
     }
     // Not a loop: the lanes stay in registers only where their numbers are known.
     add_eight::<T, S, 0, W, N>(term, f, lanes, runs, rest);
@@ -191,7 +195,7 @@ fn add_eight<T: Item, S: Term<T>, const AT: usize, const W: usize, const N: usiz
         if rest >= AT + 8 {
             S::add::<8, N>(&mut eight, &around, pick(every::<T, 8, N>(runs, AT, 1), 0), 8);
         } else {
-            S::add::<8, N>(&mut eight, &around, refs(&padded_all(runs, AT)), rest - AT);
+            S::add::<8, N>(&mut eight, &around, refs(&padded_all(runs, AT)), any(rest - AT));
         }
         lanes.put(AT, &eight);
     }

@@ -188,7 +188,7 @@ pub(crate) struct Pilot<'a, T>(pub(crate) &'a [T]);
 
 impl<T: Item> Term<T> for Pilot<'_, T> {
     // f64 data are summed around their mean as soon as that is half of their spread.
-    const RARE: bool = !compensated::<T>();
+    const RARE: bool = true;
     type Around<const W: usize> = [f64; W];
 
     #[inline(always)]

@@ -19,7 +19,7 @@ pub(crate) fn sum<T: Summand, const L: usize>(inner: usize, sum: &Sum<'_, T>, ac
                 for (lane, &x) in lanes.iter_mut().zip(&x.strip(row)[at]) {
                     *lane = T::add_moments(*lane, x, k);
                 }
-            })
+            });
         }
         Sum::Grads { x, dy, pilot } => {
             each_chunk::<T, L>(inner, x.rows(), x.len(), acc, |lanes, row, f, at| {

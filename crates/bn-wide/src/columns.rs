@@ -27,10 +27,10 @@ fn reduce<T: Item, const N: usize>(
     fetch: Fetch,
     acc: &mut Acc<'_>,
 ) {
-    let (rows, len) = (0..inputs[0].rows(), inputs[0].len());
+    let len = inputs[0].len();
     match pilot {
-        None => stacks(inputs, rows, fetch, ALONG, &mut Columns::<T, false> { pilots: &[], acc, len }),
-        Some(pilots) => low_stacks(inputs, rows, fetch, ALONG, &mut Columns::<T, true> { pilots, acc, len }),
+        None => stacks(inputs, fetch, ALONG, &mut Columns::<T, false> { pilots: &[], acc, len }),
+        Some(pilots) => low_stacks(inputs, fetch, ALONG, &mut Columns::<T, true> { pilots, acc, len }),
     }
 }
 

@@ -22,7 +22,7 @@ pub(crate) fn sum<T: Item, const G: usize, const H: usize>(
     match *sum {
         // Not a variable: a branch in the loop costs registers.
         Sum::Moments { x, pilot } if fetch == Fetch::Far => {
-            reduce::<T, G, H, 1, true>(inner, [x], pilot, acc)
+            reduce::<T, G, H, 1, true>(inner, [x], pilot, acc);
         }
         Sum::Moments { x, pilot } => reduce::<T, G, H, 1, false>(inner, [x], pilot, acc),
         // Of two streams never from further away: it cost 10 % at (32,256,56,56).

@@ -5,6 +5,7 @@
 
 mod crates;
 mod features;
+mod floors;
 mod invariants;
 mod source;
 mod words;
@@ -33,6 +34,8 @@ const RULES: &[(&str, Check)] = &[
     ("unsafe stands in the files that may have it", words::unsafe_files),
     ("kernels sum and multiply in the order that fixes the bits", words::order),
     ("crates depend on each other as the architecture says", crates::dependencies),
+    ("imports within bn-core go down, from floor to floor", floors::imports),
+    ("no file imports one that imports it", floors::circles),
     ("every invariant names a test that exists", invariants::named_tests),
 ];
 

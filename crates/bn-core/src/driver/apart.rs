@@ -162,6 +162,6 @@ pub(crate) fn backward_apart<T: Element, B: Backend>(
     let of = [Some(step.x.reborrow()), Some(step.dy.reborrow())];
     run(backend, Summing { shape, of, pilots: pilots.as_deref(), totals: &mut totals }, workspace);
     between(Between { sums: &mut totals, pilots: pilots.as_deref(), count: &mut count });
-    run(backend, step.from_sums(&totals), workspace);
+    run(backend, step.with_sums(&totals), workspace);
     workspace.put_apart((totals, again));
 }

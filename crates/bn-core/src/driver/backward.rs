@@ -44,7 +44,7 @@ enum Needs {
 
 impl<T: Element> Backward<'_, T> {
     /// The same backward from known sums.
-    pub(super) fn from_sums<'s>(&'s mut self, totals: &'s [Totals<T::Compute>]) -> Backward<'s, T> {
+    pub(super) fn with_sums<'s>(&'s mut self, totals: &'s [Totals<T::Compute>]) -> Backward<'s, T> {
         Backward {
             x: self.x.reborrow(),
             dy: self.dy.reborrow(),

@@ -149,7 +149,6 @@ pub(crate) fn gradients<R: Real>(
 }
 
 #[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "see the head of the file")]
 fn each_grad<R: Real>(
     stats: StatsRef<'_, R>,
     totals: &mut [Totals<R>],

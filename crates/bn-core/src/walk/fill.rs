@@ -116,7 +116,6 @@ pub(super) fn fill<T: Bare, V: Vector<T>, const L: usize, const BYTES: usize>(
 /// As [`fill`] past the caches, in steps: writes what is before the first whole line of `out`, and gives that line's first
 /// element, the lines and what is behind them, for [`Stores::write`] and [`ones`].
 #[inline(always)]
-#[expect(clippy::type_complexity, reason = "two parts of one slice")]
 pub(super) fn begin<'a, T: Bare, V, const L: usize>(
     out: Output<'a, T>,
     map: &impl LineMap<T, V>,

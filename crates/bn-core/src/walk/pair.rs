@@ -145,7 +145,6 @@ pub fn map_and_sum<T, V, H, const W: usize, const L: usize, const P: usize, cons
 }
 
 #[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "two blocks, and what is done with each")]
 fn in_turns<
     'a,
     T,

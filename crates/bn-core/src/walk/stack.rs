@@ -133,56 +133,54 @@ pub trait EachStack<T, const N: usize> {
     fn take<const R: usize>(&mut self, stack: &Stack<'_, T, N, R>);
 }
 
-/// Hands the strips `rows` of `inputs` to `each`, one behind the other: of one input eight at a time, but four where memory is
-/// asked for `along` strips that lie in its order, of two inputs four. Measured. What is left goes four, two and one at a time.
+/// Hands the strips of `inputs` to `each`, one behind the other: of one input eight at a time, but four where memory is asked
+/// for `along` strips that lie in its order, of two inputs four. Measured. What is left goes four, two and one at a time.
 #[inline(always)]
 pub fn stacks<T, const N: usize>(
     inputs: &[Strips<'_, T>; N],
-    rows: Range<usize>,
     fetch: Fetch,
     along: bool,
     each: &mut impl EachStack<T, N>,
 ) {
     let along = along.then(|| in_order(inputs));
     let near = along.map(|_| false);
-    let Range { mut start, end } = rows;
+    let mut start = 0;
     if N == 1 {
         // Known where the stacks are made, so that a chunk need not ask.
         start = match along {
-            Some(true) => of_height::<T, N, 4>(inputs, start..end, fetch, Some(true), each),
-            _ => of_height::<T, N, 8>(inputs, start..end, fetch, near, each),
+            Some(true) => of_height::<T, N, 4>(inputs, start, fetch, Some(true), each),
+            _ => of_height::<T, N, 8>(inputs, start, fetch, near, each),
         };
     }
-    start = of_height::<T, N, 4>(inputs, start..end, fetch, if N == 1 { near } else { along }, each);
-    start = of_height::<T, N, 2>(inputs, start..end, Fetch::Near, near, each);
-    of_height::<T, N, 1>(inputs, start..end, Fetch::Near, near, each);
+    start = of_height::<T, N, 4>(inputs, start, fetch, if N == 1 { near } else { along }, each);
+    start = of_height::<T, N, 2>(inputs, start, Fetch::Near, near, each);
+    of_height::<T, N, 1>(inputs, start, Fetch::Near, near, each);
 }
 
-/// As [`stacks`], four and one at a time: a third of the code, for what is rare, and for columns that are few.
+/// As [`stacks`], four and one at a time: a third of the code, for what is rare.
 #[inline(always)]
 pub fn low_stacks<T, const N: usize>(
     inputs: &[Strips<'_, T>; N],
-    rows: Range<usize>,
     fetch: Fetch,
     along: bool,
     each: &mut impl EachStack<T, N>,
 ) {
     let along = along.then(|| in_order(inputs));
-    let start = of_height::<T, N, 4>(inputs, rows.clone(), fetch, along, each);
-    of_height::<T, N, 1>(inputs, start..rows.end, Fetch::Near, along.map(|_| false), each);
+    let start = of_height::<T, N, 4>(inputs, 0, fetch, along, each);
+    of_height::<T, N, 1>(inputs, start, Fetch::Near, along.map(|_| false), each);
 }
 
-/// Hands on the strips `rows`, R at a time, as long as there are as many; `along` says whether they lie in order, where that
-/// matters. Where the next ones begin.
+/// Hands on the strips from `start` on, R at a time, as long as there are as many; `along` says whether they lie in order, where
+/// that matters. Where the next ones begin.
 #[inline(always)]
 fn of_height<T, const N: usize, const R: usize>(
     inputs: &[Strips<'_, T>; N],
-    Range { start, end }: Range<usize>,
+    start: usize,
     fetch: Fetch,
     along: Option<bool>,
     each: &mut impl EachStack<T, N>,
 ) -> usize {
-    let end = start + (end - start) / R * R;
+    let end = start + (inputs[0].rows() - start) / R * R;
     for start in (start..end).step_by(R) {
         each.take::<R>(&match along {
             Some(in_order) => Stack::along(inputs, start, in_order),

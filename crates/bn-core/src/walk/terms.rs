@@ -70,7 +70,7 @@ impl<V: Lane> Sums<V> {
         if compensated::<T>() {
             let (d, e) = two_sum(x, -k);
             add(&mut self.first, d, e);
-            add(&mut self.second, d * d, (d + d) * e);
+            add(&mut self.second, d * d, V::from(2.0) * d * e);
         } else {
             let d = x - k;
             self.first.0 = self.first.0 + d;

@@ -1,0 +1,316 @@
+//! The functions under the layer: they give the layer's bits, compute what is asked for and no more, and let somebody
+//! stand between sums and coefficients.
+
+#![expect(unsafe_code, reason = "outputs that hold no values yet are read after they were written")]
+
+use batchnorm::functions::{self, Backward, Commit, Forward, Running};
+use batchnorm::{BatchNorm, Between, DefaultBackend, Error, Grads, RunningVar, Saved, Shape, Workspace};
+use std::mem::MaybeUninit;
+
+const EPS: f64 = 1e-5;
+
+/// Long and short runs, values side by side, few features; each with data around 0 and far from it.
+fn shapes() -> Vec<(Shape, f32)> {
+    let shapes = [(7, 5, 300), (6, 40, 49), (33, 70, 1), (500, 3, 1), (40, 1, 300)];
+    let shapes = shapes.map(|(outer, features, inner)| Shape::new(outer, features, inner).unwrap());
+    shapes.into_iter().flat_map(|shape| [(shape, 0.3), (shape, 500.0)]).collect()
+}
+
+fn values(len: usize, seed: usize, centre: f32) -> Vec<f32> {
+    (0..len).map(|i| (((i + seed) * 7919 % 4099) as f32 / 2049.5 - 1.0) * 1.7 + centre).collect()
+}
+
+/// A step's inputs, and everything that it gives.
+struct Step {
+    shape: Shape,
+    x: Vec<f32>,
+    dy: Vec<f32>,
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+}
+
+#[derive(Debug, PartialEq)]
+struct Gradients {
+    dx: Option<Vec<u32>>,
+    dweight: Option<Vec<u32>>,
+    dbias: Option<Vec<u32>>,
+}
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|v| v.to_bits()).collect()
+}
+
+impl Step {
+    fn new(shape: Shape, centre: f32) -> Self {
+        let features = shape.features();
+        let (x, dy) = (values(shape.len(), 0, centre), values(shape.len(), 31, 0.1));
+        Self { shape, x, dy, weight: values(features, 5, 1.5), bias: values(features, 9, 0.0) }
+    }
+
+    fn forward<'a>(&'a self, y: &'a mut [f32]) -> Forward<'a, f32> {
+        let (weight, bias) = (Some(&self.weight[..]), Some(&self.bias[..]));
+        Forward { shape: self.shape, x: &self.x, y: y.into(), weight, bias, eps: EPS }
+    }
+
+    fn train(&self) -> (Vec<f32>, Saved<f32>) {
+        let (mut y, mut saved) = (vec![0.0; self.x.len()], Saved::default());
+        let step = self.forward(&mut y);
+        functions::train(&DefaultBackend::default(), step, &mut saved, &mut Workspace::default()).unwrap();
+        (y, saved)
+    }
+
+    fn eval(&self) -> Saved<f32> {
+        let (mut y, mut saved) = (vec![0.0; self.x.len()], Saved::default());
+        let var: Vec<f32> = self.weight.iter().map(|w| w.abs() + 0.5).collect();
+        let running = Some(Running { mean: &self.bias, var: &var });
+        let step = self.forward(&mut y);
+        functions::eval(&DefaultBackend::default(), step, running, &mut saved, &mut Workspace::default())
+            .unwrap();
+        saved
+    }
+
+    /// As many gradients as are asked for, from this x.
+    fn backward(&self, saved: &Saved<f32>, x: &[f32], [dx, dweight, dbias]: [bool; 3]) -> Gradients {
+        let features = self.shape.features();
+        let mut all = (vec![f32::NAN; x.len()], vec![f32::NAN; features], vec![f32::NAN; features]);
+        let step = Backward {
+            x,
+            dy: &self.dy,
+            weight: Some(&self.weight),
+            dx: dx.then_some((&mut all.0).into()),
+            dweight: dweight.then_some(&mut all.1),
+            dbias: dbias.then_some(&mut all.2),
+        };
+        functions::backward(&DefaultBackend::default(), step, saved, &mut Workspace::default()).unwrap();
+        let given = |wanted: bool, values: &[f32]| wanted.then(|| bits(values));
+        Gradients { dx: given(dx, &all.0), dweight: given(dweight, &all.1), dbias: given(dbias, &all.2) }
+    }
+}
+
+#[test]
+fn functions_give_the_layers_bits() {
+    for (shape, centre) in shapes() {
+        let step = Step::new(shape, centre);
+        let mut bn = BatchNorm::<f32>::new(shape.features()).unwrap();
+        (bn.weight, bn.bias) = (step.weight.clone().into(), step.bias.clone().into());
+        let (mut y, mut dx) = (vec![0.0; shape.len()], vec![0.0; shape.len()]);
+        let (mut dweight, mut dbias) = (vec![0.0; shape.features()], vec![0.0; shape.features()]);
+        let (mut saved, mut workspace) = (Saved::default(), Workspace::default());
+        bn.forward_into(shape, &step.x, &mut y, &mut saved, &mut workspace).unwrap();
+        let grads = Grads { dx: &mut dx, dweight: &mut dweight, dbias: &mut dbias };
+        bn.backward_into(&saved, &step.x, &step.dy, grads, &mut workspace).unwrap();
+
+        let (own, own_saved) = step.train();
+        assert_eq!((bits(&own), &own_saved), (bits(&y), &saved), "{shape} {centre}");
+        let gradients = step.backward(&own_saved, &step.x, [true; 3]);
+        let want =
+            Gradients { dx: Some(bits(&dx)), dweight: Some(bits(&dweight)), dbias: Some(bits(&dbias)) };
+        assert_eq!(gradients, want, "{shape} {centre}");
+
+        let running = bn.running.unwrap();
+        let (mut mean, mut var) = (vec![0.0; shape.features()], vec![1.0; shape.features()]);
+        let into = Commit {
+            mean: &mut mean,
+            var: &mut var,
+            momentum: Some(0.1),
+            batches: 1,
+            kind: RunningVar::Unbiased,
+        };
+        functions::commit(&DefaultBackend::default(), &own_saved, into).unwrap();
+        assert_eq!((mean, var), (running.mean.to_vec(), running.var.to_vec()), "{shape} {centre}");
+    }
+}
+
+#[test]
+fn outputs_need_not_hold_values() {
+    for (shape, centre) in shapes() {
+        let step = Step::new(shape, centre);
+        let want = step.train().0;
+        let mut y = vec![MaybeUninit::uninit(); shape.len()];
+        let (mut saved, mut workspace) = (Saved::default(), Workspace::default());
+        let forward = Forward { y: y.as_mut_slice().into(), ..step.forward(&mut []) };
+        functions::train(&DefaultBackend::default(), forward, &mut saved, &mut workspace).unwrap();
+        // SAFETY: the forward was Ok, so that every element has been written.
+        let y: Vec<f32> = y.into_iter().map(|v| unsafe { v.assume_init() }).collect();
+        assert_eq!(bits(&y), bits(&want), "{shape} {centre}");
+    }
+}
+
+#[test]
+fn each_gradient_is_the_same_whatever_else_is_asked_for() {
+    for (shape, centre) in shapes() {
+        let step = Step::new(shape, centre);
+        for saved in [step.train().1, step.eval()] {
+            let all = step.backward(&saved, &step.x, [true; 3]);
+            for wanted in 0..8 {
+                let [dx, dweight, dbias] = [1, 2, 4].map(|bit| wanted & bit != 0);
+                let some = step.backward(&saved, &step.x, [dx, dweight, dbias]);
+                let want = Gradients {
+                    dx: all.dx.clone().filter(|_| dx),
+                    dweight: all.dweight.clone().filter(|_| dweight),
+                    dbias: all.dbias.clone().filter(|_| dbias),
+                };
+                assert_eq!(some, want, "{shape} {centre} {:?}", [dx, dweight, dbias]);
+            }
+        }
+    }
+}
+
+/// What is not read cannot be NaN: the input, where neither Σdy·x̂ nor a gradient through the statistics is wanted.
+#[test]
+fn what_nobody_asks_for_is_not_computed() {
+    let (shape, centre) = shapes()[0];
+    let step = Step::new(shape, centre);
+    let nowhere = vec![f32::NAN; step.x.len()];
+    let (train, eval) = (step.train().1, step.eval());
+    for (saved, wanted) in [
+        (&train, [false, false, true]),
+        (&eval, [false, false, true]),
+        (&eval, [true, false, true]),
+        (&eval, [true, false, false]),
+    ] {
+        let want = step.backward(saved, &step.x, wanted);
+        assert_eq!(step.backward(saved, &nowhere, wanted), want, "{:?} {wanted:?}", saved.mode());
+    }
+}
+
+/// Runs both passes with somebody between sums and coefficients.
+fn apart(step: &Step, between: &mut dyn FnMut(Between<'_, f32>)) -> (Vec<f32>, Saved<f32>, [Vec<f32>; 3]) {
+    let backend = DefaultBackend::default();
+    let (mut y, mut saved) = (vec![f32::NAN; step.x.len()], Saved::default());
+    let mut workspace = Workspace::default();
+    functions::train_between(&backend, step.forward(&mut y), &mut saved, &mut workspace, between).unwrap();
+    let mut grads =
+        [vec![f32::NAN; step.x.len()], vec![0.0; step.weight.len()], vec![0.0; step.weight.len()]];
+    let [dx, dweight, dbias] = &mut grads;
+    let back = Backward {
+        x: &step.x,
+        dy: &step.dy,
+        weight: Some(&step.weight),
+        dx: Some(dx.into()),
+        dweight: Some(dweight),
+        dbias: Some(dbias),
+    };
+    functions::backward_between(&backend, back, &saved, &mut workspace, between).unwrap();
+    (y, saved, grads)
+}
+
+#[test]
+fn phases_run_apart_give_the_same_bits() {
+    for (shape, centre) in shapes() {
+        let step = Step::new(shape, centre);
+        let mut rounds = 0;
+        let (y, saved, [dx, dweight, dbias]) = apart(&step, &mut |between| {
+            assert_eq!((between.sums.len(), *between.count), (shape.features(), shape.count()));
+            rounds += 1;
+        });
+        let (want, want_saved) = step.train();
+        assert_eq!((bits(&y), &saved), (bits(&want), &want_saved), "{shape} {centre}");
+        let gradients =
+            Gradients { dx: Some(bits(&dx)), dweight: Some(bits(&dweight)), dbias: Some(bits(&dbias)) };
+        assert_eq!(gradients, step.backward(&want_saved, &step.x, [true; 3]), "{shape} {centre}");
+        // Far from zero the forward is summed a second time.
+        assert_eq!(rounds, if centre > 1.0 { 3 } else { 2 }, "{shape} {centre}");
+    }
+}
+
+/// Two parts of a batch, each of which takes in the other's sums, have the statistics and gradients of the whole.
+#[test]
+fn parts_take_in_each_others_sums() {
+    for (shape, centre) in shapes() {
+        let whole = Step::new(shape, centre);
+        let strip = shape.features() * shape.inner();
+        let (_, want) = whole.train();
+        let gradients = whole.backward(&want, &whole.x, [true; 3]);
+        let cut = shape.outer() / 3;
+        let part = |rows: std::ops::Range<usize>| Step {
+            shape: Shape::new(rows.len(), shape.features(), shape.inner()).unwrap(),
+            x: whole.x[rows.start * strip..rows.end * strip].to_vec(),
+            dy: whole.dy[rows.start * strip..rows.end * strip].to_vec(),
+            weight: whole.weight.clone(),
+            bias: whole.bias.clone(),
+        };
+        // One part has no sample at all.
+        let parts = [part(0..cut), part(cut..cut), part(cut..shape.outer())];
+        let (exchange, barrier) = (std::sync::Mutex::new(Vec::new()), std::sync::Barrier::new(3));
+        let results: Vec<_> = std::thread::scope(|scope| {
+            let run = |part| {
+                let (exchange, barrier) = (&exchange, &barrier);
+                scope.spawn(move || {
+                    apart(part, &mut |between: Between<'_, f32>| {
+                        exchange.lock().unwrap().push((between.sums.to_vec(), *between.count));
+                        barrier.wait();
+                        let all = exchange.lock().unwrap().clone();
+                        for (f, sum) in between.sums.iter_mut().enumerate() {
+                            *sum = all.iter().fold((0.0, 0.0), |t, (s, _)| (t.0 + s[f].0, t.1 + s[f].1));
+                        }
+                        *between.count = all.iter().map(|(_, count)| count).sum();
+                        barrier.wait();
+                        exchange.lock().unwrap().clear();
+                        barrier.wait();
+                    })
+                })
+            };
+            let running: Vec<_> = parts.iter().map(run).collect();
+            running.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let close = |got: f32, want: f32, scale: f32| (got - want).abs() <= 1e-5 * scale.max(want.abs());
+        let mut dx = Vec::new();
+        for (_, saved, [part_dx, dweight, dbias]) in &results {
+            assert!(
+                saved.mean().zip(want.mean()).all(|(got, want)| close(got, want, 1.0)),
+                "{shape} {centre}"
+            );
+            assert!(saved.var().zip(want.var()).all(|(got, want)| close(got, want, 1.0)), "{shape} {centre}");
+            let back = |bits: &Option<Vec<u32>>| -> Vec<f32> {
+                bits.iter().flatten().map(|&bits| f32::from_bits(bits)).collect()
+            };
+            for (got, want) in [(dweight, back(&gradients.dweight)), (dbias, back(&gradients.dbias))] {
+                assert!(got.iter().zip(want).all(|(&got, want)| close(got, want, 10.0)), "{shape} {centre}");
+            }
+            dx.extend_from_slice(part_dx);
+        }
+        let want_dx = gradients.dx.unwrap();
+        assert!(
+            dx.iter().zip(want_dx).all(|(&got, want)| close(got, f32::from_bits(want), 1.0)),
+            "{shape} {centre}"
+        );
+    }
+}
+
+#[test]
+fn wrong_buffers_are_named_and_nothing_is_written() {
+    let (shape, centre) = shapes()[0];
+    let step = Step::new(shape, centre);
+    let backend = DefaultBackend::default();
+    let mut y = vec![7.0; step.x.len()];
+    let (mut saved, mut workspace) = (Saved::default(), Workspace::default());
+    let mut refused = |forward: Forward<'_, f32>| {
+        functions::train(&backend, forward, &mut saved, &mut workspace).unwrap_err()
+    };
+    let length = |what, expected, got| Error::Length { what, expected, got };
+    let (len, features) = (step.x.len(), shape.features());
+    let error = refused(Forward { x: &step.x[1..], ..step.forward(&mut y) });
+    assert_eq!(error, length("x", len, len - 1));
+    let error = refused(Forward { weight: Some(&[1.0]), ..step.forward(&mut y) });
+    assert_eq!(error, length("weight", features, 1));
+    let error = refused(Forward { eps: 0.0, ..step.forward(&mut y) });
+    assert_eq!(error, Error::Eps { got: 0.0 });
+    let error = refused(Forward { y: (&mut y[1..]).into(), ..step.forward(&mut []) });
+    assert_eq!(error, length("y", len, len - 1));
+    assert!(y.iter().all(|&v| v == 7.0));
+
+    let saved = step.train().1;
+    let mut dbias = vec![7.0; features + 1];
+    let back = Backward {
+        x: &step.x,
+        dy: &step.dy,
+        weight: None,
+        dx: Some((&mut y).into()),
+        dweight: None,
+        dbias: Some(&mut dbias),
+    };
+    let error = functions::backward(&backend, back, &saved, &mut workspace).unwrap_err();
+    assert_eq!(error, length("dbias", features, features + 1));
+    assert!(y.iter().chain(&dbias).all(|&v| v == 7.0));
+}
