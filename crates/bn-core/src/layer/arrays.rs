@@ -130,8 +130,6 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
         dy: ArrayView<'_, T, D>,
     ) -> Result<Gradients<T, D>, Error> {
         self.check_array(&x)?;
-        self.check_saved(saved, mode)?;
-        let (weight, _) = self.params()?;
         if x.shape() != dy.shape() {
             let (expected, got) = (x.shape().to_vec(), dy.shape().to_vec());
             return Err(Error::Dims { what: "dy", expected, got });
@@ -140,6 +138,8 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
         if x.shape() != saved.shape() {
             return Err(Error::SavedShape { what: "x", expected: saved.shape(), got: x.shape() });
         }
+        self.check_saved(saved, mode)?;
+        let (weight, _) = self.params()?;
         let dy = x.like(dy.into_dyn());
         let mut dx = x.result();
         let mut dweight = Array1::from_elem(self.weight.len(), T::Compute::default());
