@@ -72,7 +72,14 @@ impl<T: Element, B: Backend> Pass<'_, T, B> {
             let off_centre = step.pilots(set, &mut state.pilots.values[..features]);
             let pilots = off_centre.then(|| state.pilots.spread(plan, features, lead));
             if let Some(sum) = step.sum(pilots) {
-                reduce::reduce(self, (&sum, fetch), all.clone(), scratches, &mut state.totals[..features]);
+                reduce::reduce(
+                    self,
+                    (&sum, fetch),
+                    all.clone(),
+                    scratches,
+                    &mut state.totals[..features],
+                    false,
+                );
             }
         }
 
@@ -80,7 +87,14 @@ impl<T: Element, B: Backend> Pass<'_, T, B> {
         if step.settle(set, state, false) == Settled::Again {
             let pilots = state.pilots.spread(plan, features, lead);
             if let Some(sum) = step.sum(Some(pilots)) {
-                reduce::reduce(self, (&sum, fetch), all.clone(), scratches, &mut state.totals[..features]);
+                reduce::reduce(
+                    self,
+                    (&sum, fetch),
+                    all.clone(),
+                    scratches,
+                    &mut state.totals[..features],
+                    false,
+                );
             }
             step.settle(set, state, true);
         }

@@ -9,44 +9,19 @@ use crate::maths::Totals;
 use crate::num::{Element, Real, Wide};
 use std::ops::Range;
 
-/// Writes the two sums of each of `totals.len()` features: of the segments `range`, those of its first half and those of
-/// its second. With several scratches the segments are summed at the same time.
+/// Writes the two sums of each of `totals.len()` features, or with `add` adds a single segment's to them: of the segments
+/// `range`, those of its first half and those of its second. With several scratches both are summed at the same time.
 pub(super) fn reduce<T: Element, B: Backend>(
     pass: &Pass<'_, T, B>,
     (sum, fetch): (&Sum<'_, T>, Fetch),
     range: Range<usize>,
     scratches: &mut [Scratch<T::Compute>],
     totals: &mut [Totals<T::Compute>],
-) {
-    if scratches.len() == 1 || range.len() == 1 {
-        let Scratch { lanes, partials, .. } = &mut scratches[0];
-        return in_turn(pass, (sum, fetch), range, (lanes, partials), totals, false);
-    }
-    let (first, second) = halves(range);
-    let (left, right) = scratches.split_at_mut(scratches.len() / 2);
-    // Only halves that come second keep totals in their scratch.
-    let mut others = std::mem::take(&mut right[0].totals);
-    let used = &mut others[..totals.len()];
-    pass.backend.exec().join(
-        || reduce(pass, (sum, fetch), first, left, totals),
-        || reduce(pass, (sum, fetch), second, right, used),
-    );
-    add_totals::<T::Compute>(totals, used);
-    right[0].totals = others;
-}
-
-/// The same, one segment after the other; with `add`, what is in `totals` and a single segment's sums. The room beside the
-/// lanes is for the sums of every half that waits for its other one.
-fn in_turn<T: Element, B: Backend>(
-    pass: &Pass<'_, T, B>,
-    (sum, fetch): (&Sum<'_, T>, Fetch),
-    range: Range<usize>,
-    (lanes, partials): (&mut [f64], &mut [Totals<T::Compute>]),
-    totals: &mut [Totals<T::Compute>],
     add: bool,
 ) {
     let plan = pass.plan;
     if range.len() == 1 {
+        let lanes = &mut scratches[0].lanes;
         let (rows, len) = (plan.segment(range.start), sum.inputs()[0].map_or(0, |strips| strips.len()));
         let mut acc = empty::<T::Compute>(plan, lanes, totals.len());
         for part in plan.parts(rows.len(), len, 0).into_iter().filter(|part| part.rows > 0) {
@@ -59,24 +34,35 @@ fn in_turn<T: Element, B: Backend>(
         return fold::<T::Compute>(plan, lanes, totals, add);
     }
     let (first, second) = halves(range);
-    in_turn(pass, (sum, fetch), first, (lanes, partials), totals, false);
-    if second.len() == 1 {
-        return in_turn(pass, (sum, fetch), second, (lanes, partials), totals, true);
+    let alone = scratches.len() == 1;
+    if alone {
+        reduce(pass, (sum, fetch), first.clone(), scratches, totals, false);
+        if second.len() == 1 {
+            return reduce(pass, (sum, fetch), second, scratches, totals, true);
+        }
     }
-    let (others, partials) = partials.split_at_mut(totals.len());
-    in_turn(pass, (sum, fetch), second, (lanes, partials), others, false);
-    add_totals::<T::Compute>(totals, others);
+    // The sums of a half that waits for its other one: as many sets are kept as wait at once.
+    let last = scratches.len() - 1;
+    let mut others = scratches[last].partials.pop().unwrap_or_default();
+    others.resize(totals.len(), Default::default());
+    if alone {
+        reduce(pass, (sum, fetch), second, scratches, &mut others, false);
+    } else {
+        let (left, right) = scratches.split_at_mut(scratches.len() / 2);
+        pass.backend.exec().join(
+            || reduce(pass, (sum, fetch), first, left, totals, false),
+            || reduce(pass, (sum, fetch), second, right, &mut others, false),
+        );
+    }
+    for (total, other) in totals.iter_mut().zip(&others) {
+        *total = (total.0 + other.0, total.1 + other.1);
+    }
+    scratches[last].partials.push(others);
 }
 
 fn halves(range: Range<usize>) -> (Range<usize>, Range<usize>) {
     let cut = range.start + range.len() / 2;
     (range.start..cut, cut..range.end)
-}
-
-fn add_totals<R: Real>(totals: &mut [Totals<R>], others: &[Totals<R>]) {
-    for (sum, other) in totals.iter_mut().zip(others) {
-        *sum = (sum.0 + other.0, sum.1 + other.1);
-    }
 }
 
 /// Lanes for the sums of `features` features, all zero.

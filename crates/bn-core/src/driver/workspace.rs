@@ -91,10 +91,8 @@ impl<R: Real> Room<'_, R> {
 #[derive(Clone, Debug)]
 pub(super) struct Scratch<R: Real> {
     pub(super) lanes: Vec<f64>,
-    /// The sums of segments that wait for others to be added, one set to a level of their tree.
-    pub(super) partials: Vec<Totals<R>>,
-    /// The sums of segments that were summed by a job of their own.
-    pub(super) totals: Vec<Totals<R>>,
+    /// Sets of the sums of segments that wait for others to be added, one to a level of their tree.
+    pub(super) partials: Vec<Vec<Totals<R>>>,
 }
 
 /// What a block has between its sums and its map.
@@ -130,7 +128,7 @@ pub(super) struct Coefs<R> {
 
 impl<R: Real> Default for Scratch<R> {
     fn default() -> Self {
-        Self { lanes: Vec::new(), partials: Vec::new(), totals: Vec::new() }
+        Self { lanes: Vec::new(), partials: Vec::new() }
     }
 }
 
@@ -152,8 +150,10 @@ impl<R: Real> Scratch<R> {
     fn grow(&mut self, plan: &Plan, cut: &Cut) {
         let features = cut.block.min(plan.shape.features());
         at_least(&mut self.lanes, 2 * R::Wide::PARTS * plan.lanes::<R>(features));
-        at_least(&mut self.partials, plan.segments.next_power_of_two().ilog2() as usize * features);
-        at_least(&mut self.totals, features);
+        at_least(&mut self.partials, plan.segments.next_power_of_two().ilog2() as usize);
+        for set in &mut self.partials {
+            at_least(set, features);
+        }
     }
 }
 

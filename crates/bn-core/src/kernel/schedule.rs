@@ -1,5 +1,5 @@
 //! What changes the speed of a step and no bit of it, as kernels want it. The constants were measured, see
-//! docs/performance.md.
+//! docs/architecture.md.
 
 use super::Spread;
 use crate::num::Real;

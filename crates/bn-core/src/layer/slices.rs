@@ -35,7 +35,7 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
         saved: &mut Saved<T>,
         workspace: &mut Workspace<T>,
     ) -> Result<(), Error> {
-        self.slices_into(Mode::Train, shape, x, y, saved, workspace)?;
+        functions::train(&self.backend, self.step(shape, x, y)?, saved, workspace)?;
         self.commit(saved)
     }
 
@@ -51,7 +51,7 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
         saved: &mut Saved<T>,
         workspace: &mut Workspace<T>,
     ) -> Result<(), Error> {
-        self.slices_into(Mode::Train, shape, x, y, saved, workspace)
+        functions::train(&self.backend, self.step(shape, x, y)?, saved, workspace)
     }
 
     /// The evaluation forward: y = γ·x̂ + β with the running statistics, or the batch's where none are tracked.
@@ -67,7 +67,10 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
         saved: &mut Saved<T>,
         workspace: &mut Workspace<T>,
     ) -> Result<(), Error> {
-        self.slices_into(Mode::Eval, shape, x, y, saved, workspace)
+        let step = self.step(shape, x, y)?;
+        self.with_running(Mode::Eval, |running| {
+            functions::eval(&self.backend, step, running, saved, workspace)
+        })
     }
 
     /// The backward of a training forward, from the state it saved, the same `x` and the gradient `dy` = ∂L/∂y:
@@ -106,24 +109,11 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
         self.slices_back(Mode::Eval, saved, x, dy, grads, workspace)
     }
 
-    fn slices_into(
-        &self,
-        mode: Mode,
-        shape: Shape,
-        x: &[T],
-        y: &mut [T],
-        saved: &mut Saved<T>,
-        workspace: &mut Workspace<T>,
-    ) -> Result<(), Error> {
+    /// A forward of this layer.
+    fn step<'a>(&'a self, shape: Shape, x: &'a [T], y: &'a mut [T]) -> Result<Forward<'a, T>, Error> {
         self.check_features("x", shape.features())?;
         let (weight, bias) = self.params()?;
-        let step = Forward { shape, x, y: y.into(), weight, bias, eps: self.config.eps };
-        match mode {
-            Mode::Train => functions::train(&self.backend, step, saved, workspace),
-            Mode::Eval => self.with_running(mode, |running| {
-                functions::eval(&self.backend, step, running, saved, workspace)
-            }),
-        }
+        Ok(Forward { shape, x, y: y.into(), weight, bias, eps: self.config.eps })
     }
 
     fn slices_back(
