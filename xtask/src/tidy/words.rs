@@ -10,6 +10,7 @@ const LINES: usize = 400;
 const UNSAFE: &[&str] = &[
     "benches/src/stream.rs",
     "crates/batchnorm/tests/no_allocation.rs",
+    "crates/batchnorm/tests/uninitialized.rs",
     "crates/bn-core/src/mem/output.rs",
     "crates/bn-core/src/mem/prefetch.rs",
     "crates/bn-core/src/mem/stores.rs",
