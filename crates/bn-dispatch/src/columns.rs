@@ -28,14 +28,16 @@ struct Columns<'s, 'a, S, const W: usize> {
 impl<T: Item, S: Term<T>, const W: usize, const N: usize> EachStack<T, N> for Columns<'_, '_, S, W> {
     #[inline(always)]
     fn take<const R: usize>(&mut self, stack: &Stack<'_, T, N, R>) {
-        add_chunks::<T, S, W, N, R>(stack, self.whole.clone(), self.term, self.acc);
-        // One loop over both, so that the narrow chunks' are compiled once.
+        // In the order of memory; in a loop, so that the narrow chunks' code is compiled once for both ends.
         for i in 0..2 {
             let Range { start, end } = self.ends[i];
             let (eights, fours) = (start + (end - start) / 8 * 8, start + (end - start) / 4 * 4);
             add_chunks::<T, S, 8, N, R>(stack, start..eights, self.term, self.acc);
             add_chunks::<T, S, 4, N, R>(stack, eights..fours, self.term, self.acc);
             add_chunks::<T, S, 1, N, R>(stack, fours..end, self.term, self.acc);
+            if i == 0 {
+                add_chunks::<T, S, W, N, R>(stack, self.whole.clone(), self.term, self.acc);
+            }
         }
     }
 }
