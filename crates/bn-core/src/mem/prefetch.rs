@@ -11,7 +11,7 @@ pub fn line<T, const NEAR: bool>(values: &[T], at: usize) {
     address::<T, NEAR>(values.as_ptr().wrapping_add(at));
 }
 
-/// As [`line`], for the lines of `len` elements from `at` on.
+/// As [`line()`], for the lines of `len` elements from `at` on.
 #[inline(always)]
 pub fn lines<T, const NEAR: bool>(values: &[T], at: usize, len: usize) {
     for i in (0..len).step_by(LINE / size_of::<T>()) {
@@ -19,7 +19,7 @@ pub fn lines<T, const NEAR: bool>(values: &[T], at: usize, len: usize) {
     }
 }
 
-/// As [`lines`]; nothing where there are no values at all.
+/// As [`lines()`]; nothing where there are no values at all.
 #[inline(always)]
 pub fn range<T, const NEAR: bool>(values: &[T], at: usize, len: usize) {
     if !values.is_empty() {
@@ -27,7 +27,7 @@ pub fn range<T, const NEAR: bool>(values: &[T], at: usize, len: usize) {
     }
 }
 
-/// As [`line`], for the line at an address, wherever that leads.
+/// As [`line()`], for the line at an address, wherever that leads.
 #[inline(always)]
 pub(crate) fn address<T, const NEAR: bool>(address: *const T) {
     #[cfg(target_arch = "x86_64")]

@@ -224,7 +224,7 @@ impl<'a, T: Copy> StripsMut<'a, T> {
     }
 
     /// Fetches the line that strip `i` begins in, where there is one: for the first elements of a strip that is
-    /// streamed, see [`crate::walk::fill`].
+    /// streamed.
     #[inline]
     pub fn prefetch(&self, i: usize) {
         if i < self.rows() {
