@@ -64,51 +64,39 @@ impl<T: Element, B: Backend> Pass<'_, T, B> {
         let fetch = self.cut.fetch(plan, reads_next);
         let (is_summed, all) = (step.sum(None).is_some(), 0..plan.segments);
 
-        // 1. Sum.
-        if let Some(Summed(lanes)) = summed {
-            scratches[0].lanes = lanes;
-            reduce::fold::<T::Compute>(plan, &mut scratches[0].lanes, &mut state.totals[..features], false);
-        } else if is_summed {
-            let off_centre = step.pilots(set, &mut state.pilots.values[..features]);
-            let pilots = off_centre.then(|| state.pilots.spread(plan, features, lead));
-            if let Some(sum) = step.sum(pilots) {
-                reduce::reduce(
-                    self,
-                    (&sum, fetch),
-                    all.clone(),
-                    scratches,
-                    &mut state.totals[..features],
-                    false,
-                );
+        // 1. Sum and settle, perhaps once more around other pilots.
+        let (mut summed, mut again) = (summed, false);
+        let mut off_centre =
+            summed.is_none() && is_summed && step.pilots(set, &mut state.pilots.values[..features]);
+        loop {
+            let totals = &mut state.totals[..features];
+            if let Some(Summed(lanes)) = summed.take() {
+                scratches[0].lanes = lanes;
+                reduce::fold::<T::Compute>(plan, &mut scratches[0].lanes, totals, false);
+            } else if is_summed {
+                let pilots = off_centre.then(|| state.pilots.spread(plan, features, lead));
+                if let Some(sum) = step.sum(pilots) {
+                    reduce::reduce(self, (&sum, fetch), all.clone(), scratches, totals, false);
+                }
             }
+            if step.settle(set, state, again) == Settled::Yes {
+                break;
+            }
+            (off_centre, again) = (true, true);
         }
 
-        // 2. Coefficients, perhaps after summing around other pilots.
-        if step.settle(set, state, false) == Settled::Again {
-            let pilots = state.pilots.spread(plan, features, lead);
-            if let Some(sum) = step.sum(Some(pilots)) {
-                reduce::reduce(
-                    self,
-                    (&sum, fetch),
-                    all.clone(),
-                    scratches,
-                    &mut state.totals[..features],
-                    false,
-                );
-            }
-            step.settle(set, state, true);
-        }
+        // 2. Coefficients.
         step.coefficients(set, state);
 
         // 3. Map.
         let contiguous = step.reads().iter().flatten().all(|strips| strips.as_slice().is_some());
         let (shift, lead) = step.out().map_or((0, 0), |out| alignment::<T>(plan, out, contiguous));
         let coefs = state.coefs.spread(step.used(), plan, features, lead, shift);
-        let mut summed = None;
+        let mut ready = None;
         if let Some((map, out)) = step.map(coefs) {
             let alone = self.cut.stream && is_summed && scratches.len() == 1;
             match next.filter(|_| alone).and_then(|next| self.sum_beside(next, features)) {
-                Some(sum) => summed = Some(self.map_and_sum(&map, out, &sum, &mut scratches[0], features)),
+                Some(sum) => ready = Some(self.map_and_sum(&map, out, &sum, &mut scratches[0], features)),
                 None => {
                     let ahead = self.cut.ahead(plan, reads_next, is_summed);
                     self.map(&map, out, ahead, shift, scratches.len());
@@ -120,6 +108,6 @@ impl<T: Element, B: Backend> Pass<'_, T, B> {
         for f in (0..features).filter(|&f| state.hard[f]) {
             step.hard(plan, f);
         }
-        summed
+        ready
     }
 }
