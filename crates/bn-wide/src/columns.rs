@@ -4,7 +4,7 @@
 //! behind the last whole vector go one by one.
 
 use crate::sum::{Eight, VECTORS, add, add_about, load_all, store_all};
-use crate::vector::{Item, Lanes};
+use crate::vector::{Item, Register};
 use bn_core::kernel::{Acc, Fetch, Sum};
 use bn_core::tensor::Strips;
 use bn_core::walk::{EachStack, Stack, low_stacks, stacks};
@@ -54,7 +54,7 @@ impl<T: Item, const N: usize, const AROUND: bool> EachStack<T, N> for Columns<'_
 impl<T: Item, const AROUND: bool> Columns<'_, '_, T, AROUND> {
     #[inline(always)]
     fn add_chunks<
-        V: Lanes,
+        V: Register,
         const FUSED: bool,
         const G: usize,
         const W: usize,

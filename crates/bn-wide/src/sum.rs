@@ -1,6 +1,6 @@
 //! Virtual lanes of a sum in registers: eight to a vector, and single ones for the elements behind the last whole vector.
 
-use crate::vector::{Item, Lanes, Simd};
+use crate::vector::{Item, Register, Simd};
 use bn_core::kernel::{Acc, Plane};
 use bn_core::walk::{Sums, compensated};
 use wide::f64x8;
@@ -20,13 +20,13 @@ pub(crate) const VECTORS: usize = if cfg!(target_feature = "avx512f") {
 
 /// The lanes from `start` on.
 #[inline(always)]
-pub(crate) fn load<T: Item, V: Lanes>(acc: &Acc<'_>, start: usize) -> Sums<V> {
+pub(crate) fn load<T: Item, V: Register>(acc: &Acc<'_>, start: usize) -> Sums<V> {
     Sums::load::<T>(acc, V::load, start)
 }
 
 /// Puts them back.
 #[inline(always)]
-pub(crate) fn store<T: Item, V: Lanes>(sums: &Sums<V>, acc: &mut Acc<'_>, start: usize) {
+pub(crate) fn store<T: Item, V: Register>(sums: &Sums<V>, acc: &mut Acc<'_>, start: usize) {
     let put = |plane: &mut Plane<'_>, (hi, lo): (V, V)| {
         hi.store(&mut plane.hi[start..]);
         if compensated::<T>() {
@@ -39,7 +39,7 @@ pub(crate) fn store<T: Item, V: Lanes>(sums: &Sums<V>, acc: &mut Acc<'_>, start:
 
 /// G vectors of lanes, one behind the other.
 #[inline(always)]
-pub(crate) fn load_all<T: Item, V: Lanes, const G: usize>(acc: &Acc<'_>, start: usize) -> [Sums<V>; G] {
+pub(crate) fn load_all<T: Item, V: Register, const G: usize>(acc: &Acc<'_>, start: usize) -> [Sums<V>; G] {
     let zero = (V::from(0.0), V::from(0.0));
     // Not `from_fn`, which is not inlined everywhere.
     let mut all = [Sums { first: zero, second: zero }; G];
@@ -51,7 +51,7 @@ pub(crate) fn load_all<T: Item, V: Lanes, const G: usize>(acc: &Acc<'_>, start: 
 
 /// Puts those of [`load_all`] back.
 #[inline(always)]
-pub(crate) fn store_all<T: Item, V: Lanes, const G: usize>(
+pub(crate) fn store_all<T: Item, V: Register, const G: usize>(
     all: &[Sums<V>; G],
     acc: &mut Acc<'_>,
     start: usize,
@@ -65,7 +65,7 @@ pub(crate) fn store_all<T: Item, V: Lanes, const G: usize>(
 /// backward. With FUSED a product and its sum may be one operation; of a number by itself that would be a call of a library,
 /// where the machine has none.
 #[inline(always)]
-pub(crate) fn add<T: Item, V: Lanes, const FUSED: bool, const N: usize>(
+pub(crate) fn add<T: Item, V: Register, const FUSED: bool, const N: usize>(
     sums: &mut Sums<V>,
     inputs: [&[T]; N],
     at: usize,
@@ -80,7 +80,7 @@ pub(crate) fn add<T: Item, V: Lanes, const FUSED: bool, const N: usize>(
 
 /// The same around k.
 #[inline(always)]
-pub(crate) fn add_about<T: Item, V: Lanes, const N: usize>(
+pub(crate) fn add_about<T: Item, V: Register, const N: usize>(
     sums: &mut Sums<V>,
     inputs: [&[T]; N],
     at: usize,

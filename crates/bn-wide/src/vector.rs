@@ -76,20 +76,20 @@ impl Lane for Simd<f64x8> {
     }
 }
 
-/// A number of virtual lanes of a sum.
-pub(crate) trait Lanes: Lane + Vector<f64> {
+/// A register of virtual lanes, or one lane by itself.
+pub(crate) trait Register: Lane + Vector<f64> {
     /// The first elements, widened.
     fn widen<T: Item>(values: &[T]) -> Self;
 }
 
-impl Lanes for f64 {
+impl Register for f64 {
     #[inline(always)]
     fn widen<T: Item>(values: &[T]) -> Self {
         values[0].to_f64()
     }
 }
 
-impl Lanes for Simd<f64x8> {
+impl Register for Simd<f64x8> {
     #[inline(always)]
     fn widen<T: Item>(values: &[T]) -> Self {
         Self(f64x8::from(first::<T, 8>(values).map(T::to_f64)))
