@@ -296,3 +296,26 @@ fn wrong_buffers_are_named_and_nothing_is_written() {
     assert_eq!(error, length("dbias", features, features + 1));
     assert!(y.iter().chain(&dbias).all(|&v| v == 7.0));
 }
+
+#[test]
+fn a_batch_that_counts_nothing_leaves_nothing_of_the_step_before() {
+    let (shape, centre) = shapes()[0];
+    let step = Step::new(shape, centre);
+    let (mut y, mut saved, mut workspace) = (vec![0.0; step.x.len()], step.train().1, Workspace::default());
+    assert!(saved.var().any(|v| v != 0.0));
+    let backend = DefaultBackend::default();
+    functions::train_between(&backend, step.forward(&mut y), &mut saved, &mut workspace, &mut |between| {
+        *between.count = 0;
+    })
+    .unwrap();
+    assert!(saved.mean().chain(saved.var()).all(|v| v == 0.0));
+    let (mut mean, mut var) = (vec![3.0; shape.features()], vec![4.0; shape.features()]);
+    let mut commit = |momentum| {
+        let (mean, var) = (&mut mean, &mut var);
+        let into = Commit { mean, var, momentum, batches: 0, kind: RunningVar::Unbiased };
+        functions::commit(&backend, &saved, into)
+    };
+    assert_eq!(commit(None), Ok(()));
+    assert_eq!(commit(Some(f64::INFINITY)), Err(Error::Momentum { got: f64::INFINITY }));
+    assert!(mean.iter().all(|&v| v == 3.0) && var.iter().all(|&v| v == 4.0));
+}

@@ -19,14 +19,18 @@ use crate::tensor::{Place, Shape, Strips, StripsMut};
 /// The sums of a step, for who stands between them and the coefficients.
 ///
 /// A forward comes here with Σ(x−k) and Σ(x−k)², k = 0, and where any feature's mean is far from zero once more, with
-/// its mean as k. A backward comes once, with Σdy and Σdy·(x−k).
+/// its mean as k: then there are `pilots`. A backward comes once, with Σdy and Σdy·(x−k).
+///
+/// Whether a forward comes twice follows from the bits of the sums that it is left with. Who runs parts side by side leaves
+/// the same sums and the same count to all of them, or some wait for others that do not come.
 #[derive(Debug)]
 pub struct Between<'a, R: Real> {
     /// Both sums of each feature.
     pub sums: &'a mut [(R::Wide, R::Wide)],
     /// k of each feature, 0 where there is none.
     pub pilots: Option<&'a [R]>,
-    /// n, the number of values of a feature that the sums are of.
+    /// n, the number of values of a feature: of a forward those that the sums are of, to be changed with them; of a backward
+    /// those of the forward, whatever is written here.
     pub count: &'a mut usize,
 }
 
@@ -127,7 +131,10 @@ pub(crate) fn forward_apart<T: Element, B: Backend>(
             let of = [Some(x.reborrow()), None];
             run(backend, Summing { shape, of, pilots: None, totals: &mut totals }, workspace);
             between(Between { sums: &mut totals, pilots: None, count: &mut count });
-            if count > 0 && features::statistics(count, eps, &totals, stats.reborrow(), &mut again) {
+            if count == 0 {
+                // Nothing of the step before is left.
+                stats.clear();
+            } else if features::statistics(count, eps, &totals, stats.reborrow(), &mut again) {
                 let pilots = stats.k.to_vec();
                 let of = [Some(x.reborrow()), None];
                 let summing = Summing { shape, of, pilots: Some(&pilots), totals: &mut totals };

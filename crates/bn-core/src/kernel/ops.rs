@@ -134,16 +134,6 @@ impl<'a, T: Element> Sum<'a, T> {
 }
 
 impl<'a, T: Element> Map<'a, T> {
-    /// Its inputs.
-    #[must_use]
-    pub fn inputs(&self) -> [Option<Strips<'a, T>>; 2] {
-        match *self {
-            Self::Normalize { x, .. } => [Some(x), None],
-            Self::GradInput { x, dy, .. } => [Some(x), Some(dy)],
-            Self::Scale { dy, .. } => [Some(dy), None],
-        }
-    }
-
     /// The same map of other strips with other coefficients, of the inputs in their order.
     pub fn over<'b, U: Element>(
         &self,

@@ -68,7 +68,7 @@ pub struct Commit<'a, R> {
     pub var: &'a mut [R],
     /// The weight of the new statistic; `None` for the cumulative average, 1/`batches`.
     pub momentum: Option<f64>,
-    /// The number of batches, with this one. It is looked at where `momentum` is `None`.
+    /// The number of batches, with this one, from 1 on. It is looked at where `momentum` is `None`.
     pub batches: i64,
     /// Which variance is tracked.
     pub kind: RunningVar,
@@ -95,10 +95,10 @@ pub fn train<T: Element, B: Backend>(
 /// batch, say. `saved` then holds the statistics of the whole.
 ///
 /// The tensor is read once more than by [`train`]. The bits are the same where `between` changes nothing, but for features
-/// that leave the kernels' [range](crate#range).
+/// that leave the kernels' [range](crate#range): those are not computed anew, and may overflow.
 ///
 /// # Errors
-/// As [`train`].
+/// As [`train`], but a part may be a single value per feature.
 pub fn train_between<T: Element, B: Backend>(
     backend: &B,
     step: Forward<'_, T>,
@@ -146,7 +146,8 @@ pub fn backward<T: Element, B: Backend>(
     Ok(())
 }
 
-/// As [`backward`], but all of the batch is summed first, and `between` may change the sums, see [`train_between`].
+/// As [`backward`], but all of the batch is summed first, and `between` may change the sums, see [`train_between`]. Both sums
+/// are taken, whatever is asked for.
 ///
 /// # Errors
 /// As [`backward`].
@@ -164,7 +165,7 @@ pub fn backward_between<T: Element, B: Backend>(
 /// Weighs the statistics of a training forward into running ones: r ← (1−m)·r + m·s. An empty batch changes nothing.
 ///
 /// # Errors
-/// [`Error::SavedMode`] for the state of an evaluation, [`Error::Length`]. Nothing is then written.
+/// [`Error::SavedMode`] for the state of an evaluation, [`Error::Length`], [`Error::Momentum`]. Nothing is then written.
 pub fn commit<T: Element, B: Backend>(
     backend: &B,
     saved: &Saved<T>,
@@ -172,6 +173,9 @@ pub fn commit<T: Element, B: Backend>(
 ) -> Result<(), Error> {
     if saved.mode != Mode::Train {
         return Err(Error::SavedMode { expected: Mode::Train, got: saved.mode });
+    }
+    if let Some(got) = momentum.filter(|momentum| !momentum.is_finite()) {
+        return Err(Error::Momentum { got });
     }
     let features = saved.shape.features();
     check_len("running_mean", features, mean.len())?;
@@ -182,7 +186,7 @@ pub fn commit<T: Element, B: Backend>(
     let wide = <T::Compute as Real>::Wide::from_f64;
     let weight = match momentum {
         Some(momentum) => wide(momentum),
-        None => wide(1.0) / wide(batches as f64),
+        None => wide(1.0) / wide(batches.max(1) as f64),
     };
     let n = saved.count as f64;
     let bessel = match kind {

@@ -117,7 +117,7 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
         self.check_saved(saved, Mode::Train)?;
         self.params()?;
         let Config { momentum, running_var: kind, .. } = self.config;
-        if let Some(running) = self.running.as_mut().filter(|_| saved.shape().count() > 0) {
+        if let Some(running) = self.running.as_mut().filter(|_| saved.count > 0) {
             let RunningStats { mean, var, num_batches_tracked: batches } = running;
             *batches = batches.saturating_add(1);
             let (mean, var) = (contiguous(mean), contiguous(var));

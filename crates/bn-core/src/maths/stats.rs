@@ -60,6 +60,14 @@ impl<R: Real> StatsMut<'_, R> {
         (self.k[f], self.delta[f], self.var[f], self.invstd[f]) = (s.k, s.delta, s.var, s.invstd);
     }
 
+    /// All zeros.
+    pub(crate) fn clear(&mut self) {
+        self.k.fill(R::default());
+        self.delta.fill(0.0);
+        self.var.fill(R::Wide::default());
+        self.invstd.fill(R::Wide::default());
+    }
+
     pub(crate) fn reborrow(&mut self) -> StatsMut<'_, R> {
         Arrays { k: self.k, delta: self.delta, var: self.var, invstd: self.invstd }
     }

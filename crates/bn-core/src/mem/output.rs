@@ -5,7 +5,6 @@
 
 #![allow(unsafe_code, reason = "elements that hold values are taken for ones that need not")]
 
-use super::LINE;
 use std::mem::MaybeUninit;
 
 /// Elements to write, in order of memory: made with `into()` of a `&mut [T]` or of a `&mut [MaybeUninit<T>]`.
@@ -90,12 +89,6 @@ impl<'a, T: Copy> Output<'a, T> {
     #[inline(always)]
     pub fn chunks_exact(self, len: usize) -> impl Iterator<Item = Self> {
         self.0.chunks_exact_mut(len).map(Output)
-    }
-
-    /// The elements before the first that begins a cache line.
-    #[must_use]
-    pub fn lead(&self) -> usize {
-        self.0.as_ptr().align_offset(LINE)
     }
 
     /// The elements themselves, to whom it is known not to read them nor to put in what is no T.

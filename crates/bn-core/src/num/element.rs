@@ -53,7 +53,7 @@ pub trait Real:
 {
     /// The type of sums and coefficients, of about twice the precision.
     type Wide: Wide;
-    /// Virtual lanes per feature and sum where a feature's values lie side by side (`rows.rs`).
+    /// Virtual lanes per feature and sum where a feature's values lie side by side (`runs.rs`).
     const LANES: usize;
     /// A feature is summed around its mean where mean² exceeds this many variances: again in the forward, at once in the
     /// backward.

@@ -3,7 +3,7 @@
 use super::fill::{LineMap, Next, fill};
 use super::linear::{GradInput, Normalize, Scale};
 use super::vector::Vector;
-use crate::kernel::{Affine, GradAffine, Hints, Map, Out, Tile, Walk};
+use crate::kernel::{Affine, GradAffine, Hints, Map, Out, Post, Tile, Walk};
 use crate::mem::{Bare, Output, Stores};
 use crate::num::Real;
 use crate::tensor::{Strips, StripsMut};
@@ -40,14 +40,16 @@ fn runs<T: Real + Bare + Vector<T>, V: Vector<T>, const L: usize, const BYTES: u
     memory: Memory<'_, T, BYTES>,
 ) {
     match *map {
-        Map::Normalize { x, affine: Affine { k, a, b }, post: _ } => each_run::<_, V, _, 1, L, BYTES>(
-            inner,
-            [x],
-            out,
-            memory,
-            #[inline(always)]
-            |f, [x]| Normalize { x, coefs: [k[f], a[f], b[f]] },
-        ),
+        Map::Normalize { x, affine: Affine { k, a, b }, post: Post::Pass } => {
+            each_run::<_, V, _, 1, L, BYTES>(
+                inner,
+                [x],
+                out,
+                memory,
+                #[inline(always)]
+                |f, [x]| Normalize { x, coefs: [k[f], a[f], b[f]] },
+            );
+        }
         Map::GradInput { x, dy, affine: GradAffine { k, a, c, d } } => {
             each_run::<_, V, _, 2, L, BYTES>(
                 inner,
@@ -77,7 +79,7 @@ fn columns<T: Real + Bare + Vector<T>, V: Vector<T>, const L: usize, const BYTES
     memory: Memory<'_, T, BYTES>,
 ) {
     match *map {
-        Map::Normalize { x, affine: Affine { k, a, b }, post: _ } => {
+        Map::Normalize { x, affine: Affine { k, a, b }, post: Post::Pass } => {
             each_strip::<_, 1, BYTES>(
                 [x],
                 out,
