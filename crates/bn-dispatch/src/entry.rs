@@ -10,7 +10,7 @@ use crate::level::Level;
 use crate::runs::Paired;
 use crate::sum::{Pilot, Term, Zero};
 use crate::{Dispatch, columns, runs};
-use bn_core::kernel::{Acc, Fetch, Hints, Kernels, Map, Out, Schedule, Sum, Tile, Walk};
+use bn_core::kernel::{Acc, Fetch, Hints, Kernels, Map, Out, Schedule, Sum, Tile, Walk, map_then_sum};
 use bn_core::mem::Stores;
 use bn_core::tensor::Strips;
 use bn_core::walk::{self, Chunk};
@@ -227,10 +227,7 @@ kernels!(
                 // SAFETY: as in `enter`.
                 unsafe { f32_avx2_pairs::map_and_sum(inner, map, out, next, &mut acc) }
             }
-            _ => {
-                self.map(tile, map, out, Hints::streamed(true));
-                self.sum(tile, next, Fetch::Near, acc);
-            }
+            _ => map_then_sum(self, tile, map, out, next, acc),
         }
     }
 );

@@ -10,7 +10,7 @@ mod runs;
 mod sum;
 mod vector;
 
-use bn_core::kernel::{Acc, Fetch, Hints, Kernels, Map, Out, Schedule, Sum, Tile, Walk};
+use bn_core::kernel::{Acc, Fetch, Hints, Kernels, Map, Out, Schedule, Sum, Tile, Walk, map_then_sum};
 use bn_core::mem::{Built, LINE};
 use bn_core::{KernelSet, Real, walk};
 use runs::Paired;
@@ -70,10 +70,7 @@ kernels!(
                     &mut acc,
                 );
             }
-            _ => {
-                self.map(tile, map, out, Hints::streamed(true));
-                self.sum(tile, next, Fetch::Near, acc);
-            }
+            _ => map_then_sum(self, tile, map, out, next, acc),
         }
     }
 );

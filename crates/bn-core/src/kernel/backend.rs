@@ -30,14 +30,26 @@ pub trait Kernels<T: Element>: Sync {
 
     /// [`Kernels::map`] of one block past the caches, and [`Kernels::sum`] of another one of the same size, around 0.
     fn map_and_sum(&self, tile: Tile, map: &Map<'_, T>, out: Out<'_, T>, next: &Sum<'_, T>, acc: Acc<'_>) {
-        self.map(tile, map, out, Hints::streamed(true));
-        self.sum(tile, next, Fetch::Near, acc);
+        map_then_sum(self, tile, map, out, next, acc);
     }
 
     /// How they want their work.
     fn schedule(&self) -> Schedule {
         Schedule::PLAIN
     }
+}
+
+/// [`Kernels::map_and_sum`] as its two parts, one after the other.
+pub fn map_then_sum<T: Element>(
+    kernels: &(impl Kernels<T> + ?Sized),
+    tile: Tile,
+    map: &Map<'_, T>,
+    out: Out<'_, T>,
+    next: &Sum<'_, T>,
+    acc: Acc<'_>,
+) {
+    kernels.map(tile, map, out, Hints::streamed(true));
+    kernels.sum(tile, next, Fetch::Near, acc);
 }
 
 /// The kernels for all element types. Run serially they are a [`Backend`].

@@ -8,7 +8,7 @@ pub mod schedule;
 mod tile;
 
 pub use acc::{Acc, Plane};
-pub use backend::{Backend, Executor, KernelSet, Kernels, Serial};
+pub use backend::{Backend, Executor, KernelSet, Kernels, Serial, map_then_sum};
 pub use ops::{Affine, GradAffine, Map, Out, Post, Sum};
 pub use schedule::Schedule;
 pub use tile::{Fetch, Hints, Spread, Tile, Walk};
