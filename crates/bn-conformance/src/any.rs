@@ -3,8 +3,9 @@
 use crate::case::{Case, Results, Tensor};
 use crate::digest::digest;
 use crate::identities;
-use crate::measure::{Row, check, limit};
+use crate::measure::{Row, Scales, check_by, limit_of};
 use crate::run::{Answer, run};
+use crate::tolerances::{LIMIT, LIMIT_DD};
 use bn_core::{Backend, Element};
 use half::{bf16, f16};
 use std::borrow::Cow;
@@ -51,10 +52,6 @@ fn dtype<T: Element>(_: &Case<T>) -> &'static str {
     T::NAME
 }
 
-fn limit_of<T: Element>(_: &Case<T>, tensor: Tensor) -> f64 {
-    limit::<T>(tensor)
-}
-
 fn digest_of<T: Element>(_: &Case<T>, tensor: Tensor, values: &[f64]) -> u64 {
     digest::<T>(tensor, values)
 }
@@ -90,10 +87,34 @@ impl AnyCase {
         on!(self, case => limit_of(case, tensor))
     }
 
-    /// As [`check`].
+    /// As [`Self::limit`], of an expectation that has no place in the case yet, by its name in a file.
+    #[must_use]
+    pub fn limit_named(&self, name: &str) -> f64 {
+        let [dy, x] = LIMIT_DD;
+        match name {
+            "dresidual" => self.limit(Tensor::Y),
+            "dd.dy" => self.limit(Tensor::Dweight) - LIMIT + dy,
+            "dd.x" => self.limit(Tensor::Dweight) - LIMIT + x,
+            _ => self.limit(Tensor::ALL.into_iter().find(|t| t.name() == name).unwrap_or(Tensor::Dweight)),
+        }
+    }
+
+    /// As [`Scales::of`].
+    #[must_use]
+    pub fn scales(&self) -> Scales {
+        on!(self, case => Scales::of(case))
+    }
+
+    /// As [`crate::measure::check`].
     #[must_use]
     pub fn check(&self, got: &Results) -> Vec<Row> {
-        on!(self, case => check(case, got))
+        self.check_by(&self.scales(), got)
+    }
+
+    /// As [`Self::check`], with the case's scales.
+    #[must_use]
+    pub fn check_by(&self, scales: &Scales, got: &Results) -> Vec<Row> {
+        on!(self, case => check_by(case, scales, got, |tensor| limit_of(case, tensor)))
     }
 
     /// As [`digest`].

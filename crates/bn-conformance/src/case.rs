@@ -1,5 +1,6 @@
 //! A case: inputs of one step and what a reference computed from them.
 
+use crate::exact::Exact;
 use bn_core::Config;
 use bn_core::{Element, Layout, Mode, Real, Shape};
 use std::fmt;
@@ -53,30 +54,50 @@ impl fmt::Display for Tensor {
     }
 }
 
-/// Results by tensor; f64 holds values of every element type exactly.
+/// Results by tensor; f64 holds values of every element type exactly, and a reference may tell more digits.
 #[derive(Clone, Debug, Default)]
-pub struct Results(Vec<(Tensor, Vec<f64>)>);
+pub struct Results(Vec<Values>);
+
+#[derive(Clone, Debug)]
+struct Values {
+    tensor: Tensor,
+    near: Vec<f64>,
+    /// As in [`Exact`]; none where the values are not known beyond f64.
+    rest: Option<Vec<f64>>,
+}
 
 impl Results {
     /// Adds a tensor.
     pub fn insert(&mut self, tensor: Tensor, values: Vec<f64>) {
-        self.0.push((tensor, values));
+        self.0.push(Values { tensor, near: values, rest: None });
+    }
+
+    /// Adds a tensor whose values are known beyond f64.
+    pub fn insert_exact(&mut self, tensor: Tensor, values: &[Exact]) {
+        let near = values.iter().map(|v| v.near).collect();
+        self.0.push(Values { tensor, near, rest: Some(values.iter().map(|v| v.rest).collect()) });
     }
 
     /// Leaves out all tensors but these.
     pub fn keep(&mut self, tensors: &[Tensor]) {
-        self.0.retain(|(t, _)| tensors.contains(t));
+        self.0.retain(|v| tensors.contains(&v.tensor));
     }
 
     /// A tensor's values.
     #[must_use]
     pub fn get(&self, tensor: Tensor) -> Option<&[f64]> {
-        self.0.iter().find(|(t, _)| *t == tensor).map(|(_, v)| v.as_slice())
+        self.0.iter().find(|v| v.tensor == tensor).map(|v| v.near.as_slice())
+    }
+
+    /// What f64 leaves off of a tensor's values, as [`Exact`] has it, where that is known.
+    #[must_use]
+    pub fn rests(&self, tensor: Tensor) -> Option<&[f64]> {
+        self.0.iter().find(|v| v.tensor == tensor)?.rest.as_deref()
     }
 
     /// All tensors.
     pub fn iter(&self) -> impl Iterator<Item = (Tensor, &[f64])> {
-        self.0.iter().map(|(t, v)| (*t, v.as_slice()))
+        self.0.iter().map(|v| (v.tensor, v.near.as_slice()))
     }
 }
 
@@ -132,10 +153,7 @@ impl<T: Element> Case<T> {
     #[must_use]
     pub fn by_feature(&self, tensor: &[T]) -> Vec<Vec<f64>> {
         let features = self.features();
-        let inner: usize = match self.config.layout {
-            Layout::ChannelsFirst => self.dims.get(2..).unwrap_or_default().iter().product(),
-            Layout::ChannelsLast => 1,
-        };
+        let inner = self.inner();
         let mut split = vec![Vec::with_capacity(tensor.len() / features.max(1)); features];
         for (i, run) in tensor.chunks(inner.max(1)).enumerate() {
             split[i % features].extend(run.iter().map(|v| v.to_compute().to_f64()));
@@ -143,23 +161,34 @@ impl<T: Element> Case<T> {
         split
     }
 
+    /// How many values of a feature stand in a row.
+    #[must_use]
+    pub fn inner(&self) -> usize {
+        match self.config.layout {
+            Layout::ChannelsFirst => self.dims.get(2..).unwrap_or_default().iter().product(),
+            Layout::ChannelsLast => 1,
+        }
+    }
+
     /// C.
     #[must_use]
     pub fn features(&self) -> usize {
-        let axis = match self.config.layout {
+        self.dims.get(self.axis()).copied().unwrap_or(0)
+    }
+
+    /// The place of C among the dimensions.
+    #[must_use]
+    pub fn axis(&self) -> usize {
+        match self.config.layout {
             Layout::ChannelsFirst => 1,
             Layout::ChannelsLast => self.dims.len().saturating_sub(1),
-        };
-        self.dims.get(axis).copied().unwrap_or(0)
+        }
     }
 
     /// Puts values that stand one feature after the other back into the tensor's order.
     #[must_use]
-    pub fn by_position(&self, split: &[Vec<f64>]) -> Vec<f64> {
-        let inner: usize = match self.config.layout {
-            Layout::ChannelsFirst => self.dims[2..].iter().product(),
-            Layout::ChannelsLast => 1,
-        };
+    pub fn by_position<V: Copy>(&self, split: &[Vec<V>]) -> Vec<V> {
+        let inner = self.inner();
         let outer = split.first().map_or(0, |f| f.len() / inner.max(1));
         let mut tensor = Vec::with_capacity(self.x.len());
         for o in 0..outer {

@@ -1,62 +1,12 @@
 //! The oracle: batch normalization in textbook form, one naive pass per formula, in numbers wider than f64.
 //!
-//! It is written once over [`Number`]: double-double, which has 106 bits; a big float of 160 bits where squares
-//! leave f64's exponents; and f64 itself for features with NaN or infinities, where only those matter.
+//! It is written once over [`Number`]: double-double, which has 106 bits; a big float of 160 bits where numbers leave
+//! f64's exponents or lie closer together than double-double tells apart; either with infinities and NaN where
+//! there are some.
 
-use bn_core::num::{Dd, Wide};
-use dashu_float::{FBig, round::mode::HalfEven};
-use std::ops::{Add, Div, Mul, Sub};
-
-/// A number that the textbook's formulae can be computed in.
-pub trait Number:
-    Clone + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self>
-{
-    /// `v`, exactly.
-    fn new(v: f64) -> Self;
-    /// The nearest f64.
-    fn get(&self) -> f64;
-    /// The square root.
-    fn root(&self) -> Self;
-}
-
-impl Number for f64 {
-    fn new(v: f64) -> Self {
-        v
-    }
-    fn get(&self) -> f64 {
-        *self
-    }
-    fn root(&self) -> Self {
-        self.sqrt()
-    }
-}
-
-impl Number for Dd {
-    fn new(v: f64) -> Self {
-        Self::from_f64(v)
-    }
-    fn get(&self) -> f64 {
-        self.to_f64()
-    }
-    fn root(&self) -> Self {
-        self.sqrt()
-    }
-}
-
-/// A binary float of 160 bits with exponents of any size.
-pub type Big = FBig<HalfEven, 2>;
-
-impl Number for Big {
-    fn new(v: f64) -> Self {
-        Self::try_from(v).unwrap_or(Self::ZERO).with_precision(160).value()
-    }
-    fn get(&self) -> f64 {
-        self.to_f64().value()
-    }
-    fn root(&self) -> Self {
-        self.sqrt()
-    }
-}
+use crate::exact::Exact;
+use crate::number::{Big, Ieee, Number};
+use bn_core::num::Dd;
 
 /// One feature's values and parameters.
 #[derive(Clone, Debug)]
@@ -83,15 +33,15 @@ pub struct Feature {
 #[derive(Clone, Debug)]
 pub struct Expected {
     /// The outputs.
-    pub y: Vec<f64>,
+    pub y: Vec<Exact>,
     /// The input gradients.
-    pub dx: Vec<f64>,
+    pub dx: Vec<Exact>,
     /// dγ and dβ.
-    pub dparams: (f64, f64),
+    pub dparams: (Exact, Exact),
     /// The mean and biased variance used.
-    pub stats: (f64, f64),
+    pub stats: (Exact, Exact),
     /// The running statistics after the step.
-    pub running: Option<(f64, f64)>,
+    pub running: Option<(Exact, Exact)>,
 }
 
 fn sum<N: Number>(terms: impl Iterator<Item = N>) -> N {
@@ -117,7 +67,7 @@ pub fn step<N: Number>(f: &Feature) -> Expected {
     };
     let invstd = N::new(1.0) / (var.clone() + N::new(f.eps)).root();
     let xhat: Vec<N> = x.iter().map(|x| (x.clone() - mean.clone()) * invstd.clone()).collect();
-    let y = xhat.iter().map(|xhat| (weight.clone() * xhat.clone() + bias.clone()).get()).collect();
+    let y = xhat.iter().map(|xhat| Exact::of(&(weight.clone() * xhat.clone() + bias.clone()))).collect();
 
     let dbias = sum(dy.iter().cloned());
     let dweight = sum(dy.iter().zip(&xhat).map(|(dy, xhat)| dy.clone() * xhat.clone()));
@@ -125,20 +75,46 @@ pub fn step<N: Number>(f: &Feature) -> Expected {
     let dx = dy.iter().zip(&xhat).map(|(dy, xhat)| match f.from_batch {
         true => {
             let through = n.clone() * dy.clone() - dbias.clone() - xhat.clone() * dweight.clone();
-            (a.clone() / n.clone() * through).get()
+            Exact::of(&(a.clone() / n.clone() * through))
         }
-        false => (a.clone() * dy.clone()).get(),
+        false => Exact::of(&(a.clone() * dy.clone())),
     });
     let dx = dx.collect();
 
     let running = f.running.map(|(old_mean, old_var)| {
         let m = N::new(f.momentum.0) / N::new(f.momentum.1);
-        let blend = |old: f64, new: N| ((N::new(1.0) - m.clone()) * N::new(old) + m.clone() * new).get();
+        let blend =
+            |old: f64, new: N| Exact::of(&((N::new(1.0) - m.clone()) * N::new(old) + m.clone() * new));
         let tracked = match f.biased {
             true => var.clone(),
             false => var.clone() * n.clone() / (n.clone() - N::new(1.0)),
         };
         (blend(old_mean, mean.clone()), blend(old_var, tracked))
     });
-    Expected { y, dx, dparams: (dweight.get(), dbias.get()), stats: (mean.get(), var.get()), running }
+    let [dweight, dbias, mean, var] = [dweight, dbias, mean, var].each_ref().map(Exact::of);
+    Expected { y, dx, dparams: (dweight, dbias), stats: (mean, var), running }
+}
+
+/// The step of one feature in the number that it needs.
+#[must_use]
+pub fn answer(f: &Feature) -> Expected {
+    let running = f.running.map(|(mean, var)| [mean, var]).unwrap_or_default();
+    let parameters = [f.affine.0, f.affine.1, f.eps, running[0], running[1]];
+    let all = || f.x.iter().chain(&f.dy).chain(&parameters);
+    // A variance below 0 has no root, and a single value no unbiased variance.
+    let special = f.x.len() < 2 || running[1] < 0.0 || !all().all(|v| v.is_finite());
+    let far = |v: &f64| *v != 0.0 && v.is_finite() && !(1e-70..1e70).contains(&v.abs());
+    let wide = all().any(far) || close(&f.x);
+    match (special, wide) {
+        (false, false) => step::<Dd>(f),
+        (false, true) => step::<Big>(f),
+        (true, false) => step::<Ieee<Dd>>(f),
+        (true, true) => step::<Ieee<Big>>(f),
+    }
+}
+
+/// Whether values differ by less than 2⁻⁴⁴ of their size: a mean of 106 bits is too short for their distances from it.
+fn close(x: &[f64]) -> bool {
+    let (low, high) = x.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(*v), h.max(*v)));
+    low < high && high / 2.0 - low / 2.0 < 2f64.powi(-45) * low.abs().max(high.abs())
 }

@@ -8,7 +8,7 @@ use crate::case::{Case, Tensor};
 use crate::data::{COMBINATIONS, Dy, X};
 use crate::digest::same_bits;
 use crate::files::{self, Loaded};
-use crate::measure::Row;
+use crate::measure::{Row, Scales, Worst};
 use crate::run::Answer;
 use crate::table::{self, Entry, LONG, LONG_DATA, SHAPES};
 use bn_core::{Backend, Element, Error};
@@ -284,9 +284,10 @@ pub(crate) fn each<R: Send>(
 
 fn judge_all(case: &AnyCase, origin: Origin, candidates: &[Candidate]) -> Vec<Outcome> {
     let mut first = None;
+    let scales = case.scales();
     let judged = candidates.iter().map(|candidate| {
         let got = (candidate.run)(case);
-        let outcome = judge(case, origin, &got, first.as_ref().unwrap_or(&got));
+        let outcome = judge(case, origin, &scales, &got, first.as_ref().unwrap_or(&got));
         first.get_or_insert(got);
         outcome
     });
@@ -294,7 +295,7 @@ fn judge_all(case: &AnyCase, origin: Origin, candidates: &[Candidate]) -> Vec<Ou
 }
 
 /// Holds what a backend gave to what is expected, and to what the first backend gave.
-fn judge(case: &AnyCase, origin: Origin, got: &Answer, first: &Answer) -> Outcome {
+fn judge(case: &AnyCase, origin: Origin, scales: &Scales, got: &Answer, first: &Answer) -> Outcome {
     let mut outcome = Outcome {
         case: case.name().into(),
         dtype: case.dtype(),
@@ -310,7 +311,7 @@ fn judge(case: &AnyCase, origin: Origin, got: &Answer, first: &Answer) -> Outcom
         Ok(_) if case.single() => {
             outcome.failures.push("expected an error for one value per feature, got a result".into());
         }
-        Ok(results) => outcome.rows = case.check(results),
+        Ok(results) => outcome.rows = case.check_by(scales, results),
     }
     outcome.failures.extend(outcome.rows.iter().filter(|row| !row.ok()).map(beyond));
     if let (Ok(got), Ok(first)) = (got, first) {
@@ -327,8 +328,9 @@ fn judge(case: &AnyCase, origin: Origin, got: &Answer, first: &Answer) -> Outcom
 }
 
 fn beyond(row: &Row) -> String {
-    let at =
-        row.worst.map_or("not given".into(), |(i, got, want)| format!("[{i}] got {got:e}, want {want:e}"));
+    let at = row.worst.map_or("not given".into(), |Worst { index, feature, got, want }| {
+        format!("[{index}] of feature {feature} got {got:e}, want {want:e}")
+    });
     format!("{}: error {:.3e}, limit {} at {at}", row.tensor, row.error, row.limit)
 }
 

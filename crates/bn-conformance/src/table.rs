@@ -2,8 +2,8 @@
 
 use crate::case::{Case, Results, Tensor};
 use crate::data::{self, Dy, X};
-use crate::oracle::{Big, Expected, Feature, step};
-use bn_core::num::Dd;
+use crate::exact::Exact;
+use crate::oracle::{Expected, Feature, answer};
 use bn_core::{Config, RunningVar};
 use bn_core::{Element, Layout, Mode, Real};
 
@@ -179,46 +179,34 @@ pub fn expected<T: Element>(case: &Case<T>) -> Results {
         .collect();
 
     let mut results = Results::default();
-    let each = |value: &dyn Fn(&Expected) -> f64| features.iter().map(value).collect::<Vec<f64>>();
-    let tensor = |value: &dyn Fn(&Expected) -> Vec<f64>| {
+    let mut insert = |tensor, values: Vec<Exact>| match T::NAME {
+        // Of the other types f64 has digits to spare.
+        "f64" => results.insert_exact(tensor, &values),
+        _ => results.insert(tensor, values.iter().map(|v| v.near).collect()),
+    };
+    let each = |value: &dyn Fn(&Expected) -> Exact| features.iter().map(value).collect::<Vec<_>>();
+    let tensor = |value: &dyn Fn(&Expected) -> Vec<Exact>| {
         case.by_position(&features.iter().map(value).collect::<Vec<_>>())
     };
-    results.insert(Tensor::Y, tensor(&|e| e.y.clone()));
-    results.insert(Tensor::Dx, tensor(&|e| e.dx.clone()));
+    insert(Tensor::Y, tensor(&|e| e.y.clone()));
+    insert(Tensor::Dx, tensor(&|e| e.dx.clone()));
     if case.affine.is_some() {
-        results.insert(Tensor::Dweight, each(&|e| e.dparams.0));
-        results.insert(Tensor::Dbias, each(&|e| e.dparams.1));
+        insert(Tensor::Dweight, each(&|e| e.dparams.0));
+        insert(Tensor::Dbias, each(&|e| e.dparams.1));
     }
     let empty = case.x.is_empty();
     if case.from_batch() && !empty {
-        results.insert(Tensor::Mean, each(&|e| e.stats.0));
-        results.insert(Tensor::Var, each(&|e| e.stats.1));
+        insert(Tensor::Mean, each(&|e| e.stats.0));
+        insert(Tensor::Var, each(&|e| e.stats.1));
     }
     if let Some([mean, var]) = &case.running {
         let committed = case.mode == Mode::Train && !empty;
-        let pick = |get: &dyn Fn((f64, f64)) -> f64, before: &[T::Compute]| match committed {
-            true => each(&|e| e.running.map_or(f64::NAN, get)),
-            false => before.iter().map(|v| v.to_f64()).collect(),
+        let pick = |get: &dyn Fn((Exact, Exact)) -> Exact, before: &[T::Compute]| match committed {
+            true => each(&|e| e.running.map_or(Exact::rounded(f64::NAN), get)),
+            false => before.iter().map(|v| Exact::rounded(v.to_f64())).collect(),
         };
-        results.insert(Tensor::RunningMean, pick(&|r| r.0, mean));
-        results.insert(Tensor::RunningVar, pick(&|r| r.1, var));
+        insert(Tensor::RunningMean, pick(&|r| r.0, mean));
+        insert(Tensor::RunningVar, pick(&|r| r.1, var));
     }
     results
-}
-
-/// The step of one feature in the number it needs: f64 for NaN and infinities, big floats where squares leave
-/// f64's exponents, else double-double.
-fn answer(feature: &Feature) -> Expected {
-    let finite = feature.x.iter().chain(&feature.dy).all(|v| v.is_finite());
-    let far = |v: &f64| *v != 0.0 && !(1e-70..1e70).contains(&v.abs());
-    if !finite {
-        let mut plain = step::<f64>(feature);
-        if feature.dy.iter().all(|v| v.is_finite()) {
-            // The sum of the gradients does not know of x.
-            let only_dy = Feature { x: vec![0.0; feature.x.len()], ..feature.clone() };
-            plain.dparams.1 = answer(&only_dy).dparams.1;
-        }
-        return plain;
-    }
-    if feature.x.iter().chain(&feature.dy).any(far) { step::<Big>(feature) } else { step::<Dd>(feature) }
 }

@@ -4,12 +4,23 @@ use crate::data::{Dy, X};
 
 /// error(t) of f32 and f64 results, and of the f32 parameters and statistics of a half-precision case.
 ///
-/// The contract of cases/README.md. A map rounds four times: x−k, a, the product and the sum; b adds one of β.
-/// Each is at most one unit of roundoff, and where β is not in the way their sum stays below 4.
-pub const LIMIT: f64 = 4.0;
+/// The contract of cases/README.md. A map (x−k)·a + b rounds x−k, a and their product, then b and the sum: at most one
+/// unit of each term's size, 4 of their sum's. The hundredth is for terms of second order and for the wide sums.
+pub const LIMIT: f64 = 4.01;
 
-/// error(t) of y and dx in half precision: computed in f32 and rounded once.
-pub const HALF_LIMIT: f64 = 1.0;
+/// error(t) of dx: ((dy−m)·a + (x−k)·c) + d rounds either product three times, d, and both sums.
+pub const LIMIT_DX: f64 = 5.01;
+
+/// error(t) of dd.dy, which has one term more than y, as dx has; and of dd.x, which has two more.
+pub const LIMIT_DD: [f64; 2] = [5.01, 6.01];
+
+/// error(t) of y and dx in half precision: rounded once, from an f32 that is 5.01 of its own units off; those are at
+/// most 2⁻¹³ of a unit of half precision.
+pub const HALF_LIMIT: f64 = 1.001;
+
+/// What the rounding of an f64 reference to f64 adds where f64 results are held to it: half a unit of the value, and
+/// the reference's own arithmetic.
+pub const ROUNDED_REFERENCE: f64 = 1.0;
 
 /// |Σdx| of a training backward, in units of u·√n·scale(dx)·RMS margin: dx sums to zero exactly in real numbers;
 /// in floating point every dx is off by a few u·scale, of either sign.

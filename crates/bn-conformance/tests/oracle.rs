@@ -1,7 +1,9 @@
 //! The oracle's double-double is the library's own: here it is held to big floats, which are not.
 
 use bn_conformance::data::{Dy, X, gradient, input, rng};
-use bn_conformance::oracle::{Big, Feature, Number, step};
+use bn_conformance::exact::Exact;
+use bn_conformance::number::{Big, Number};
+use bn_conformance::oracle::{Feature, step};
 use bn_core::num::{Dd, Wide};
 use proptest::prelude::*;
 
@@ -23,9 +25,10 @@ fn feature(x: X, dy: Dy, from_batch: bool) -> Feature {
 
 /// Equal but for the rounding to f64, in units of the largest value. What cancels to less than 10⁻⁴ of its terms
 /// is held to that: 106 bits leave 10⁻²⁰ of the mean at mean/σ = 10¹².
-fn assert_close(name: &str, a: &[f64], b: &[f64], terms: f64) {
-    let scale = b.iter().fold(1e-4 * terms, |m, v| m.max(v.abs()));
+fn assert_close(name: &str, a: &[Exact], b: &[Exact], terms: f64) {
+    let scale = b.iter().fold(1e-4 * terms, |m, v| m.max(v.near.abs()));
     for (i, (a, b)) in a.iter().zip(b).enumerate() {
+        let (a, b) = (a.near, b.near);
         let (apart, allowed) = ((a - b).abs(), f64::EPSILON * scale);
         assert!(
             apart <= allowed,

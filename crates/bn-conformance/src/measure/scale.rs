@@ -1,0 +1,125 @@
+//! The scales of error(t), feature by feature: the sum of the sizes of the terms that make a value.
+
+use super::ext::Ext;
+use crate::case::{Case, Tensor};
+use bn_core::{Element, Mode, Real};
+
+/// The weight of what the wide type's own errors are measured against: 2 to this power.
+const SHARE: i32 = -20;
+
+/// The scales of every feature of a case. They do not depend on what a backend gives.
+#[derive(Clone, Debug)]
+pub struct Scales(Vec<Feature>);
+
+/// The scales of a feature, without |expect|.
+#[derive(Clone, Debug)]
+struct Feature {
+    /// β, where all inputs are one finite value.
+    constant: Option<f64>,
+    y: Ext,
+    dx: Ext,
+    /// Beside |expect|: ‖dy·x̂‖₂, and what comes on top of the larger one.
+    dweight: [Ext; 2],
+    dbias: Ext,
+    /// √var of the batch.
+    mean: Ext,
+    running_mean: Option<Ext>,
+}
+
+impl Scales {
+    /// The scales of a case.
+    #[must_use]
+    pub fn of<T: Element>(case: &Case<T>) -> Self {
+        let x = case.by_feature(&case.x);
+        let dy = case.dy.as_ref().map_or_else(|| vec![vec![]; x.len()], |dy| case.by_feature(dy));
+        Self(x.iter().zip(&dy).enumerate().map(|(f, (x, dy))| Feature::of(case, f, x, dy)).collect())
+    }
+
+    /// Of feature `f`, for a tensor whose value there (one that is per feature) should be `expect`.
+    pub(super) fn get(&self, tensor: Tensor, f: usize, expect: Ext) -> Ext {
+        let (feature, own) = (&self.0[f], finite(expect.abs()));
+        match tensor {
+            Tensor::Y => feature.y,
+            Tensor::Dx => feature.dx,
+            Tensor::Dweight => own.max(feature.dweight[0]) + feature.dweight[1],
+            Tensor::Dbias => own.max(feature.dbias),
+            Tensor::Mean => own.max(feature.mean),
+            Tensor::RunningMean => feature.running_mean.unwrap_or(own),
+            Tensor::Var | Tensor::RunningVar => own,
+        }
+    }
+
+    /// β, where all inputs of feature `f` are one finite value.
+    pub(super) fn constant(&self, f: usize) -> Option<f64> {
+        self.0[f].constant
+    }
+}
+
+/// A term, or nothing where it is not finite: then what is finite is held to the other terms.
+fn finite(term: Ext) -> Ext {
+    if term.is_finite() { term } else { Ext::ZERO }
+}
+
+/// The largest size; NaN and infinities do not count.
+fn largest(values: impl Iterator<Item = Ext>) -> Ext {
+    values.map(|v| finite(v.abs())).fold(Ext::ZERO, Ext::max)
+}
+
+fn norm(values: impl Iterator<Item = Ext>) -> Ext {
+    finite(values.map(|v| v * v).sum::<Ext>().sqrt())
+}
+
+impl Feature {
+    fn of<T: Element>(case: &Case<T>, f: usize, x: &[f64], dy: &[f64]) -> Self {
+        let from_batch = case.from_batch();
+        let n = Ext::new(x.len() as f64);
+        let one = Ext::new(1.0);
+        // Relative to a first value, so that what lies close together loses no digits.
+        let first = x.iter().copied().find(|v| v.is_finite()).unwrap_or(0.0);
+        let shifted: Vec<Ext> = x.iter().map(|v| Ext::new(*v) - Ext::new(first)).collect();
+        let batch_mean = shifted.iter().copied().sum::<Ext>() / n;
+        let square = |v: &Ext| (*v - batch_mean) * (*v - batch_mean);
+        let batch_var = shifted.iter().map(square).sum::<Ext>() / n;
+        let old = case.running.as_ref().map(|[m, v]| [m, v].map(|t| Ext::new(t[f].to_f64())));
+        let (mean, var) = match old {
+            Some([mean, var]) if !from_batch => (mean - Ext::new(first), var),
+            _ => (batch_mean, batch_var),
+        };
+        let invstd = one / (var + Ext::new(case.config.eps)).sqrt();
+        let xhat: Vec<Ext> = shifted.iter().map(|v| (*v - mean) * invstd).collect();
+        let max_xhat = largest(xhat.iter().copied());
+
+        let (weight, bias) = case.params(f);
+        let weight = Ext::new(weight).abs();
+        let gain = weight * invstd;
+        let dy: Vec<Ext> = dy.iter().map(|v| Ext::new(*v)).collect();
+        let max_dy = largest(dy.iter().copied());
+        let share = Ext::power_of_two(SHARE);
+        let (mut dx, mut on_top) = (finite(gain * max_dy), Ext::ZERO);
+        if from_batch {
+            let m = dy.iter().copied().sum::<Ext>() / n;
+            let h = dy.iter().zip(&xhat).map(|(dy, xhat)| (*dy - m) * *xhat).sum::<Ext>() / n;
+            dx = finite(gain * largest(dy.iter().map(|v| *v - m)))
+                + finite(gain * max_xhat * h.abs())
+                + finite(share * gain * max_dy * max_xhat.max(one));
+            on_top = finite(share * dy.iter().map(|v| v.abs()).sum());
+        }
+        let std = finite(batch_var.sqrt());
+        Self {
+            constant: x.iter().all(|v| *v == first && v.is_finite()).then_some(bias),
+            y: finite(weight * max_xhat) + finite(Ext::new(bias).abs()),
+            dx,
+            dweight: [norm(dy.iter().zip(&xhat).map(|(dy, xhat)| *dy * *xhat)), on_top],
+            dbias: norm(dy.iter().copied()),
+            mean: if from_batch { std } else { Ext::ZERO },
+            running_mean: old.filter(|_| case.mode == Mode::Train && !x.is_empty()).map(|[old, _]| {
+                let momentum = match case.config.momentum {
+                    Some(m) => Ext::new(m),
+                    None => one / Ext::new((case.num_batches_tracked + 1) as f64),
+                };
+                let batch = finite((batch_mean + Ext::new(first)).abs()).max(std);
+                finite(((one - momentum) * old).abs()) + finite(momentum.abs() * batch)
+            }),
+        }
+    }
+}
