@@ -125,10 +125,14 @@ fn what_does_not_fit_together_is_named() {
     let empty = nothing.with("x", Dtype::F32, &[0, 1 << 40]);
     let mut empty = empty.without("dy").without("weight").without("bias");
     empty.tensors.retain(|(name, ..)| !name.starts_with("running"));
+    let mut twos = whole.with("mask", Dtype::U8, &[4, 5, 7]);
+    twos.tensors.last_mut().unwrap().3[9] = 2;
+    let mut untracked = whole.clone();
+    untracked.tensors.retain(|(name, ..)| !name.contains("running"));
     let cases = [
         (whole.without("x"), "expected a tensor \"x\", found none"),
-        (whole.without("bias"), "expected a tensor \"bias\", found none"),
-        (whole.without("weight"), "expected a tensor \"weight\", found none"),
+        (whole.without("bias"), "expected a tensor \"bias\" beside \"expect.dbias\", found none"),
+        (whole.without("weight"), "expected a tensor \"weight\" beside \"expect.dweight\", found none"),
         (whole.without("running_var"), "expected a tensor \"running_var\", found none"),
         (whole.without("dy"), "expected a tensor \"dy\" beside \"expect.dx\", found none"),
         (nothing, "expected a tensor \"expect.*\" or more, found none"),
@@ -164,6 +168,21 @@ fn what_does_not_fit_together_is_named() {
             add_relu.with("expect.dx", Dtype::F64, &[4]),
             "expected the dimensions [4, 8, 6, 6] of tensor \"expect.dx\", got [4]",
         ),
+        (whole.with("gain", Dtype::F32, &[3]), "\"v.dbias\"] and \"expect.*\", got \"gain\""),
+        (whole.with("mask", Dtype::F32, &[4, 5, 7]), "expected U8 in tensor \"mask\", got F32"),
+        (
+            whole.with("mask", Dtype::U8, &[4, 3, 5, 7]),
+            "expected the dimensions [4, 5, 7] of tensor \"mask\", got [4, 3, 5, 7]",
+        ),
+        (twos, "expected 0 and 1 in tensor \"mask\", got 2"),
+        (whole.key("groups", Some("2")), "\"source\"], got \"groups\""),
+        (whole.key("renorm", Some("3")), "expected RMAX,DMAX with RMAX of 1 or more and DMAX of 0 or more"),
+        (whole.key("renorm", Some("0.5,1")), "for \"renorm\", got \"0.5,1\""),
+        (whole.key("renorm", Some("2,1,1")), "for \"renorm\", got \"2,1,1\""),
+        (
+            untracked.key("renorm", Some("2,1")),
+            "expected a tensor \"running_mean\" beside \"renorm\", found none",
+        ),
         (empty, "expected at most 1048576 features in an empty tensor \"x\", got the dimensions"),
         (whole.key("format", None), "expected the metadata key \"format\", found none"),
         (
@@ -197,6 +216,23 @@ fn what_can_be_checked_is_loaded_beside_what_cannot() {
 
     let Loaded { case, unsupported } = load(&path("nchw_train_add_relu")).unwrap();
     assert_eq!((case.expect().iter().count(), unsupported.len()), (0, 9));
+
+    // Of a step that lacks something nothing is checked, and every tensor says what it is.
+    let whole = Parts::of("nchw_train");
+    for (parts, why) in [
+        (whole.without("weight").without("expect.dweight"), "a bias without a weight"),
+        (whole.without("bias").without("expect.dbias"), "a weight without a bias"),
+        (whole.with("mask", Dtype::U8, &[4, 5, 7]), "a mask"),
+        (whole.key("renorm", Some("1,0")), "renormalization"),
+        (
+            whole.with("mask", Dtype::U8, &[4, 5, 7]).key("activation", Some("relu")),
+            "a mask and activation relu",
+        ),
+    ] {
+        let Loaded { case, unsupported } = from_bytes(Path::new("x"), &parts.bytes()).unwrap();
+        assert_eq!(case.expect().iter().count(), 0, "{why}");
+        assert!(unsupported.len() >= 7 && unsupported.iter().all(|u| u.why == why), "{unsupported:?}");
+    }
 
     let stranger = Parts::of("nchw_train").with("expect.skewness", Dtype::F64, &[3]);
     let Loaded { case, unsupported } = from_bytes(Path::new("x"), &stranger.bytes()).unwrap();

@@ -1,5 +1,6 @@
 //! Cases from safetensors files, in the format of cases/README.md.
 
+mod dump;
 mod parse;
 
 use crate::any::AnyCase;
@@ -9,12 +10,19 @@ use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, TensorView};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+pub use dump::dump;
+
 /// What the layer does not do yet, as (file in `cases/`, what is missing). A file is replayed whole, or what is
 /// missing stands here.
 pub const NOT_YET: &[(&str, &str)] = &[
     ("nc_train_double_backward", "the double backward"),
+    ("nc_train_renorm", "renormalization"),
+    ("nc_train_scale_only", "a weight without a bias"),
+    ("nc_train_shift_only", "a bias without a weight"),
     ("nchw_train_add_relu", "activation add_relu"),
+    ("nchw_train_mask_relu", "a mask and activation relu"),
     ("nchw_train_relu", "activation relu"),
+    ("ncl_train_mask", "a mask"),
 ];
 
 /// Why a file is no case that can be run. Every message names the file.
@@ -104,6 +112,8 @@ struct File<'a> {
 trait Stored: Element {
     const DTYPE: Dtype;
     fn read(bytes: &[u8]) -> Vec<Self>;
+    /// Appends the value's bytes.
+    fn write(self, bytes: &mut Vec<u8>);
 }
 
 macro_rules! stored {
@@ -113,6 +123,9 @@ macro_rules! stored {
             fn read(bytes: &[u8]) -> Vec<Self> {
                 let (values, _) = bytes.as_chunks();
                 values.iter().map(|v| Self::from_le_bytes(*v)).collect()
+            }
+            fn write(self, bytes: &mut Vec<u8>) {
+                bytes.extend(self.to_le_bytes());
             }
         }
     };
@@ -156,10 +169,15 @@ impl File<'_> {
 
     /// The tensor `name`, of the type and dimensions that it must have.
     fn values<T: Stored>(&self, name: &str, dims: &[usize]) -> Result<Vec<T>, FileError> {
+        Ok(T::read(self.bytes(name, T::DTYPE, dims)?))
+    }
+
+    /// As [`Self::values`], of any type.
+    fn bytes(&self, name: &str, dtype: Dtype, dims: &[usize]) -> Result<&[u8], FileError> {
         let tensor = self.tensor(name)?;
-        if tensor.dtype() != T::DTYPE {
-            let (want, got) = (T::DTYPE, tensor.dtype());
-            return Err(self.wrong(format!("expected {want:?} in tensor {name:?}, got {got:?}")));
+        if tensor.dtype() != dtype {
+            let got = tensor.dtype();
+            return Err(self.wrong(format!("expected {dtype:?} in tensor {name:?}, got {got:?}")));
         }
         if tensor.shape() != dims {
             let got = tensor.shape();
@@ -167,7 +185,7 @@ impl File<'_> {
                 self.wrong(format!("expected the dimensions {dims:?} of tensor {name:?}, got {got:?}"))
             );
         }
-        Ok(T::read(tensor.data()))
+        Ok(tensor.data())
     }
 
     /// The tensor `name`, where it is there.

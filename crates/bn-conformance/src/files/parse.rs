@@ -4,10 +4,42 @@ use super::{File, FileError, Loaded, Stored, Unsupported};
 use crate::any::AnyCase;
 use crate::case::{Case, Results, Tensor};
 use bn_core::{Config, RunningVar};
-use bn_core::{Layout, Mode};
+use bn_core::{Layout, Mode, Real};
+use safetensors::tensor::Dtype;
 
 /// The most features of a tensor without elements: none of the file's bytes vouches for them.
 const EMPTY_FEATURES: usize = 1 << 20;
+
+/// The inputs that a file may hold.
+const TENSORS: &[&str] = &[
+    "x",
+    "dy",
+    "weight",
+    "bias",
+    "running_mean",
+    "running_var",
+    "residual",
+    "mask",
+    "v.dx",
+    "v.dweight",
+    "v.dbias",
+];
+
+/// The keys that a file may hold.
+const KEYS: &[&str] = &[
+    "format",
+    "mode",
+    "layout",
+    "eps",
+    "momentum",
+    "num_batches_tracked",
+    "activation",
+    "running_var",
+    "renorm",
+    "rtol",
+    "atol",
+    "source",
+];
 
 /// What comes after normalize.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -23,9 +55,80 @@ impl File<'_> {
     where
         T::Compute: Stored,
     {
+        self.strangers()?;
         let mut case = self.inputs::<T>()?;
-        let unsupported = self.expectations(&mut case)?;
+        let lacking = self.lacking()?;
+        let unsupported = self.expectations(&mut case, &lacking)?;
         Ok(Loaded { case: any(case), unsupported })
+    }
+
+    /// An input or a setting that this reader does not know may change every result: it is never left out.
+    fn strangers(&self) -> Result<(), FileError> {
+        let mut names = self.tensors.names();
+        names.sort_unstable();
+        if let Some(name) =
+            names.into_iter().find(|name| !TENSORS.contains(name) && !name.starts_with("expect."))
+        {
+            return Err(self.wrong(format!("expected tensors of {TENSORS:?} and \"expect.*\", got {name:?}")));
+        }
+        let mut keys: Vec<&String> = self.keys.keys().collect();
+        keys.sort_unstable();
+        match keys.into_iter().find(|key| !KEYS.contains(&key.as_str())) {
+            Some(key) => Err(self.wrong(format!("expected metadata keys of {KEYS:?}, got {key:?}"))),
+            None => Ok(()),
+        }
+    }
+
+    /// What the whole step needs that the layer does not have yet.
+    fn lacking(&self) -> Result<Vec<String>, FileError> {
+        let mut lacking = Vec::new();
+        match (self.has("weight"), self.has("bias")) {
+            (true, false) => lacking.push("a weight without a bias".to_string()),
+            (false, true) => lacking.push("a bias without a weight".to_string()),
+            _ => {}
+        }
+        if self.has("mask") {
+            lacking.push("a mask".into());
+        }
+        if self.keys.contains_key("renorm") {
+            lacking.push("renormalization".into());
+        }
+        if self.activation()? != Activation::None {
+            lacking.push(format!("activation {}", self.key("activation")?));
+        }
+        Ok(lacking)
+    }
+
+    /// RMAX and DMAX of batch renormalization, which needs running statistics to begin with.
+    fn renorm(&self) -> Result<(), FileError> {
+        let Some(value) = self.keys.get("renorm") else { return Ok(()) };
+        let numbers: Option<Vec<f64>> = value.split(',').map(|v| v.parse().ok()).collect();
+        let good = numbers
+            .is_some_and(|v| v.len() == 2 && v.iter().all(|v| v.is_finite()) && v[0] >= 1.0 && v[1] >= 0.0);
+        if !good {
+            let want = "expected RMAX,DMAX with RMAX of 1 or more and DMAX of 0 or more for \"renorm\"";
+            return Err(self.wrong(format!("{want}, got {value:?}")));
+        }
+        match self.has("running_mean") {
+            true => Ok(()),
+            false => {
+                Err(self.wrong("expected a tensor \"running_mean\" beside \"renorm\", found none".into()))
+            }
+        }
+    }
+
+    /// The mask: x without its feature axis, of zeros and ones.
+    fn mask<T: Stored>(&self, case: &Case<T>) -> Result<(), FileError> {
+        if !self.has("mask") {
+            return Ok(());
+        }
+        let mut dims = case.dims.clone();
+        dims.remove(case.axis());
+        let bytes = self.bytes("mask", Dtype::U8, &dims)?;
+        match bytes.iter().find(|v| **v > 1) {
+            Some(v) => Err(self.wrong(format!("expected 0 and 1 in tensor \"mask\", got {v}"))),
+            None => Ok(()),
+        }
     }
 
     fn config(&self) -> Result<Config, FileError> {
@@ -83,13 +186,23 @@ impl File<'_> {
             let most = format!("expected at most {EMPTY_FEATURES} features in an empty tensor \"x\"");
             return Err(self.wrong(format!("{most}, got the dimensions {:?}", case.dims)));
         }
-        case.affine = self.pair::<T::Compute>(["weight", "bias"], &c)?;
+        let [weight, bias] = ["weight", "bias"].map(|name| self.optional::<T::Compute>(name, &c));
+        // One of them alone is legal; the other then counts as ones or zeros.
+        case.affine = match (weight?, bias?) {
+            (None, None) => None,
+            (weight, bias) => Some([
+                weight.unwrap_or_else(|| vec![T::Compute::from_f64(1.0); c[0]]),
+                bias.unwrap_or_else(|| vec![T::Compute::from_f64(0.0); c[0]]),
+            ]),
+        };
         case.running = self.pair::<T::Compute>(["running_mean", "running_var"], &c)?;
         if self.keys.contains_key("rtol") || self.keys.contains_key("atol") {
             let tolerance = |key| self.number(key, " of 0 or more", |v| v >= 0.0);
             case.rounded = Some((tolerance("rtol")?, tolerance("atol")?));
         }
         // Inputs of what is not supported yet: read to know that they are sound.
+        self.mask(&case)?;
+        self.renorm()?;
         let residual = self.optional::<T>("residual", &case.dims)?;
         if residual.is_none() && self.activation()? == Activation::AddRelu {
             return Err(self.wrong(
@@ -102,8 +215,12 @@ impl File<'_> {
         Ok(case)
     }
 
-    /// Reads what is expected into the case, but for what it returns.
-    fn expectations<T: Stored>(&self, case: &mut Case<T>) -> Result<Vec<Unsupported>, FileError> {
+    /// Reads what is expected into the case, but for what it returns: all of it where the step is `lacking` something.
+    fn expectations<T: Stored>(
+        &self,
+        case: &mut Case<T>,
+        lacking: &[String],
+    ) -> Result<Vec<Unsupported>, FileError> {
         let activation = self.activation()?;
         let mut names: Vec<&str> =
             self.tensors.names().into_iter().filter_map(|name| name.strip_prefix("expect.")).collect();
@@ -134,15 +251,13 @@ impl File<'_> {
             if name == "dresidual" && activation != Activation::AddRelu {
                 return Err(self.wrong(format!("expected the activation \"add_relu\" beside {full:?}")));
             }
-            match (activation, tensor) {
-                (Activation::None, Some(tensor)) => case.expect.insert(tensor, values),
-                (Activation::None, None) => {
-                    unsupported.push(Unsupported { tensor: name.into(), why: "the double backward".into() });
-                }
-                (Activation::Relu | Activation::AddRelu, _) => {
-                    let why = format!("activation {}", self.key("activation")?);
-                    unsupported.push(Unsupported { tensor: name.into(), why });
-                }
+            let mut lacking = lacking.to_vec();
+            if name.starts_with("dd.") {
+                lacking.push("the double backward".into());
+            }
+            match tensor {
+                Some(tensor) if lacking.is_empty() => case.expect.insert(tensor, values),
+                _ => unsupported.push(Unsupported { tensor: name.into(), why: lacking.join(" and ") }),
             }
         }
         Ok(unsupported)
@@ -153,7 +268,8 @@ impl File<'_> {
 fn needs(expected: &str) -> &'static [&'static str] {
     match expected {
         "dx" | "dresidual" => &["dy"],
-        "dweight" | "dbias" => &["dy", "weight"],
+        "dweight" => &["dy", "weight"],
+        "dbias" => &["dy", "bias"],
         "running_mean" | "running_var" => &["running_mean"],
         "dd.dy" | "dd.x" => &["dy", "v.dx"],
         "dd.weight" => &["dy", "v.dx", "weight"],
