@@ -2,9 +2,10 @@
 
 use crate::backends;
 use crate::out::{self, Done};
-use bn_conformance::any::Candidate;
-use bn_conformance::case::{Results, Tensor};
+use bn_conformance::any::{AnyCase, Candidate};
+use bn_conformance::case::Results;
 use bn_conformance::files::{self, Loaded};
+use std::collections::HashSet;
 use std::fmt;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -31,6 +32,10 @@ pub(crate) struct Args {
     /// and a file on it that runs whole is one.
     #[arg(long)]
     allow_not_yet: bool,
+    /// Write what a backend gave as DIR/CASE.BACKEND.safetensors, under the names of the expect.* tensors without
+    /// `expect.`, in the tensor's own type. Two cases of one name are an error.
+    #[arg(long, value_name = "DIR")]
+    dump: Option<PathBuf>,
 }
 
 type Backends = Vec<Candidate>;
@@ -45,7 +50,7 @@ enum Verdict {
 
 pub(crate) fn run(args: &Args) -> Done {
     let mut out = io::BufWriter::new(io::stdout().lock());
-    let mut verdict = Verdict::Good;
+    let (mut verdict, mut dumped) = (Verdict::Good, Dumped::default());
     let no_case = |what: String| {
         out::complain(&what);
         Verdict::NoCase
@@ -57,7 +62,7 @@ pub(crate) fn run(args: &Args) -> Done {
                 for path in paths {
                     let found = match files::load(&path) {
                         Err(error) => no_case(error.to_string()),
-                        Ok(loaded) => replay(&path, &loaded, args, &mut out)?,
+                        Ok(loaded) => replay(&path, &loaded, args, &mut dumped, &mut out)?,
                     };
                     verdict = verdict.max(found);
                 }
@@ -81,7 +86,13 @@ fn cases_in(path: &Path) -> Result<Vec<PathBuf>, String> {
 }
 
 /// A case on every backend asked for.
-fn replay(path: &Path, loaded: &Loaded, args: &Args, out: &mut impl Write) -> io::Result<Verdict> {
+fn replay(
+    path: &Path,
+    loaded: &Loaded,
+    args: &Args,
+    dumped: &mut Dumped,
+    out: &mut impl Write,
+) -> io::Result<Verdict> {
     let Loaded { case, unsupported } = loaded;
     let mut verdict = Verdict::Good;
     let mut failed = |bad: bool| verdict = verdict.max(if bad { Verdict::Failed } else { Verdict::Good });
@@ -91,6 +102,7 @@ fn replay(path: &Path, loaded: &Loaded, args: &Args, out: &mut impl Write) -> io
             failed(true);
         }
     }
+    let scales = case.scales();
     for backend in &args.backend {
         let mut line = |tensor: &str, error: f64, limit: f64, state: &str, bits: Option<u64>| {
             let name = case.name();
@@ -108,22 +120,42 @@ fn replay(path: &Path, loaded: &Loaded, args: &Args, out: &mut impl Write) -> io
             }),
             None => Results::default(),
         };
-        for row in case.check(&results) {
+        if let Some(folder) = args.dump.as_ref().filter(|_| results.iter().next().is_some())
+            && let Err(what) = dumped.add(folder, &backend.name, case, &results)
+        {
+            out::complain(&what);
+            failed(true);
+        }
+        for row in case.check_by(&scales, &results) {
             let bits = results.get(row.tensor).map(|values| case.digest(row.tensor, values));
             let state = if row.ok() { "ok" } else { "FAIL" };
             line(row.tensor.name(), row.error, row.limit, state, bits.filter(|_| args.digest))?;
             failed(!row.ok());
         }
         for gap in unsupported {
-            let tensor = Tensor::ALL.into_iter().find(|t| t.name() == gap.tensor);
-            // Of what has no place in the case yet, those of the input's shape have the limit of y.
-            let whole = matches!(gap.tensor.as_str(), "dresidual" | "dd.dy" | "dd.x");
-            let like = tensor.unwrap_or(if whole { Tensor::Y } else { Tensor::Dweight });
-            line(&gap.tensor, f64::NAN, case.limit(like), "unsupported", None)?;
+            line(&gap.tensor, f64::NAN, case.limit_named(&gap.tensor), "unsupported", None)?;
             failed(!args.allow_not_yet);
         }
     }
     Ok(verdict)
+}
+
+/// What a run has dumped.
+#[derive(Default)]
+struct Dumped(HashSet<PathBuf>);
+
+impl Dumped {
+    /// Writes what a backend gave. A file of an earlier run is replaced; one of this run is not.
+    fn add(&mut self, folder: &Path, backend: &str, case: &AnyCase, results: &Results) -> Result<(), String> {
+        let path = folder.join(format!("{}.{backend}.safetensors", case.name()));
+        let cannot = |error: &dyn fmt::Display| format!("{}: {error}", path.display());
+        if !self.0.insert(path.clone()) {
+            return Err(cannot(&"expected cases of different names, got two of this one"));
+        }
+        let bytes = files::dump(case, results).map_err(|error| cannot(&error))?;
+        std::fs::create_dir_all(folder).map_err(|error| cannot(&error))?;
+        std::fs::write(&path, bytes).map_err(|error| cannot(&error))
+    }
 }
 
 /// An error in six digits, without a row of zeros at either end.
