@@ -8,6 +8,7 @@ use crate::case::{Case, Tensor};
 use crate::data::{COMBINATIONS, Dy, X};
 use crate::digest::same_bits;
 use crate::files::{self, Loaded};
+use crate::hard;
 use crate::measure::{Row, Scales, Worst};
 use crate::run::Answer;
 use crate::table::{self, Entry, LONG, LONG_DATA, SHAPES};
@@ -247,6 +248,15 @@ where
     }
     for &entry in LONG {
         LONG_DATA.iter().for_each(|&data| push(entry, data, 0));
+    }
+    for (entry, kind, place, variant) in hard::all() {
+        jobs.push(Box::new(move || {
+            let mut case = hard::hard::<T>(entry, kind, place, variant);
+            if answered {
+                case.expect = table::expected(&case);
+            }
+            (case.into(), Origin::Shape(entry))
+        }));
     }
 }
 

@@ -16,11 +16,11 @@ pub struct Entry {
     pub dims: &'static [usize],
 }
 
-const fn first(dims: &'static [usize]) -> Entry {
+pub(crate) const fn first(dims: &'static [usize]) -> Entry {
     Entry { layout: Layout::ChannelsFirst, dims }
 }
 
-const fn last(dims: &'static [usize]) -> Entry {
+pub(crate) const fn last(dims: &'static [usize]) -> Entry {
     Entry { layout: Layout::ChannelsLast, dims }
 }
 

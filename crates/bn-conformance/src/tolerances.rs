@@ -43,7 +43,10 @@ pub const TEXTBOOK: f64 = 2048.0;
 
 /// Why textbook code is not held to a data set, or `None` where it is. Each entry says what the layer does better.
 #[must_use]
-pub fn textbook_omits((x, _): (X, Dy)) -> Option<&'static str> {
+pub fn textbook_omits((x, dy): (X, Dy)) -> Option<&'static str> {
+    if matches!(dy, Dy::Ones | Dy::Tenths) {
+        return Some("the mean of dy is not subtracted first, so that dx keeps the rounding of what cancels");
+    }
     match x {
         X::Normal | X::Shifted | X::Ramp | X::Zero | X::TinySpread | X::Pixels | X::TwoNeighbours => None,
         X::OutlierFirst | X::OutlierLast | X::OutlierInside => None,

@@ -86,6 +86,7 @@ mod tests {
     use crate::bench::plan::{Pools, contestants};
     use crate::bench::record::tests::record;
     use benches::shapes::parse;
+    use bn_conformance::tolerances::{LIMIT, LIMIT_DX};
 
     #[test]
     fn errors_tell_the_layer_from_the_textbook() {
@@ -100,7 +101,8 @@ mod tests {
             enter(&mut records, i, &errors);
         }
         let [layer, graph] = records;
-        assert!(layer.error_y <= Some(4.0) && layer.error_dx_far <= Some(4.0) && layer.error_y > Some(0.0));
+        assert!(layer.error_y <= Some(LIMIT) && layer.error_dx_far <= Some(LIMIT_DX));
+        assert!(layer.error_y > Some(0.0));
         assert!(graph.error_y_far > Some(30.0), "{:?}", graph.error_y_far);
     }
 }

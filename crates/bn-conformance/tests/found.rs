@@ -1,0 +1,156 @@
+//! Inputs on which an earlier version of the layer was wrong, each with the oracle's answer.
+
+use bn_conformance::case::{Case, Results, Tensor};
+use bn_conformance::data::{normal, rng};
+use bn_conformance::measure::{Row, check};
+use bn_conformance::run::run;
+use bn_conformance::table::expected;
+use bn_core::{Config, Element, Mode, Real};
+use bn_scalar::Scalar;
+use half::bf16;
+
+fn narrow<T: Element>(v: f64) -> T {
+    T::from_compute(T::Compute::from_f64(v))
+}
+
+/// One feature in training, with the default settings and γ = 1, β = 0.
+fn case<T: Element>(x: impl IntoIterator<Item = f64>, dy: impl IntoIterator<Item = f64>) -> Case<T> {
+    let x: Vec<T> = x.into_iter().map(narrow).collect();
+    Case {
+        name: "found".into(),
+        dims: vec![x.len(), 1],
+        mode: Mode::Train,
+        config: Config::default(),
+        num_batches_tracked: 0,
+        dy: Some(dy.into_iter().take(x.len()).map(narrow).collect()),
+        x,
+        affine: Some([vec![T::Compute::from_f64(1.0)], vec![T::Compute::from_f64(0.0)]]),
+        running: Some([vec![T::Compute::from_f64(0.0)], vec![T::Compute::from_f64(1.0)]]),
+        expect: Results::default(),
+        rounded: None,
+    }
+}
+
+fn affine<T: Element>(mut case: Case<T>, weight: f64, bias: f64) -> Case<T> {
+    case.affine = Some([vec![T::Compute::from_f64(weight)], vec![T::Compute::from_f64(bias)]]);
+    case
+}
+
+/// In evaluation, around a running mean of 0.
+fn eval<T: Element>(mut case: Case<T>, running_var: f64) -> Case<T> {
+    case.mode = Mode::Eval;
+    case.running = Some([vec![T::Compute::from_f64(0.0)], vec![T::Compute::from_f64(running_var)]]);
+    case
+}
+
+/// What the layer gives, after every tensor was held to its limit.
+fn assert_right<T: Element>(mut case: Case<T>) -> (Results, Vec<Row>) {
+    case.expect = expected(&case);
+    let got = run(&case, &Scalar).unwrap();
+    let rows = check(&case, &got);
+    let wrong: Vec<&Row> = rows.iter().filter(|row| !row.ok()).collect();
+    assert!(wrong.is_empty(), "{}: {wrong:#?}", T::NAME);
+    (got, rows)
+}
+
+fn randn(seed: u64, times: f64) -> impl Iterator<Item = f64> {
+    let mut rng = rng(seed);
+    std::iter::repeat_with(move || times * normal(&mut rng))
+}
+
+/// c = −G·invstd·h rounds to exactly 0, and the term that it takes along does not.
+#[test]
+fn a_coefficient_that_rounds_to_zero_is_out_of_range() {
+    assert_right(case::<f32>(randn(1, 1e23).take(8), randn(2, 1.0)));
+    assert_right(case::<bf16>(randn(1, 1e23).take(8), randn(2, 1.0)));
+    assert_right(case::<f64>(randn(1, 1e170).take(8), randn(2, 1.0)));
+}
+
+/// Likewise a = γ·invstd in the forward.
+#[test]
+fn a_gain_that_rounds_to_zero_is_out_of_range() {
+    assert_right(affine(case::<f32>(randn(1, 1e20).take(8), randn(2, 1.0)), 1e-30, 0.0));
+    assert_right(affine(case::<bf16>(randn(1, 1e20).take(8), randn(2, 1.0)), 1e-30, 0.0));
+    assert_right(affine(case::<f64>(randn(1, 1e170).take(8), randn(2, 1.0)), 1e-200, 0.0));
+}
+
+#[test]
+fn a_constant_feature_of_huge_values_is_the_bias() {
+    let (got, _) = assert_right(affine(case::<f64>([1e308; 17], randn(2, 1.0)), 1.5, 0.25));
+    assert_eq!(got.get(Tensor::Y).unwrap(), [0.25; 17]);
+}
+
+#[test]
+fn a_dozen_roundings_of_dx_stay_within_the_limit() {
+    let x = [5.7464414, 2.3709779, -1.0714059, -1.0713079];
+    let dy = [1.0168866, 1.0162951, -1.0164567, -1.0160222];
+    assert_right(affine(case::<f32>(x, dy), 1.4477522, 0.0));
+}
+
+#[test]
+fn an_output_that_cancels_stays_within_the_limit() {
+    let x = [-1305.2205, -0.017849695, -0.22393282, 0.070859745, -0.21074302];
+    assert_right(affine(case::<f32>(x, randn(2, 1.0)), 1.042959, 0.73067003));
+}
+
+/// All d² round upwards alike.
+#[test]
+fn squares_of_f64_keep_what_their_rounding_leaves_off() {
+    // The square whose rounding is the worst among a thousand.
+    let off = |d: f64| d.mul_add(d, -(d * d)).abs() / (d * d);
+    let candidates = randn(5, 0.01).take(1000).map(|z| 1.0 + z.abs());
+    let d = candidates.reduce(|worst, d| if off(d) > off(worst) { d } else { worst }).unwrap();
+    let (_, rows) = assert_right(case::<f64>([d, -d, -d, d].repeat(25), randn(2, 1.0)));
+    let var = rows.iter().find(|row| row.tensor == Tensor::Var).unwrap();
+    assert!(var.error < 0.6, "var is rounded once: {}", var.error);
+}
+
+/// The product's remainder is not a number where its factor is above 2⁹⁹⁶: of two values whose products cancel, the
+/// remainders add up.
+#[test]
+fn products_of_huge_factors_keep_their_remainder() {
+    let dy = 1e-300 / 3.0;
+    let left_off = |x: f64| x.mul_add(dy, -(x * dy)) / (x * dy).abs();
+    let worst = |side: f64| {
+        let candidates = randn(5, 0.01).take(1000).map(|z| side * 1e305 * (1.0 + z.abs()));
+        candidates.reduce(|worst, x| if left_off(x) > left_off(worst) { x } else { worst }).unwrap()
+    };
+    let x = [worst(1.0), worst(-1.0)].repeat(2000);
+    assert_right(eval(case::<f64>(x, [dy; 4000]), 1.0));
+}
+
+#[test]
+fn a_nan_leaves_its_neighbours_finite() {
+    let mut x: Vec<f64> = randn(1, 1e-7).take(8).collect();
+    x[3] = f64::NAN;
+    let case = eval(affine(case::<f32>(x, randn(2, 1.0)), 1e38, 0.5), 1e-10);
+    let (got, _) = assert_right(case);
+    assert_eq!(got.get(Tensor::Y).unwrap().iter().filter(|v| v.is_finite()).count(), 7);
+}
+
+#[test]
+fn a_constant_gradient_has_no_input_gradient() {
+    assert_right(case::<f32>(randn(1, 1.0).take(784), [3.0; 784]));
+    assert_right(case::<f64>(randn(1, 1.0).take(784), [3.0; 784]));
+    assert_right(case::<bf16>(randn(1, 1.0).take(784), [3.0; 784]));
+}
+
+#[test]
+fn a_gradient_far_from_zero_keeps_its_digits() {
+    assert_right(case::<f32>(randn(1, 1.0).take(4096), randn(2, 1.0).map(|v| v + 1e4)));
+    assert_right(case::<f64>(randn(1, 1.0).take(4096), randn(2, 1.0).map(|v| v + 1e4)));
+}
+
+/// Decayed weights, and data whose variance is below the least number.
+#[test]
+fn numbers_near_the_ends_of_the_range_lose_nothing() {
+    for weight in [1e-33, 1e-35, 1e-41] {
+        assert_right(affine(case::<f32>(randn(1, 1.0).take(100), randn(2, 1.0)), weight, 0.0));
+    }
+    assert_right(case::<f32>(randn(1, 1e-36).take(100), randn(2, 1.0)));
+    assert_right(case::<f32>(randn(1, 1.0).take(100), randn(2, 1e-31)));
+    assert_right(case::<f32>(randn(1, 1.0).take(100), randn(2, 1e-41)));
+    assert_right(case::<f32>(randn(1, 1e4).take(100), [1e-6; 100]));
+    assert_right(affine(case::<f64>(randn(1, 1.0).take(100), randn(2, 1.0)), 1e-290, 0.0));
+    assert_right(case::<f64>(randn(1, 1e-140).take(100), randn(2, 1.0)));
+}
