@@ -5,6 +5,7 @@ use crate::files;
 use crate::out::{self, Done};
 use bn_conformance::any::Candidate;
 use bn_conformance::case::Tensor;
+use bn_conformance::hard::Hard;
 use bn_conformance::suite::{Origin, Outcome, Report, Tally, conform};
 use bn_conformance::table::Entry;
 use std::fmt::Write as _;
@@ -114,7 +115,7 @@ fn worst(reports: &[Report]) -> Vec<Vec<String>> {
     rows
 }
 
-/// Each shape of the table and each file, with a column per backend.
+/// Each shape and each hard kind of the table and each file, with a column per backend.
 fn by_group(reports: &[Report]) -> Vec<Vec<String>> {
     let mut header = vec!["case".to_string(), "runs".to_string()];
     header.extend(reports.iter().map(|r| r.backend.clone()));
@@ -141,10 +142,11 @@ fn by_group(reports: &[Report]) -> Vec<Vec<String>> {
     rows
 }
 
-/// What stands in one row: the cases of a shape, or a file.
+/// What stands in one row: the cases of a shape or of a hard kind, or a file.
 #[derive(PartialEq)]
 enum Group {
     Shape(Entry),
+    Hard(Hard),
     File(String),
 }
 
@@ -152,6 +154,7 @@ impl Group {
     fn of(outcome: &Outcome) -> Self {
         match outcome.origin {
             Origin::Shape(entry) => Self::Shape(entry),
+            Origin::Hard(kind) => Self::Hard(kind),
             Origin::File | Origin::Elsewhere => Self::File(outcome.case.clone()),
         }
     }
@@ -159,6 +162,7 @@ impl Group {
     fn name(&self) -> String {
         match self {
             Self::File(name) => name.clone(),
+            Self::Hard(kind) => format!("hard: {kind:?}"),
             Self::Shape(Entry { layout, dims }) => {
                 let dims: Vec<String> = dims.iter().map(ToString::to_string).collect();
                 format!("{} {layout:?}", dims.join("×"))

@@ -132,7 +132,7 @@ struct Part {
     dy: Vec<f64>,
     weight: f64,
     bias: f64,
-    running_var: f64,
+    running: [f64; 2],
 }
 
 impl Part {
@@ -163,11 +163,14 @@ impl Part {
             Hard::OneInfinityInDy => self.dy[inside] = f64::INFINITY,
             Hard::InfiniteDy => self.dy.fill(f64::INFINITY),
             Hard::SpecialXHugeWeight | Hard::SpecialXTinyWeight => {
-                (self.weight, self.running_var) = match kind {
+                (self.weight, self.running[1]) = match kind {
                     Hard::SpecialXHugeWeight => (params.huge * 1e3, 1e-10),
                     _ => (params.subnormal, 1e10),
                 };
-                // The others near the running mean, so that they stay finite.
+                // In most features the others are near the running mean, so that they stay finite.
+                if f % 3 != 2 {
+                    self.running[0] = 0.0;
+                }
                 times(&mut self.x, own.tiny.max(1e-7));
                 self.x[inside] = if f.is_multiple_of(4) { f64::NAN } else { f64::NEG_INFINITY };
             }
@@ -186,8 +189,8 @@ impl Part {
             }
             Hard::TinyEps if f.is_multiple_of(2) => self.x.fill(0.3),
             Hard::TinyEps | Hard::HugeEps => {}
-            Hard::TinyRunningVar => self.running_var *= params.tiny,
-            Hard::HugeRunningVar => self.running_var *= params.huge,
+            Hard::TinyRunningVar => self.running[1] *= params.tiny,
+            Hard::HugeRunningVar => self.running[1] *= params.huge,
         }
     }
 }
@@ -215,16 +218,16 @@ pub fn hard<T: Element>(entry: Entry, kind: Hard, place: Where, variant: usize) 
     let features = case.features();
     for f in (0..features).filter(|f| place.holds(*f, features)) {
         let (weight, bias) = case.params(f);
-        let running_var = case.running.as_ref().map_or(1.0, |[_, v]| v[f].to_f64());
+        let running = case.running.as_ref().map_or([0.0, 1.0], |[m, v]| [m, v].map(|t| t[f].to_f64()));
         let (x, dy) = (&mut x[f], &mut dy[f]);
-        let mut part = Part { x: std::mem::take(x), dy: std::mem::take(dy), weight, bias, running_var };
+        let mut part = Part { x: std::mem::take(x), dy: std::mem::take(dy), weight, bias, running };
         part.harden(kind, f, &own, &params, &mut rng);
         (*x, *dy) = (part.x, part.dy);
-        if let Some([w, b]) = &mut case.affine {
-            (w[f], b[f]) = (T::Compute::from_f64(part.weight), T::Compute::from_f64(part.bias));
+        if let Some(affine) = &mut case.affine {
+            [affine[0][f], affine[1][f]] = [part.weight, part.bias].map(T::Compute::from_f64);
         }
-        if let Some([_, v]) = &mut case.running {
-            v[f] = T::Compute::from_f64(part.running_var);
+        if let Some(running) = &mut case.running {
+            [running[0][f], running[1][f]] = part.running.map(T::Compute::from_f64);
         }
     }
     let narrow = |split: &[Vec<f64>]| -> Vec<T> {

@@ -8,7 +8,7 @@ use crate::case::{Case, Tensor};
 use crate::data::{COMBINATIONS, Dy, X};
 use crate::digest::same_bits;
 use crate::files::{self, Loaded};
-use crate::hard;
+use crate::hard::{self, Hard};
 use crate::measure::{Row, Scales, Worst};
 use crate::run::Answer;
 use crate::table::{self, Entry, LONG, LONG_DATA, SHAPES};
@@ -56,6 +56,8 @@ pub struct Outcome {
 pub enum Origin {
     /// A shape of the table.
     Shape(Entry),
+    /// A hard kind of the table.
+    Hard(Hard),
     /// A file in `cases/`.
     File,
     /// The caller.
@@ -255,7 +257,7 @@ where
             if answered {
                 case.expect = table::expected(&case);
             }
-            (case.into(), Origin::Shape(entry))
+            (case.into(), Origin::Hard(kind))
         }));
     }
 }

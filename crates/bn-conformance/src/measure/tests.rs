@@ -78,14 +78,19 @@ fn off<T: Element>(case: &Case<T>, tensor: Tensor, index: usize, units: f64) -> 
 
 fn k_units_are_an_error_of_k<T: Element>(tolerance: f64) {
     let far = if T::NAME == "f16" { 2e4 } else { 1e7 };
+    let data = [
+        ((1.5, 2.0), far, 0.0, 1e-5),
+        ((-0.3, -1e-3), 0.0, 3.0, 1e-5),
+        ((2.0, 0.0), far, -0.2, 1e-5),
+        ((0.5, 1.0), 0.1, 0.01, 1e-3),
+        // x̂ below 1.
+        ((0.5, 1.0), far, 0.01, 100.0),
+    ];
     for mode in [Mode::Train, Mode::Eval] {
-        for (affine, dy_mean, x_mean) in [
-            ((1.5, 2.0), far, 0.0),
-            ((-0.3, -1e-3), 0.0, 3.0),
-            ((2.0, 0.0), far, -0.2),
-            ((0.5, 1.0), 0.1, 0.01),
-        ] {
-            let case = case::<T>(mode, affine, dy_mean, x_mean);
+        for (affine, dy_mean, x_mean, eps) in data {
+            let mut case = case::<T>(mode, affine, dy_mean, x_mean);
+            case.config.eps = eps;
+            case.expect = expected(&case);
             for (tensor, values) in case.expect.iter() {
                 for (index, units) in [(0, 100.0), (values.len() - 1, -30.0), (values.len() / 2, 4000.0)] {
                     let error = off(&case, tensor, index, units);
