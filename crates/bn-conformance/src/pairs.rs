@@ -40,7 +40,7 @@ pub(crate) fn pairs_are_their_parts<T: Real, B: Backend>(backend: &B) -> Vec<Str
 /// Inputs of a block and of the next one, and coefficients.
 struct Tensor<T> {
     inputs: [Vec<T>; 4],
-    coefs: [Vec<T>; 4],
+    coefs: [Vec<T>; 5],
 }
 
 impl<T: Real> Tensor<T> {
@@ -48,7 +48,7 @@ impl<T: Real> Tensor<T> {
         let mut rng = rng(11);
         let mut values = |n: usize| (0..n).map(|_| T::from_f64(normal(&mut rng) + 0.5)).collect::<Vec<T>>();
         let inputs = [(); 4].map(|()| values(ROWS * STRIDE));
-        Self { inputs, coefs: [(); 4].map(|()| values(8)) }
+        Self { inputs, coefs: [(); 5].map(|()| values(8)) }
     }
 
     /// What the map writes, with what is around it, and the lanes.
@@ -64,14 +64,14 @@ impl<T: Real> Tensor<T> {
         let cols = offset..offset + tile.features * inner;
         let whole = |v| Strips::from_slice(v, ROWS, STRIDE).unwrap_or_else(|| unreachable!("ROWS of STRIDE"));
         let [x, dy, next_x, next_dy] = self.inputs.each_ref().map(|v| whole(v).columns(cols.clone()));
-        let [k, a, c, d] = self.coefs.each_ref().map(|v| &v[..tile.features]);
+        let [k, a, c, d, m] = self.coefs.each_ref().map(|v| &v[..tile.features]);
         let width = tile.features * T::LANES;
         let (mut out, mut lanes) = (vec![T::default(); ROWS * STRIDE], vec![0.1; 2 * T::Wide::PARTS * width]);
         let strips = StripsMut::from_output((&mut out).into(), ROWS, STRIDE);
         let mut strips = strips.unwrap_or_else(|| unreachable!("ROWS of STRIDE"));
         let (to, acc) = (strips.columns(cols), Acc::new(&mut lanes, width));
         let (map, next) = if backward {
-            let map = Map::GradInput { x, dy, affine: GradAffine { k, a, c, d } };
+            let map = Map::GradInput { x, dy, affine: GradAffine { k, a, c, d, m } };
             (map, Sum::Grads { x: next_x, dy: next_dy, pilot: None })
         } else {
             let map = Map::Normalize { x, affine: Affine { k, a, b: d }, post: Post::Pass };

@@ -53,8 +53,8 @@ fn streams_what_it_writes<T: Real>(kernels: &dyn Kernels<T>, name: &str) {
         let (x, dy) = (filled(37), filled(53));
         let strips = |v| Strips::from_slice(v, layout.rows, layout.len).unwrap();
         let coefs: Vec<Vec<T>> =
-            (1..5).map(|m| (0..layout.len).map(|i| value(i, 11 * m)).collect()).collect();
-        let (k, a, c, d) = (&coefs[0], &coefs[1], &coefs[2], &coefs[3]);
+            (1..6).map(|m| (0..layout.len).map(|i| value(i, 11 * m)).collect()).collect();
+        let [k, a, c, d, m] = [0, 1, 2, 3, 4].map(|i| &coefs[i][..]);
         let both = |map: Map<'_, T>| {
             let mapped = |hints| layout.mapped(|y| kernels.map(layout.tile, &map, Out::Fresh(y), hints));
             let next = [Some(strips(&x)), Some(strips(&dy))];
@@ -66,7 +66,7 @@ fn streams_what_it_writes<T: Real>(kernels: &dyn Kernels<T>, name: &str) {
         };
         let (x, dy) = (strips(&x), strips(&dy));
         both(Map::Normalize { x, affine: Affine { k, a, b: d }, post: Post::Pass });
-        both(Map::GradInput { x, dy, affine: GradAffine { k, a, c, d } });
+        both(Map::GradInput { x, dy, affine: GradAffine { k, a, c, d, m } });
         both(Map::Scale { dy, a });
     }
 }

@@ -36,11 +36,11 @@ pub(crate) fn map<T: Summand>(map: &Map<'_, T>, mut out: StripsMut<'_, T>) {
                 let values = x.strip(row).iter().zip(k).zip(a.iter().zip(b));
                 out.fill_from(values.map(|((&x, &k), (&a, &b))| normalize(x, [k, a, b], post)));
             }
-            Map::GradInput { x, dy, affine: GradAffine { k, a, c, d } } => {
-                let coefs = k.iter().zip(a).zip(c.iter().zip(d));
+            Map::GradInput { x, dy, affine: GradAffine { k, a, c, d, m } } => {
+                let coefs = k.iter().zip(a).zip(c.iter().zip(d)).zip(m);
                 let values = x.strip(row).iter().zip(dy.strip(row)).zip(coefs);
                 out.fill_from(
-                    values.map(|((&x, &dy), ((&k, &a), (&c, &d)))| grad_input(x, dy, [k, a, c, d])),
+                    values.map(|((&x, &dy), (((&k, &a), (&c, &d)), &m))| grad_input(x, dy, [k, a, c, d, m])),
                 );
             }
             Map::Scale { dy, a } => {

@@ -12,10 +12,10 @@ pub(crate) fn normalize<T: Real>(x: T, [k, a, b]: [T; 3], post: Post) -> T {
     }
 }
 
-/// dx = (dy·a + (x − k)·c) + d.
+/// dx = ((dy − m)·a + (x − k)·c) + d.
 #[inline(always)]
-pub(crate) fn grad_input<T: Real>(x: T, dy: T, [k, a, c, d]: [T; 4]) -> T {
-    (dy * a + (x - k) * c) + d
+pub(crate) fn grad_input<T: Real>(x: T, dy: T, [k, a, c, d, m]: [T; 5]) -> T {
+    ((dy - m) * a + (x - k) * c) + d
 }
 
 /// dx = dy·a + 0.

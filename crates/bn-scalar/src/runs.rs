@@ -62,11 +62,13 @@ pub(crate) fn map<T: Summand>(inner: usize, map: &Map<'_, T>, out: StripsMut<'_,
             let coefs = [k[f], a[f], b[f]];
             x.strip(row)[at].iter().map(move |&x| normalize(x, coefs, post))
         }),
-        Map::GradInput { x, dy, affine: GradAffine { k, a, c, d } } => each_run(inner, out, |row, f, at| {
-            let coefs = [k[f], a[f], c[f], d[f]];
-            let values = x.strip(row)[at.clone()].iter().zip(&dy.strip(row)[at]);
-            values.map(move |(&x, &dy)| grad_input(x, dy, coefs))
-        }),
+        Map::GradInput { x, dy, affine: GradAffine { k, a, c, d, m } } => {
+            each_run(inner, out, |row, f, at| {
+                let coefs = [k[f], a[f], c[f], d[f], m[f]];
+                let values = x.strip(row)[at.clone()].iter().zip(&dy.strip(row)[at]);
+                values.map(move |(&x, &dy)| grad_input(x, dy, coefs))
+            })
+        }
         Map::Scale { dy, a } => each_run(inner, out, |row, f, at| {
             let a = a[f];
             dy.strip(row)[at].iter().map(move |&dy| scale(dy, a))

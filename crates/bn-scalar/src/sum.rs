@@ -92,7 +92,8 @@ impl Summand for f64 {
         k: f64,
     ) -> (Compensated, Compensated) {
         let (d, e) = two_sum(x, -k);
-        (first.add(d, e), second.add(d * d, 2.0 * d * e))
+        let (p, q) = two_prod(d, d);
+        (first.add(d, e), second.add(p, q + 2.0 * d * e))
     }
     #[inline(always)]
     fn add_grads(

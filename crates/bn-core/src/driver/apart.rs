@@ -8,9 +8,10 @@
 use super::backward::Backward;
 use super::blocks::run;
 use super::forward::{Forward, Statistics};
+use super::hard::Desk;
 use super::plan::Plan;
 use super::step::{Settled, Step, split_columns, split_some};
-use super::workspace::{State, Workspace};
+use super::workspace::{COEFS, State, Workspace};
 use crate::kernel::{Backend, KernelSet, Map, Sum};
 use crate::maths::{Totals, features};
 use crate::num::{Element, Real};
@@ -108,11 +109,11 @@ impl<T: Element> Step<T> for Summing<'_, T> {
         &[]
     }
 
-    fn map<'s>(&'s mut self, _: [&'s [T::Compute]; 4]) -> Option<(Map<'s, T>, StripsMut<'s, T>)> {
+    fn map<'s>(&'s mut self, _: [&'s [T::Compute]; COEFS]) -> Option<(Map<'s, T>, StripsMut<'s, T>)> {
         None
     }
 
-    fn hard(&mut self, _: &Plan, _: usize) {}
+    fn hard(&mut self, _: &impl KernelSet, _: &Plan, _: &[usize], _: &[Totals<T::Compute>], _: &mut Desk) {}
 }
 
 /// Runs a forward whose sums `between` sees. The count that the statistics are of is returned.

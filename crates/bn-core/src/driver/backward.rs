@@ -1,12 +1,13 @@
-//! The backward: dγ and dβ, then dx = (dy·a + (x−k)·c) + d, or dx = dy·a where the statistics are constants.
+//! The backward: dγ and dβ, then dx = ((dy−m)·a + (x−k)·c) + d, or dx = dy·a where the statistics are constants.
 
+use super::hard::{Desk, Hard, Tensors};
 use super::plan::Plan;
-use super::rescue;
 use super::step::{Settled, Step, split_columns, split_optional, split_some};
-use super::workspace::State;
+use super::workspace::{COEFS, State};
 use crate::kernel::{GradAffine, KernelSet, Map, Sum};
+use crate::maths::frame::double;
 use crate::maths::{Params, StatsRef, Totals, features};
-use crate::num::Element;
+use crate::num::{Element, Real, Wide};
 use crate::tensor::{Place, Shape, Strips, StripsMut};
 
 /// What a backward works on.
@@ -35,7 +36,7 @@ pub(crate) struct Backward<'a, T: Element> {
 
 /// Which sums a backward needs.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Needs {
+pub(super) enum Needs {
     None,
     /// Σdy alone.
     Dy,
@@ -186,12 +187,14 @@ impl<T: Element> Step<T> for Backward<'_, T> {
             #[inline(always)]
             || {
                 // What was not summed is nothing that a feature could be hard for.
+                let one = <T::Compute as Real>::Wide::from_f64(1.0);
                 if needs == Needs::None {
-                    totals.fill(Default::default());
+                    totals.fill((one, one));
                 } else if needs == Needs::Dy {
-                    totals.iter_mut().for_each(|total| total.1 = Default::default());
+                    totals.iter_mut().for_each(|total| total.1 = one);
                 }
-                features::gradients(T::RANGE, n, from_batch, stats, params, totals, values, hard);
+                let through = from_batch && needs == Needs::Both;
+                features::gradients(n, [from_batch, through], stats, params, totals, values, hard);
                 features::round(totals, |total| total.0, dbias);
                 features::round(totals, |total| total.1, dweight);
             },
@@ -199,37 +202,57 @@ impl<T: Element> Step<T> for Backward<'_, T> {
     }
 
     fn used(&self) -> &'static [usize] {
-        if self.from_batch { &[0, 1, 2, 3] } else { &[1] }
+        if self.from_batch { &[0, 1, 2, 3, 4] } else { &[1] }
     }
 
-    fn map<'s>(&'s mut self, [k, a, c, d]: [&'s [T::Compute]; 4]) -> Option<(Map<'s, T>, StripsMut<'s, T>)> {
+    fn map<'s>(
+        &'s mut self,
+        [k, a, c, d, m]: [&'s [T::Compute]; COEFS],
+    ) -> Option<(Map<'s, T>, StripsMut<'s, T>)> {
         let (x, dy) = (self.x.reborrow(), self.dy.reborrow());
         let map = match self.from_batch {
-            true => Map::GradInput { x, dy, affine: GradAffine { k, a, c, d } },
+            true => Map::GradInput { x, dy, affine: GradAffine { k, a, c, d, m } },
             // x does not enter, be it NaN.
             false => Map::Scale { dy, a },
         };
         Some((map, self.dx.as_mut()?.reborrow()))
     }
 
-    fn hard(&mut self, plan: &Plan, feature: usize) {
-        if self.given.is_some() {
-            // Its sums are not those of this part of the batch alone.
-            return;
-        }
-        let cols = plan.columns(feature..feature + 1);
-        let given = (!self.from_batch).then(|| self.stats.get(feature));
-        let (x, dy) = (self.x.columns(cols.clone()), self.dy.columns(cols.clone()));
-        let dx = self.dx.as_mut().map(|dx| dx.columns(cols));
-        let weight = self.params.get(feature).0;
-        let Some(grads) = rescue::backward(x, dy, given.as_ref(), self.eps, weight, dx) else {
-            return;
+    fn hard(
+        &mut self,
+        kernels: &impl KernelSet,
+        plan: &Plan,
+        features: &[usize],
+        totals: &[Totals<T::Compute>],
+        desk: &mut Desk,
+    ) {
+        let needs = self.needs();
+        let Self { x, dy, dx, dweight, dbias, params, stats, from_batch, eps, count, given, .. } = self;
+        let (dx, stats) = (dx.as_mut().map(StripsMut::reborrow), *stats);
+        let tensors = Tensors { x: x.reborrow(), dy: dy.reborrow(), dx };
+        let hard = Hard {
+            set: kernels,
+            features,
+            inner: plan.shape.inner(),
+            eps: *eps,
+            count: *count,
+            params: &|f| params.get(f),
         };
-        if let Some(dweight) = self.dweight.get_mut(feature) {
-            *dweight = grads.0;
-        }
-        if let Some(dbias) = self.dbias.get_mut(feature) {
-            *dbias = grads.1;
+        let put = &mut |f: usize, [own_dbias, own_dweight]: [Option<T::Compute>; 2]| {
+            for (to, own) in [(&mut *dbias, own_dbias), (&mut *dweight, own_dweight)] {
+                if let (Some(to), Some(own)) = (to.get_mut(f), own) {
+                    *to = own;
+                }
+            }
+        };
+        // The sums of f32 are right whatever the data, and sums from elsewhere are what they are.
+        let known = T::Compute::sums_are_safe() || given.is_some();
+        let stats = &|f| stats.get(f);
+        if *from_batch && needs == Needs::Both {
+            let totals = |f: usize| [double(totals[f].0), double(totals[f].1)];
+            hard.backward(desk, tensors, stats, known.then_some(&totals), put);
+        } else {
+            hard.constants(desk, tensors, stats, if known { Needs::None } else { needs }, put);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::convert::Chosen;
 use super::cut::{Cut, alignment};
+use super::hard;
 use super::pass::{Pass, Summed};
 use super::plan::Plan;
 use super::reduce;
@@ -105,8 +106,13 @@ impl<T: Element, B: Backend> Pass<'_, T, B> {
         }
 
         // 4. Hard features.
-        for f in (0..features).filter(|&f| state.hard[f]) {
-            step.hard(plan, f);
+        state.found.clear();
+        state.found.extend((0..features).filter(|&f| state.hard[f]));
+        if !state.found.is_empty() {
+            let desk = state.desk.get_or_insert_default();
+            for found in state.found.chunks(hard::fitting(plan)) {
+                step.hard(set, plan, found, &state.totals, desk);
+            }
         }
         ready
     }

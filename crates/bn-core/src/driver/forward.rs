@@ -1,12 +1,12 @@
 //! The forward: the batch's statistics, or given ones, then y = (x−k)·a + b.
 
+use super::hard::{Desk, Hard};
 use super::plan::Plan;
-use super::rescue;
 use super::step::{Settled, Step, split_columns};
-use super::workspace::State;
+use super::workspace::{COEFS, State};
 use crate::kernel::{Affine, KernelSet, Map, Post, Sum};
-use crate::maths::{Params, StatsMut, StatsRef, features};
-use crate::num::Element;
+use crate::maths::{Params, StatsMut, StatsRef, Totals, features};
+use crate::num::{Element, Real};
 use crate::tensor::{Place, Shape, Strips, StripsMut};
 
 /// Where the statistics come from.
@@ -124,9 +124,11 @@ impl<T: Element> Step<T> for Forward<'_, T> {
 
     fn coefficients(&mut self, kernels: &impl KernelSet, State { coefs, hard, .. }: &mut State<T::Compute>) {
         let (stats, params) = (self.stats.get(), self.params);
+        let from_batch = matches!(self.stats, Statistics::Batch(_));
+        let [k, a, b, ..] = coefs.values(stats.k.len());
         kernels.vectorize(
             #[inline(always)]
-            || features::affine(T::RANGE, stats, params, coefs.values(stats.k.len()), hard),
+            || features::affine(from_batch, stats, params, [k, a, b], hard),
         );
     }
 
@@ -134,22 +136,41 @@ impl<T: Element> Step<T> for Forward<'_, T> {
         &[0, 1, 2]
     }
 
-    fn map<'s>(&'s mut self, [k, a, b, _]: [&'s [T::Compute]; 4]) -> Option<(Map<'s, T>, StripsMut<'s, T>)> {
+    fn map<'s>(
+        &'s mut self,
+        [k, a, b, ..]: [&'s [T::Compute]; COEFS],
+    ) -> Option<(Map<'s, T>, StripsMut<'s, T>)> {
         let map = Map::Normalize { x: self.x.reborrow(), affine: Affine { k, a, b }, post: Post::Pass };
         Some((map, self.y.reborrow()))
     }
 
-    fn hard(&mut self, plan: &Plan, feature: usize) {
-        let cols = plan.columns(feature..feature + 1);
-        let given = match &self.stats {
-            Statistics::Batch(_) => None,
-            Statistics::Given(stats) => Some(stats.get(feature)),
+    fn hard(
+        &mut self,
+        kernels: &impl KernelSet,
+        plan: &Plan,
+        features: &[usize],
+        _: &[Totals<T::Compute>],
+        desk: &mut Desk,
+    ) {
+        let Self { x, y, params, stats, eps, count, .. } = self;
+        let hard = Hard {
+            set: kernels,
+            features,
+            inner: plan.shape.inner(),
+            eps: *eps,
+            count: *count,
+            params: &|f| params.get(f),
         };
-        let y = self.y.columns(cols.clone());
-        let x = self.x.columns(cols);
-        let rescued = rescue::forward(x, given.as_ref(), self.eps, self.params.get(feature), y);
-        if let (Some(found), Statistics::Batch(stats)) = (rescued, &mut self.stats) {
-            stats.set(feature, &found);
+        let (x, y) = (x.reborrow(), y.reborrow());
+        match stats {
+            // Those that the sums of f64 gave may be lost.
+            Statistics::Batch(stats) if !T::Compute::sums_are_safe() => {
+                hard.forward_anew(desk, x, y, &mut |f, found| stats.set(f, found));
+            }
+            stats => {
+                let stats = stats.get();
+                hard.forward(desk, x, y, &|f| stats.get(f));
+            }
         }
     }
 }

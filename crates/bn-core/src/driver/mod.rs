@@ -8,7 +8,7 @@
 //!     settle          sums become statistics or gradients (maths), or are taken again around their pilots
 //!     coefficients    of the map
 //!     map             while the kernels sum the next block, or rows shared out (rows.rs)
-//!     hard features   one by one (rescue.rs)
+//!     hard features   mapped anew in f64 (hard)
 //! ```
 //!
 //! What the numbers are follows from the [`plan`] alone; [`cut`] decides what changes none.
@@ -19,10 +19,10 @@ mod blocks;
 mod convert;
 mod cut;
 mod forward;
+mod hard;
 mod pass;
 mod plan;
 mod reduce;
-mod rescue;
 mod rows;
 mod step;
 mod tiles;

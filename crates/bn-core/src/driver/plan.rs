@@ -122,11 +122,6 @@ impl Plan {
         }
     }
 
-    /// The columns of the features `features`.
-    pub(crate) fn columns(&self, features: Range<usize>) -> Range<usize> {
-        features.start * self.shape.inner()..features.end * self.shape.inner()
-    }
-
     /// The rows of segment `i`, a whole number of phases but for the last one's end.
     pub(crate) fn segment(&self, i: usize) -> Range<usize> {
         let phases = self.phases();

@@ -99,7 +99,12 @@ pub(super) fn fold<R: Real>(plan: &Plan, lanes: &mut [f64], totals: &mut [Totals
 impl Plane<'_> {
     #[inline(always)]
     fn value<R: Real>(&self, lane: usize) -> R::Wide {
-        R::Wide::from_parts(self.hi[lane], if R::Wide::PARTS > 1 { self.lo[lane] } else { 0.0 })
+        if R::Wide::PARTS == 1 {
+            return R::Wide::from_parts(self.hi[lane], 0.0);
+        }
+        let (hi, lo) = (self.hi[lane], self.lo[lane]);
+        // The remainder of a product with a factor above 2⁹⁹⁶ is NaN: then the sum is lost, though its leading part is finite.
+        R::Wide::from_parts(if lo.is_nan() & hi.is_finite() { lo } else { hi }, lo)
     }
 
     /// Σ of each of `runs` runs of `len` lanes, into the first of them. All runs are halved before one is halved again:

@@ -1,8 +1,10 @@
 //! What a step says of itself, so that one loop runs them all.
 
+use super::hard::Desk;
 use super::plan::Plan;
-use super::workspace::State;
+use super::workspace::{COEFS, State};
 use crate::kernel::{KernelSet, Map, Sum};
+use crate::maths::Totals;
 use crate::num::Element;
 use crate::tensor::{Place, Shape, Strips, StripsMut};
 
@@ -47,12 +49,19 @@ pub(super) trait Step<T: Element>: Sized + Send {
     fn settle(&mut self, kernels: &impl KernelSet, state: &mut State<T::Compute>, again: bool) -> Settled;
     /// Fills the coefficients of its map, and says which features are hard.
     fn coefficients(&mut self, kernels: &impl KernelSet, state: &mut State<T::Compute>);
-    /// Which of four coefficients its map has.
+    /// Which of the [`COEFS`] coefficients its map has.
     fn used(&self) -> &'static [usize];
     /// Its map with these coefficients, and where it goes.
-    fn map<'s>(&'s mut self, coefs: [&'s [T::Compute]; 4]) -> Option<(Map<'s, T>, StripsMut<'s, T>)>;
-    /// Computes a hard feature anew.
-    fn hard(&mut self, plan: &Plan, feature: usize);
+    fn map<'s>(&'s mut self, coefs: [&'s [T::Compute]; COEFS]) -> Option<(Map<'s, T>, StripsMut<'s, T>)>;
+    /// Maps hard features anew, not more than go together; `totals` are the block's.
+    fn hard(
+        &mut self,
+        kernels: &impl KernelSet,
+        plan: &Plan,
+        features: &[usize],
+        totals: &[Totals<T::Compute>],
+        desk: &mut Desk,
+    );
 }
 
 /// The columns of `strips` before `col`, and those from it on.

@@ -1,6 +1,7 @@
 //! Memory that a step needs beside its tensors, kept from step to step.
 
 use super::cut::Cut;
+use super::hard::Desk;
 use super::plan::Plan;
 use crate::kernel::Executor;
 use crate::maths::Totals;
@@ -87,6 +88,9 @@ impl<R: Real> Room<'_, R> {
     }
 }
 
+/// The most coefficients that a map has.
+pub(super) const COEFS: usize = 5;
+
 /// What one job sums with.
 #[derive(Clone, Debug)]
 pub(super) struct Scratch<R: Real> {
@@ -104,8 +108,11 @@ pub(super) struct State<R: Real> {
     /// Features to sum again.
     pub(super) again: Vec<bool>,
     pub(super) coefs: Coefs<R>,
-    /// Features that leave the kernels' arithmetic.
+    /// Features that leave the type's arithmetic.
     pub(super) hard: Vec<bool>,
+    /// What they need, once there was one, and their numbers.
+    pub(super) desk: Option<Box<Desk>>,
+    pub(super) found: Vec<usize>,
 }
 
 /// What a block's sums are taken around.
@@ -123,7 +130,7 @@ pub(super) struct Coefs<R> {
     /// One behind the other, see [`Coefs::stride`].
     values: Vec<R>,
     /// The same as the kernels get them, see [`spread`].
-    rows: [Vec<R>; 4],
+    rows: [Vec<R>; COEFS],
 }
 
 impl<R: Real> Default for Scratch<R> {
@@ -136,7 +143,15 @@ impl<R: Real> Default for State<R> {
     fn default() -> Self {
         let coefs = Coefs { values: Vec::new(), rows: Default::default() };
         let pilots = Pilots { values: Vec::new(), row: Vec::new() };
-        Self { totals: Vec::new(), pilots, again: Vec::new(), coefs, hard: Vec::new() }
+        Self {
+            totals: Vec::new(),
+            pilots,
+            again: Vec::new(),
+            coefs,
+            hard: Vec::new(),
+            desk: None,
+            found: Vec::new(),
+        }
     }
 }
 
@@ -163,7 +178,7 @@ impl<R: Real> State<R> {
         at_least(&mut self.totals, features);
         at_least(&mut self.again, features);
         at_least(&mut self.hard, features);
-        at_least(&mut self.coefs.values, 4 * Coefs::<R>::stride(features));
+        at_least(&mut self.coefs.values, COEFS * Coefs::<R>::stride(features));
         at_least(&mut self.pilots.values, features);
         for row in self.coefs.rows.iter_mut().chain([&mut self.pilots.row]) {
             at_least(row, features * plan.copies() + 2 * LINE / size_of::<R>());
@@ -182,9 +197,9 @@ impl<R: Real> Pilots<R> {
 impl<R: Real> Coefs<R> {
     /// Each coefficient of `features` features.
     #[inline(always)]
-    pub(super) fn values(&mut self, features: usize) -> [&mut [R]; 4] {
+    pub(super) fn values(&mut self, features: usize) -> [&mut [R]; COEFS] {
         let mut values = self.values.chunks_exact_mut(Self::stride(features));
-        [(); 4].map(|()| &mut values.next().unwrap_or_default()[..features])
+        [(); COEFS].map(|()| &mut values.next().unwrap_or_default()[..features])
     }
 
     /// How far a coefficient's values begin behind the one's before: a quarter of a page and 16 bytes more than whole pages.
@@ -205,15 +220,14 @@ impl<R: Real> Coefs<R> {
         features: usize,
         lead: usize,
         shift: usize,
-    ) -> [&[R]; 4] {
-        let mut ranges = [const { 0..0 }; 4];
+    ) -> [&[R]; COEFS] {
+        let mut ranges = [const { 0..0 }; COEFS];
         for &i in used {
             let values = &self.values[i * Self::stride(features)..][..features];
             ranges[i] = spread(plan, values, &mut self.rows[i], lead, shift);
         }
-        let [k, a, b, c] = ranges;
-        let [row0, row1, row2, row3] = &self.rows;
-        [&row0[k], &row1[a], &row2[b], &row3[c]]
+        let mut ranges = ranges.into_iter();
+        self.rows.each_ref().map(|row| &row[ranges.next().unwrap_or_default()])
     }
 }
 

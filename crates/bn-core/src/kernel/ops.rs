@@ -17,7 +17,8 @@ pub struct Affine<'a, R> {
     pub b: &'a [R],
 }
 
-/// Per feature, dx = (dy·a + (x − k)·c) + d.
+/// Per feature, dx = ((dy − m)·a + (x − k)·c) + d. Both inputs lose their means first: what is far from zero is subtracted
+/// while no digit of it is lost yet.
 #[derive(Clone, Copy, Debug)]
 pub struct GradAffine<'a, R> {
     /// The mean, rounded to the type.
@@ -26,8 +27,10 @@ pub struct GradAffine<'a, R> {
     pub a: &'a [R],
     /// −γ·invstd²·dγ/n.
     pub c: &'a [R],
-    /// −γ·invstd·dβ/n, and what the rounding of the mean left.
+    /// What the rounding of both means left.
     pub d: &'a [R],
+    /// The mean of dy, dβ/n, rounded to the type.
+    pub m: &'a [R],
 }
 
 /// What becomes of a normalized value.
@@ -42,8 +45,8 @@ pub enum Post {
 pub enum Sum<'a, T: Element> {
     /// Σ(x−k) and Σ(x−k)²; k is 0 where `pilot` is `None`, else the feature's pilot.
     ///
-    /// f64: with (d, e) = `two_sum(x, -k)` the first sum takes d and its remainder e as well; the second takes
-    /// the rounded d² and the remainder 2·d·e. With k = 0 there is no e.
+    /// f64: with (d, e) = `two_sum(x, -k)` and (p, q) = `two_prod(d, d)` the first sum takes d and its remainder e as well; the
+    /// second takes p and the remainder q + 2·d·e. With k = 0 there is no e.
     Moments {
         /// What is summed.
         x: Strips<'a, T>,
@@ -76,13 +79,13 @@ pub enum Map<'a, T: Element> {
         /// What comes after.
         post: Post,
     },
-    /// dx = (dy·a + (x − k)·c) + d: through the batch's statistics.
+    /// dx = ((dy − m)·a + (x − k)·c) + d: through the batch's statistics.
     GradInput {
         /// The input of the forward.
         x: Strips<'a, T>,
         /// The gradient of its output.
         dy: Strips<'a, T>,
-        /// k, a, c and d.
+        /// k, a, c, d and m.
         affine: GradAffine<'a, T::Compute>,
     },
     /// dx = dy·a + 0: where the statistics are constants. The sum makes +0 of −0, as that of
@@ -145,8 +148,8 @@ impl<'a, T: Element> Map<'a, T> {
                 let affine = Affine { k: coefs(k), a: coefs(a), b: coefs(b) };
                 Map::Normalize { x: strips(x), affine, post }
             }
-            Self::GradInput { x, dy, affine: GradAffine { k, a, c, d } } => {
-                let affine = GradAffine { k: coefs(k), a: coefs(a), c: coefs(c), d: coefs(d) };
+            Self::GradInput { x, dy, affine: GradAffine { k, a, c, d, m } } => {
+                let affine = GradAffine { k: coefs(k), a: coefs(a), c: coefs(c), d: coefs(d), m: coefs(m) };
                 Map::GradInput { x: strips(x), dy: strips(dy), affine }
             }
             Self::Scale { dy, a } => Map::Scale { dy: strips(dy), a: coefs(a) },

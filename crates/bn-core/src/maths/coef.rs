@@ -2,8 +2,12 @@
 //!
 //! Everything is computed in the wide type (f64 for f32 data, double-double for f64 data) and rounded once.
 //! The mean is a pair, k + δ: k a value of the data's own type, δ the rest in f64.
+//!
+//! A feature is hard where the maps in the data's own type would not keep the limits of docs/numerics.md: a coefficient
+//! that is neither 0 nor a normal number, one that could make a term overflow, or a mean that its rounding moved by
+//! more than a quarter of σ.
 
-use crate::num::{Range, Real, Wide};
+use crate::num::{Real, Wide};
 
 /// Statistics of one feature, of a batch or running ones.
 #[derive(Clone, Copy, Debug)]
@@ -50,11 +54,16 @@ impl<T: Real> Stats<T> {
         Self { k: mean, delta: 0.0, var: var.widen(), invstd: invstd::<T>(var.widen(), eps) }
     }
 
-    /// a = γ·invstd and b = β − a·δ of the map y = (x−k)·a + b.
+    /// The coefficients of y = (x−k)·a + b, and whether the feature is hard; `from_batch` says that the statistics are those
+    /// of the x that is mapped.
     #[inline(always)]
-    pub(crate) fn affine(&self, weight: T, bias: T) -> (T, T) {
+    pub(crate) fn affine(&self, from_batch: bool, weight: T, bias: T) -> AffineCoef<T> {
         let a = weight.widen() * self.invstd;
-        (T::round(a), T::round(bias.widen() - a * T::Wide::from_f64(self.delta)))
+        let b = bias.widen() - a * T::Wide::from_f64(self.delta);
+        let sums = !from_batch | T::sum_fits(self.var.to_f64());
+        let fits = fits_factor::<T>(weight, a) & self.fits_mean() & sums & T::fits(b.to_f64());
+        let settled = from_batch & self.is_settled();
+        AffineCoef { a: T::round(a), b: T::round(b), hard: !fits & !settled }
     }
 
     /// The pilot of the backward's sums through batch statistics: 0, or k where Σdy·x would cancel too much (see [`Real::RECENTRE`]).
@@ -68,33 +77,68 @@ impl<T: Real> Stats<T> {
     #[inline(always)]
     pub(crate) fn param_grads(&self, pilot: T, first: T::Wide, second: T::Wide) -> ParamGrads<T> {
         let offset = (self.k.widen() - pilot.widen()) + T::Wide::from_f64(self.delta);
-        ParamGrads { dweight: (second - offset * first) * self.invstd, dbias: first }
+        // An infinite sum times no offset is nothing.
+        let removed = if offset.to_f64() == 0.0 { T::Wide::default() } else { offset * first };
+        ParamGrads { dweight: (second - removed) * self.invstd, dbias: first }
     }
 
-    /// Whether the map y = (x−k)·a + b stays within the type: no coefficient close to its limits, and no
-    /// spread that could make x − k overflow. False for NaN.
+    /// Whether x − k neither overflows nor leaves a δ that counts. False for NaN.
     #[inline(always)]
-    pub(crate) fn fits(&self, range: Range, a: T, b: T) -> bool {
-        range.holds(a.to_f64()) & self.fits_spread(range) & range.above(b.to_f64())
+    fn fits_mean(&self) -> bool {
+        let var = self.var.to_f64();
+        T::fits(self.k.to_f64())
+            & (var <= (T::HIGH * T::HIGH).min(f64::MAX))
+            & (16.0 * self.delta * self.delta <= var)
     }
 
+    /// Whether a batch is not finite: its statistics are NaN, and so is all that is mapped with them. In f64 they may be NaN of
+    /// sums that overflowed.
     #[inline(always)]
-    fn fits_spread(&self, range: Range) -> bool {
-        range.above(self.k.to_f64()) & (self.var.to_f64() <= (range.high * range.high).min(f64::MAX))
+    fn is_settled(&self) -> bool {
+        T::sums_are_safe() & self.invstd.to_f64().is_nan()
     }
 
-    /// Likewise for the gradients: the sums must not have over- or underflowed, and the terms of
-    /// dx = (a·dy + c·(x−k)) + d must not overflow before they cancel.
+    /// Whether the backward is hard, which has these coefficients and came from these sums.
     #[inline(always)]
-    pub(crate) fn fits_grad(&self, range: Range, g: &GradCoef<T>, first: T::Wide, second: T::Wide) -> bool {
+    fn is_hard(&self, n: f64, weight: T, wide: &WideGrad<T>, first: T::Wide, second: T::Wide) -> bool {
         // (c·σ)², which spares a root.
-        let term = g.c.to_f64().powi(2) * self.var.to_f64();
+        let term = wide.c.to_f64().powi(2) * self.var.to_f64();
         // Without short cuts, so that there is nothing to branch on.
-        let sums = range.above(first.to_f64()) & range.above(second.to_f64());
+        let sums = T::fits(first.to_f64()) & T::fits(second.to_f64());
         let products = T::sum_fits(second.to_f64()) & T::sum_fits(self.var.to_f64());
-        let coefs = range.holds(g.a.to_f64()) & range.holds(g.c.to_f64()) & range.above(g.d.to_f64());
-        sums & products & coefs & (term <= (range.high * range.high).min(f64::MAX)) & self.fits_spread(range)
+        let a = fits_factor::<T>(weight, wide.a);
+        let c = (wide.h.to_f64() == 0.0) | fits_factor::<T>(weight, wide.c) | self.is_negligible(n, wide);
+        let rest = T::fits(wide.m.to_f64()) & T::fits(wide.d.to_f64());
+        let terms = rest & (term <= (T::HIGH * T::HIGH).min(f64::MAX));
+        !(sums & products & a & c & terms & self.fits_mean())
     }
+
+    /// Whether what c loses to underflow is nothing beside the size of dy: with h = dγ/n, |m| and |h| are at most
+    /// max |dy|, and |x−μ| at most √n/invstd. See [`Real::NEGLIGIBLE`].
+    #[inline(always)]
+    fn is_negligible(&self, n: f64, wide: &WideGrad<T>) -> bool {
+        let least = wide.m.to_f64().abs().max(wide.h.to_f64().abs());
+        let gradient = wide.a.to_f64() * least * self.invstd.to_f64();
+        (wide.c.to_f64().abs() < T::LOW) & (n * T::NEGLIGIBLE <= gradient * gradient)
+    }
+}
+
+/// Whether a factor of a product, `weight` times something that is not 0, keeps its digits: a 0 that is none has lost them.
+#[inline(always)]
+fn fits_factor<T: Real>(weight: T, factor: T::Wide) -> bool {
+    let size = factor.to_f64().abs();
+    (weight == T::default()) | ((size >= T::LOW) & (size <= T::HIGH))
+}
+
+/// The coefficients of y = (x−k)·a + b.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AffineCoef<T> {
+    /// a = γ·invstd.
+    pub(crate) a: T,
+    /// b = β − a·δ.
+    pub(crate) b: T,
+    /// Whether the map leaves the type's arithmetic.
+    pub(crate) hard: bool,
 }
 
 /// dγ = invstd·(Σdy·(x−p) − (μ−p)·Σdy) and dβ = Σdy, before they are rounded.
@@ -106,26 +150,62 @@ pub(crate) struct ParamGrads<T: Real> {
     pub(crate) dbias: T::Wide,
 }
 
-/// The coefficients of dx = (a·dy + c·(x−k)) + d.
+/// The coefficients of dx = ((dy−m)·a + (x−k)·c) + d.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct GradCoef<T> {
     /// a = γ·invstd.
     pub(crate) a: T,
     /// c = −a·invstd·dγ/n.
     pub(crate) c: T,
-    /// d = −a·dβ/n − c·δ.
+    /// d = −a·(dβ/n − m) − c·δ.
     pub(crate) d: T,
+    /// m = dβ/n.
+    pub(crate) m: T,
+    /// Whether the map leaves the type's arithmetic.
+    pub(crate) hard: bool,
+}
+
+/// The same before they are rounded, and h = dγ/n.
+struct WideGrad<T: Real> {
+    a: T::Wide,
+    c: T::Wide,
+    d: T::Wide,
+    m: T::Wide,
+    h: T::Wide,
 }
 
 impl<T: Real> GradCoef<T> {
-    /// From dx = (γ·invstd/n)·(n·dy − dβ − x̂·dγ) with x̂ = ((x−k) − δ)·invstd, sorted by dy, x−k and 1.
+    /// Through the batch's statistics: dx = a·((dy − dβ/n) − x̂·dγ/n) with x̂ = ((x−k) − δ)·invstd, sorted by dy−m, x−k and 1.
     #[inline(always)]
-    pub(crate) fn new(stats: &Stats<T>, weight: T, grads: &ParamGrads<T>, n: usize) -> Self {
+    pub(crate) fn from_batch(
+        stats: &Stats<T>,
+        weight: T,
+        n: usize,
+        grads: &ParamGrads<T>,
+        (first, second): (T::Wide, T::Wide),
+    ) -> Self {
         let n = n as f64;
+        let (m, h) = (grads.dbias.over(n), grads.dweight.over(n));
         let a = weight.widen() * stats.invstd;
-        let c = -(a * stats.invstd * grads.dweight).over(n);
-        let d = -(a * grads.dbias).over(n) - c * T::Wide::from_f64(stats.delta);
-        Self { a: T::round(a), c: T::round(c), d: T::round(d) }
+        let c = -(a * (stats.invstd * h));
+        let rounded = T::round(m);
+        // Of what is infinite nothing is left.
+        let finite = |v: f64, rest: T::Wide| if v.is_finite() { rest } else { T::Wide::default() };
+        let left = finite(rounded.to_f64(), a * (m - rounded.widen()));
+        let moved = finite(c.to_f64(), c * T::Wide::from_f64(stats.delta));
+        let d = -left - moved;
+        let hard = stats.is_hard(n, weight, &WideGrad { a, c, d, m, h }, first, second) & !stats.is_settled();
+        Self { a: T::round(a), c: T::round(c), d: T::round(d), m: rounded, hard }
+    }
+
+    /// Where the statistics are constants: dx = dy·a, whatever the sums.
+    #[inline(always)]
+    pub(crate) fn from_constants(stats: &Stats<T>, weight: T, (first, second): (T::Wide, T::Wide)) -> Self {
+        let a = weight.widen() * stats.invstd;
+        let sums = T::fits_sum(first.to_f64()) & T::fits_sum(second.to_f64());
+        let products = T::sum_fits(second.to_f64());
+        let hard = !(sums & products & fits_factor::<T>(weight, a));
+        Self { a: T::round(a), c: T::default(), d: T::default(), m: T::default(), hard }
     }
 }
 

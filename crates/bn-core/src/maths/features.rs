@@ -3,10 +3,10 @@
 //! Every number has a slice of its own, and each that is written is an argument of its own, so that the compiler knows that
 //! none overlaps another and makes vectors of the loops. They are inlined into what [`KernelSet::vectorize`](crate::kernel::KernelSet::vectorize) compiles.
 
-use super::coef::{GradCoef, Stats};
+use super::coef::{AffineCoef, GradCoef, Stats};
 use super::stats::Arrays;
 use super::{Params, StatsMut, StatsRef, Totals};
-use crate::num::{Range, Real, Wide};
+use crate::num::{Real, Wide};
 
 /// The statistics of each feature from its two sums over n values, around 0. `again` says where they must be taken anew
 /// around the mean; so does the result for all.
@@ -60,21 +60,22 @@ pub(crate) fn recentred<R: Real>(
     }
 }
 
-/// The coefficients k, a and b of the forward's map. `hard` says which features leave `range`.
+/// The coefficients k, a and b of the forward's map, and which features are hard; `from_batch` says that the statistics are
+/// those of the x that is mapped.
 #[inline(always)]
 pub(crate) fn affine<R: Real>(
-    range: Range,
+    from_batch: bool,
     stats: StatsRef<'_, R>,
     params: Params<'_, R>,
-    [k, a, b, _]: [&mut [R]; 4],
+    [k, a, b]: [&mut [R]; 3],
     hard: &mut [bool],
 ) {
     k.copy_from_slice(stats.k);
     params.copy_weight(a);
     params.copy_bias(b);
     each_pair(stats, a, b, hard, |stats, weight, bias| {
-        let (a, b) = stats.affine(weight, bias);
-        (a, b, !stats.fits(range, a, b))
+        let AffineCoef { a, b, hard } = stats.affine(from_batch, weight, bias);
+        (a, b, hard)
     });
 }
 
@@ -121,51 +122,51 @@ pub(crate) fn grad_pilots<R: Real>(from_batch: bool, stats: StatsRef<'_, R>, pil
     }
 }
 
-/// From the backward's sums around [`grad_pilots`], dβ and dγ in their place and the coefficients k, a, c and d of its map.
-/// `hard` says which features leave `range`.
+/// From the backward's sums around [`grad_pilots`], dβ and dγ in their place and the coefficients k, a, c, d and m of its map, and
+/// which features are hard. `through` says that dx goes through the batch's statistics.
 #[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "what the formula needs")]
 pub(crate) fn gradients<R: Real>(
-    range: Range,
     n: usize,
-    from_batch: bool,
+    [from_batch, through]: [bool; 2],
     stats: StatsRef<'_, R>,
     params: Params<'_, R>,
     totals: &mut [Totals<R>],
-    [k, a, c, d]: [&mut [R]; 4],
+    [k, a, c, d, m]: [&mut [R]; 5],
     hard: &mut [bool],
 ) {
     params.copy_weight(a);
-    each_grad(stats, totals, a, c, d, hard, |stats, (first, second), weight| {
-        let grads = stats.param_grads(grad_pilot(from_batch, &stats), first, second);
-        let mut coef = GradCoef::new(&stats, weight, &grads, n);
-        if !from_batch {
-            (coef.c, coef.d) = Default::default();
-        }
-        let hard = !stats.fits_grad(range, &coef, first, second);
-        ((grads.dbias, grads.dweight), coef, hard)
+    each_grad(stats, totals, a, c, d, m, hard, |stats, sums, weight| {
+        let grads = stats.param_grads(grad_pilot(from_batch, &stats), sums.0, sums.1);
+        let coef = match through {
+            true => GradCoef::from_batch(&stats, weight, n, &grads, sums),
+            false => GradCoef::from_constants(&stats, weight, sums),
+        };
+        ((grads.dbias, grads.dweight), coef)
     });
     k.copy_from_slice(stats.k);
 }
 
 #[inline(always)]
+#[expect(clippy::too_many_arguments, reason = "what is written must be an argument of its own")]
 fn each_grad<R: Real>(
     stats: StatsRef<'_, R>,
     totals: &mut [Totals<R>],
     a: &mut [R],
     c: &mut [R],
     d: &mut [R],
+    m: &mut [R],
     hard: &mut [bool],
-    grads: impl Fn(Stats<R>, Totals<R>, R) -> (Totals<R>, GradCoef<R>, bool),
+    grads: impl Fn(Stats<R>, Totals<R>, R) -> (Totals<R>, GradCoef<R>),
 ) {
     let all = ..stats.k.len();
     let (stats, _) = stats.split_at(all.end);
     let totals = &mut totals[all];
-    let (a, c, d, hard) = (&mut a[all], &mut c[all], &mut d[all], &mut hard[all]);
+    let (a, c, d) = (&mut a[all], &mut c[all], &mut d[all]);
+    let (m, hard) = (&mut m[all], &mut hard[all]);
     for f in 0..all.end {
         let coef;
-        (totals[f], coef, hard[f]) = grads(stats.get(f), totals[f], a[f]);
-        (a[f], c[f], d[f]) = (coef.a, coef.c, coef.d);
+        (totals[f], coef) = grads(stats.get(f), totals[f], a[f]);
+        (a[f], c[f], d[f], m[f], hard[f]) = (coef.a, coef.c, coef.d, coef.m, coef.hard);
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod coef;
 pub(crate) mod features;
+pub(crate) mod frame;
 mod params;
 mod stats;
 

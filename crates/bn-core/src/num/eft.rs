@@ -4,7 +4,7 @@
 //! product (Numer. Math. 18, 1971). None needs a fused multiply-add, so that a machine without one gives
 //! the same bits as a machine that has it. None is exact once a result overflows, or once the error of a
 //! product falls below the normal range (|a·b| < 2⁻⁹⁶⁹); the product also fails where |a| > 2⁹⁹⁶. The
-//! driver sends such features to [`crate::rescue`](crate#range).
+//! driver takes such features in units of powers of two (see docs/numerics.md).
 
 use std::ops::{Add, Mul, Sub};
 

@@ -1,6 +1,5 @@
 //! The types a tensor may have, and the types it is computed in.
 
-use super::range::Range;
 use super::wide::{Dd, Wide};
 use std::fmt::Debug;
 use std::ops::{Add, Mul, Sub};
@@ -9,9 +8,6 @@ use std::ops::{Add, Mul, Sub};
 pub trait Element: Copy + Debug + Default + PartialEq + Send + Sync + 'static {
     /// The type of arithmetic, parameters and running statistics: f32 for half types, else the type itself.
     type Compute: Real;
-    /// Features with coefficients beyond it leave the kernels' arithmetic (see [`crate#range`]): far enough from
-    /// the type's limits that a rounding error of a term that cancels cannot reach them.
-    const RANGE: Range;
     /// The name users and reports know the type by.
     const NAME: &'static str;
 
@@ -58,22 +54,49 @@ pub trait Real:
     /// A feature is summed around its mean where mean² exceeds this many variances: again in the forward, at once in the
     /// backward.
     ///
-    /// Σx² − (Σx)²/n cancels by that factor, Σdy·x − μ·Σdy by its root. The products of f32 data are exact in f64 and the sums err by
-    /// less than 2⁻⁴⁰, so 2¹² leaves them far below 2⁻²⁴; the products of f64 data are rounded to 2⁻⁵³.
+    /// Σx² − (Σx)²/n cancels by that factor, Σdy·x − μ·Σdy by its root. Sums of f32 data err by up to 2⁻⁵³ for each
+    /// element of a lane; those of f64 data by less, but are asked for twice the digits.
     const RECENTRE: f64;
-    /// Σdy·(x−k) and σ² below this (but for 0) may have lost digits to underflow: the exact product of two f64
-    /// needs room below it, that of two f32 has all of f64's exponents to itself.
+    /// What is multiplied must be this large, or it may have lost digits to underflow: for f32 the least normal number;
+    /// f64 leaves room for the remainders of double-double.
+    const LOW: f64;
+    /// What is larger could overflow before it cancels.
+    const HIGH: f64;
+    /// Σdy·(x−k) and σ² below this may have lost digits to underflow, 0 included: the exact product of two f64
+    /// needs room below it. 0 where they cannot: that of two f32 has all of f64's exponents to itself.
     const SUM_MIN: f64;
+    /// c may lose digits to underflow where n times this is at most the square of max(|m|, |h|)·|a|·invstd. For f32: an error of
+    /// 2⁻¹⁵⁰ times √n/invstd is then below 2⁻⁵² of |a|·max |dy|, a fraction of a unit of dx. ∞ where none is let pass.
+    const NEGLIGIBLE: f64;
 
     /// The value as an f64, exactly.
     fn to_f64(self) -> f64;
     /// The nearest value of this type.
     fn from_f64(v: f64) -> Self;
 
+    /// Whether sums neither over- nor underflow, whatever the data.
+    #[inline(always)]
+    #[must_use]
+    fn sums_are_safe() -> bool {
+        Self::SUM_MIN == 0.0
+    }
+    /// Whether a number is not too large. False for NaN.
+    #[inline(always)]
+    #[must_use]
+    fn fits(v: f64) -> bool {
+        v.abs() <= Self::HIGH
+    }
+    /// Whether a sum has not overflowed.
+    #[inline(always)]
+    #[must_use]
+    fn fits_sum(sum: f64) -> bool {
+        Self::sums_are_safe() | Self::fits(sum)
+    }
     /// Whether a sum of products is clear of underflow.
     #[inline(always)]
+    #[must_use]
     fn sum_fits(sum: f64) -> bool {
-        (sum == 0.0) | (sum.abs() >= Self::SUM_MIN)
+        Self::sums_are_safe() | (sum.abs() >= Self::SUM_MIN)
     }
     /// The value in the wide type, exactly.
     #[inline(always)]
@@ -88,10 +111,9 @@ pub trait Real:
 }
 
 macro_rules! real {
-    ($t:ident, wide: $wide:ty, lanes: $lanes:literal, recentre: $recentre:expr, range: $range:literal, sum_min: $min:literal) => {
+    ($t:ident, wide: $wide:ty, lanes: $lanes:literal, recentre: $recentre:expr, low: $low:expr, high: $high:literal, sum_min: $min:literal, negligible: $negligible:expr) => {
         impl Element for $t {
             type Compute = Self;
-            const RANGE: Range = Range { low: 1.0 / $range, high: $range };
             const NAME: &'static str = stringify!($t);
 
             #[inline(always)]
@@ -118,7 +140,10 @@ macro_rules! real {
             type Wide = $wide;
             const LANES: usize = $lanes;
             const RECENTRE: f64 = $recentre;
+            const LOW: f64 = $low;
+            const HIGH: f64 = $high;
             const SUM_MIN: f64 = $min;
+            const NEGLIGIBLE: f64 = $negligible;
 
             #[inline(always)]
             fn to_f64(self) -> f64 {
@@ -132,5 +157,14 @@ macro_rules! real {
     };
 }
 
-real!(f32, wide: f64, lanes: 32, recentre: 4096.0, range: 1e30, sum_min: 0.0);
-real!(f64, wide: Dd, lanes: 8, recentre: 0.25, range: 1e280, sum_min: 1e-270);
+/// 2⁻¹⁹⁶ = (2⁻¹⁵⁰ / 2⁻⁵²)².
+const F32_NEGLIGIBLE: f64 = 1.0 / (1u128 << 98) as f64 / (1u128 << 98) as f64;
+
+real!(
+    f32, wide: f64, lanes: 32, recentre: 64.0,
+    low: f32::MIN_POSITIVE as f64, high: 1e30, sum_min: 0.0, negligible: F32_NEGLIGIBLE
+);
+real!(
+    f64, wide: Dd, lanes: 8, recentre: 0.25,
+    low: 1e-280, high: 1e280, sum_min: 1e-270, negligible: f64::INFINITY
+);

@@ -97,9 +97,15 @@ impl Dd {
 pub fn ldexp(v: f64, e: i32) -> f64 {
     // Three even steps stay within the normal range until the last, so that the result is rounded once.
     let e = e.clamp(-2200, 2200);
-    let step = |e: i32| f64::from_bits(((e + 1023) as u64) << 52);
     let third = e / 3;
-    v * step(third) * step(third) * step(e - 2 * third)
+    v * power_of_two(third) * power_of_two(third) * power_of_two(e - 2 * third)
+}
+
+/// 2ᵉ, of which 1023 ≥ e > −1023.
+#[inline]
+#[must_use]
+pub fn power_of_two(e: i32) -> f64 {
+    f64::from_bits(((e + 1023) as u64) << 52)
 }
 
 /// The exponent e with 2ᵉ ≤ |v| < 2ᵉ⁺¹, for finite v ≠ 0.

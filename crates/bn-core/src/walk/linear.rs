@@ -66,36 +66,37 @@ fn normalize<T, V: Vector<T>>(x: V, k: V, a: V, b: V) -> V {
     (x - k) * a + b
 }
 
-/// dx = (dy·a + (x − k)·c) + d.
+/// dx = ((dy − m)·a + (x − k)·c) + d.
 pub(super) struct GradInput<'a, T, C> {
     /// x.
     pub(super) x: &'a [T],
     /// dy.
     pub(super) dy: &'a [T],
-    /// k, a, c and d.
-    pub(super) coefs: [C; 4],
+    /// k, a, c, d and m.
+    pub(super) coefs: [C; 5],
 }
 
 impl<T: Bare + Vector<T>, V: Vector<T>, C: Coef<T, V>> LineMap<T, V> for GradInput<'_, T, C> {
     #[inline(always)]
     fn lines<const L: usize>(&self, start: usize, n: usize) -> impl Fn(usize) -> V {
-        let [k, a, c, d] = self.coefs;
+        let [k, a, c, d, m] = self.coefs;
         let (x, dy) = (lines::<T, L>(self.x, start, n), lines::<T, L>(self.dy, start, n));
         let (k, a) = (k.lines::<L>(start, n), a.lines::<L>(start, n));
         let (c, d) = (c.lines::<L>(start, n), d.lines::<L>(start, n));
+        let m = m.lines::<L>(start, n);
         #[inline(always)]
-        move |i| grad_input(V::load(&x[i]), V::load(&dy[i]), [k(i), a(i), c(i), d(i)])
+        move |i| grad_input(V::load(&x[i]), V::load(&dy[i]), [k(i), a(i), c(i), d(i), m(i)])
     }
     #[inline(always)]
     fn one(&self, at: usize) -> T {
-        let [k, a, c, d] = self.coefs;
-        grad_input(self.x[at], self.dy[at], [k.one(at), a.one(at), c.one(at), d.one(at)])
+        let coefs = self.coefs.map(|coef| coef.one(at));
+        grad_input(self.x[at], self.dy[at], coefs)
     }
 }
 
 #[inline(always)]
-fn grad_input<T, V: Vector<T>>(x: V, dy: V, [k, a, c, d]: [V; 4]) -> V {
-    (dy * a + (x - k) * c) + d
+fn grad_input<T, V: Vector<T>>(x: V, dy: V, [k, a, c, d, m]: [V; 5]) -> V {
+    ((dy - m) * a + (x - k) * c) + d
 }
 
 /// dx = dy·a + 0.

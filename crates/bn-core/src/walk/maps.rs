@@ -50,14 +50,14 @@ fn runs<T: Real + Bare + Vector<T>, V: Vector<T>, const L: usize, const BYTES: u
                 |f, [x]| Normalize { x, coefs: [k[f], a[f], b[f]] },
             );
         }
-        Map::GradInput { x, dy, affine: GradAffine { k, a, c, d } } => {
+        Map::GradInput { x, dy, affine: GradAffine { k, a, c, d, m } } => {
             each_run::<_, V, _, 2, L, BYTES>(
                 inner,
                 [x, dy],
                 out,
                 memory,
                 #[inline(always)]
-                |f, [x, dy]| GradInput { x, dy, coefs: [k[f], a[f], c[f], d[f]] },
+                |f, [x, dy]| GradInput { x, dy, coefs: [k[f], a[f], c[f], d[f], m[f]] },
             );
         }
         Map::Scale { dy, a } => each_run::<_, V, _, 1, L, BYTES>(
@@ -90,14 +90,14 @@ fn columns<T: Real + Bare + Vector<T>, V: Vector<T>, const L: usize, const BYTES
                 },
             );
         }
-        Map::GradInput { x, dy, affine: GradAffine { k, a, c, d } } => {
+        Map::GradInput { x, dy, affine: GradAffine { k, a, c, d, m } } => {
             each_strip::<_, 2, BYTES>(
                 [x, dy],
                 out,
                 memory,
                 #[inline(always)]
                 |[x, dy], out, stores, next| {
-                    fill::<T, V, L, BYTES>(out, stores, next, &GradInput { x, dy, coefs: [k, a, c, d] });
+                    fill::<T, V, L, BYTES>(out, stores, next, &GradInput { x, dy, coefs: [k, a, c, d, m] });
                 },
             );
         }

@@ -128,12 +128,12 @@ pub fn map_and_sum<T, V, H, const W: usize, const L: usize, const P: usize, cons
             acc,
         ),
         (
-            Map::GradInput { x, dy, affine: GradAffine { k, a, c, d } },
+            Map::GradInput { x, dy, affine: GradAffine { k, a, c, d, m } },
             Sum::Grads { x: next_x, dy: next_dy, pilot: None },
         ) => in_turns::<T, V, _, H, W, L, P, 2, BYTES>(
             inner,
             #[inline(always)]
-            |f, [x, dy]| GradInput { x, dy, coefs: [k[f], a[f], c[f], d[f]] },
+            |f, [x, dy]| GradInput { x, dy, coefs: [k[f], a[f], c[f], d[f], m[f]] },
             out,
             stores,
             &[x, dy],

@@ -57,7 +57,8 @@ impl<V: Lane> Sums<V> {
     pub fn add_moments<T: Real, const FUSED: bool>(&mut self, x: V) {
         if compensated::<T>() {
             add(&mut self.first, x, V::from(0.0));
-            add(&mut self.second, x * x, V::from(0.0));
+            let (p, q) = two_prod(x, x);
+            add(&mut self.second, p, q);
         } else {
             self.first.0 = self.first.0 + x;
             self.second.0 = product::<V, FUSED>(x, x, self.second.0);
@@ -70,7 +71,8 @@ impl<V: Lane> Sums<V> {
         if compensated::<T>() {
             let (d, e) = two_sum(x, -k);
             add(&mut self.first, d, e);
-            add(&mut self.second, d * d, V::from(2.0) * d * e);
+            let (p, q) = two_prod(d, d);
+            add(&mut self.second, p, q + V::from(2.0) * d * e);
         } else {
             let d = x - k;
             self.first.0 = self.first.0 + d;

@@ -1,0 +1,216 @@
+//! Hard features: those whose numbers leave the safe range of their type, see [`crate::maths`].
+//!
+//! ```text
+//! f32, f16, bf16      their sums are right in f64: only the map is done again, in f64
+//! f64                 extents, sums and map in units of powers of two; statistics and sums from elsewhere are
+//!                     taken as they are
+//! ```
+//!
+//! 1. Whatever touches an element is done by the backend's kernels for f64, or in loops that are compiled for its
+//!    instruction set ([`window`]). Which features go together changes no bit.
+//! 2. What is not finite is settled first: the ordinary step has given what it must be, but for the class of Σdy·x̂.
+
+mod window;
+mod work;
+
+use super::backward::Needs;
+use super::plan::Plan;
+use crate::kernel::KernelSet;
+use crate::maths::Stats;
+use crate::num::{Dd, Element, Real};
+use crate::tensor::{Strips, StripsMut};
+use window::{Kind, Pieces, WIDTH, Window};
+use work::{Slot, Work};
+
+/// What hard features need; made where there is one, and kept.
+#[derive(Clone, Debug)]
+pub(super) struct Desk {
+    pieces: Pieces,
+    features: Vec<usize>,
+    slots: Vec<Slot>,
+}
+
+impl Default for Desk {
+    fn default() -> Self {
+        let (features, slots) = (Vec::with_capacity(WIDTH), vec![Slot::default(); WIDTH]);
+        Self { pieces: Pieces::default(), features, slots }
+    }
+}
+
+/// How many hard features go together.
+pub(super) fn fitting(plan: &Plan) -> usize {
+    Window::fitting(plan.shape.inner())
+}
+
+/// Where hard features lie, and what they have.
+pub(super) struct Hard<'h, K, R: Real> {
+    pub(super) set: &'h K,
+    /// Their numbers within the block, ascending, not more than [`fitting`].
+    pub(super) features: &'h [usize],
+    /// The columns of a feature.
+    pub(super) inner: usize,
+    /// Added to the variance.
+    pub(super) eps: f64,
+    /// The values of a feature.
+    pub(super) count: usize,
+    /// γ and β of a feature.
+    pub(super) params: &'h dyn Fn(usize) -> (R, R),
+}
+
+/// The statistics of a feature.
+type Known<'s, R> = &'s dyn Fn(usize) -> Stats<R>;
+/// dβ and dγ of a feature, either where it was to be taken anew.
+type Put<'s, R> = &'s mut dyn FnMut(usize, [Option<R>; 2]);
+
+/// The tensors of a backward.
+pub(super) struct Tensors<'t, T> {
+    pub(super) x: Strips<'t, T>,
+    pub(super) dy: Strips<'t, T>,
+    pub(super) dx: Option<StripsMut<'t, T>>,
+}
+
+impl<K: KernelSet, R: Real> Hard<'_, K, R> {
+    fn work<'d>(&self, desk: &'d mut Desk, inner: usize) -> Work<'d>
+    where
+        Self: 'd,
+    {
+        desk.features.clear();
+        desk.features.extend_from_slice(self.features);
+        let Desk { pieces, features, slots } = desk;
+        Work { inner, pieces, features, slots }
+    }
+
+    /// y of these features, from known statistics.
+    pub(super) fn forward<T: Element<Compute = R>>(
+        &self,
+        desk: &mut Desk,
+        x: Strips<'_, T>,
+        y: StripsMut<'_, T>,
+        stats: Known<'_, R>,
+    ) {
+        let ((x, inner), y) = (lengthened(x, self.inner), lengthened_mut(y));
+        let mut work = self.work(desk, inner);
+        self.set.vectorize(
+            #[inline(always)]
+            || {
+                work.take_given(&x, stats);
+                self.normalize(work, &x, y);
+            },
+        );
+    }
+
+    /// y of these features, and the batch's statistics, which are `found`: those of its sums may be lost.
+    pub(super) fn forward_anew<T: Element<Compute = R>>(
+        &self,
+        desk: &mut Desk,
+        x: Strips<'_, T>,
+        y: StripsMut<'_, T>,
+        found: &mut dyn FnMut(usize, &Stats<R>),
+    ) {
+        let ((x, inner), y) = (lengthened(x, self.inner), lengthened_mut(y));
+        let mut work = self.work(desk, inner);
+        self.set.vectorize(
+            #[inline(always)]
+            || {
+                work.take_statistics(self.set.f64(), &x, (self.count, self.eps), found);
+                self.normalize(work, &x, y);
+            },
+        );
+    }
+
+    #[inline(always)]
+    fn normalize<T: Element<Compute = R>>(
+        &self,
+        mut work: Work<'_>,
+        x: &Strips<'_, T>,
+        mut y: StripsMut<'_, T>,
+    ) {
+        for (slot, f) in work.each() {
+            let (weight, bias) = (self.params)(f);
+            slot.coef = slot.frame.affine(weight.to_f64(), bias.to_f64());
+        }
+        work.map(self.set.f64(), Kind::Normalize, [Some(x), None], &mut y);
+    }
+
+    /// dx of these features through the batch's statistics. dβ and dγ are `known`, or taken anew with the statistics.
+    pub(super) fn backward<T: Element<Compute = R>>(
+        &self,
+        desk: &mut Desk,
+        Tensors { x, dy, dx }: Tensors<'_, T>,
+        stats: Known<'_, R>,
+        known: Option<&dyn Fn(usize) -> [Dd; 2]>,
+        put: Put<'_, R>,
+    ) {
+        let ((x, inner), (dy, _)) = (lengthened(x, self.inner), lengthened(dy, self.inner));
+        let mut work = self.work(desk, inner);
+        let kernels = self.set.f64();
+        self.set.vectorize(
+            #[inline(always)]
+            || {
+                if let Some(known) = known {
+                    work.take_known(&x, &dy, stats, known);
+                } else {
+                    work.take_statistics(kernels, &x, (self.count, self.eps), &mut |_, _| ());
+                    work.take_gradients(kernels, &x, &dy, put);
+                }
+                work.settle_classes(&x, &dy, put);
+                let Some(mut dx) = dx.map(lengthened_mut) else {
+                    return;
+                };
+                for (slot, f) in work.each() {
+                    let weight = (self.params)(f).0.to_f64();
+                    slot.coef = slot.frame.through(weight, self.count, slot.sums, slot.unit);
+                }
+                work.map(kernels, Kind::GradInput, [Some(&x), Some(&dy)], &mut dx);
+            },
+        );
+    }
+
+    /// dx = dy·a of these features, and the sums that are needed anew.
+    pub(super) fn constants<T: Element<Compute = R>>(
+        &self,
+        desk: &mut Desk,
+        Tensors { x, dy, dx }: Tensors<'_, T>,
+        stats: Known<'_, R>,
+        needs: Needs,
+        put: Put<'_, R>,
+    ) {
+        let ((x, inner), (dy, _)) = (lengthened(x, self.inner), lengthened(dy, self.inner));
+        let mut work = self.work(desk, inner);
+        let kernels = self.set.f64();
+        self.set.vectorize(
+            #[inline(always)]
+            || {
+                match needs {
+                    Needs::None => (),
+                    Needs::Dy => work.take_dbias(kernels, &dy, put),
+                    Needs::Both => work.take_constant_gradients(kernels, &x, &dy, stats, put),
+                }
+                let Some(mut dx) = dx.map(lengthened_mut) else {
+                    return;
+                };
+                work.take_units(&dy, stats);
+                for (slot, f) in work.each() {
+                    slot.coef = slot.frame.constant((self.params)(f).0.to_f64(), slot.unit);
+                }
+                work.map(kernels, Kind::Scale, [None, Some(&dy)], &mut dx);
+            },
+        );
+    }
+}
+
+/// Strips of a single value are one long strip.
+fn lengthened<T: Copy>(x: Strips<'_, T>, inner: usize) -> (Strips<'_, T>, usize) {
+    let all = x.as_slice().filter(|_| x.len() == 1);
+    all.and_then(|all| Some((Strips::from_slice(all, 1, all.len())?, all.len()))).unwrap_or((x, inner))
+}
+
+/// The same to write.
+fn lengthened_mut<T: Copy>(out: StripsMut<'_, T>) -> StripsMut<'_, T> {
+    let (place, rows) = (out.place(), out.rows());
+    if place.len != 1 || !place.contiguous {
+        return out;
+    }
+    let all = out.into_output().and_then(|all| StripsMut::from_output(all, 1, rows));
+    all.unwrap_or_else(|| unreachable!("contiguous strips of one value"))
+}

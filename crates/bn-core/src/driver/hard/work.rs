@@ -1,0 +1,296 @@
+//! Hard features in work: what is found out about each before its map, window by window.
+
+use super::window::{Extent, Kind, Pieces, Window};
+use crate::kernel::Kernels;
+use crate::maths::Stats;
+use crate::maths::frame::{Coef, Frame};
+use crate::num::wide::exponent;
+use crate::num::{Dd, Element, Real, Wide};
+use crate::tensor::{Strips, StripsMut};
+
+/// A feature.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Slot {
+    pub(super) frame: Frame,
+    pub(super) coef: Coef,
+    extent: Extent,
+    /// Two sums as they are taken, then dβ and dγ in units of dy.
+    pub(super) sums: [Dd; 2],
+    /// The exponent of the unit of dy.
+    pub(super) unit: i32,
+    /// Whether dy is finite.
+    finite: bool,
+}
+
+/// Features with their slots, which stand in the same order.
+pub(super) struct Work<'w> {
+    pub(super) inner: usize,
+    pub(super) pieces: &'w mut Pieces,
+    pub(super) features: &'w mut Vec<usize>,
+    pub(super) slots: &'w mut Vec<Slot>,
+}
+
+/// The exponent of the unit of what is at most this large.
+fn unit(largest: f64) -> i32 {
+    if largest > 0.0 && largest.is_finite() { exponent(largest) } else { 0 }
+}
+
+/// The nearest number of the type to `v` · 2ᵉ.
+fn scaled<R: Real>(v: Dd, e: i32) -> R {
+    R::from_f64(v.ldexp(e).to_f64())
+}
+
+impl Work<'_> {
+    /// Each feature's slot and its number.
+    pub(super) fn each(&mut self) -> impl Iterator<Item = (&mut Slot, usize)> {
+        self.slots.iter_mut().zip(self.features.iter().copied())
+    }
+
+    /// Leaves out all features of which `keep` says so.
+    fn retain(&mut self, keep: impl Fn(&Slot) -> bool) {
+        let mut kept = 0;
+        for i in 0..self.features.len() {
+            if keep(&self.slots[i]) {
+                (self.features[kept], self.slots[kept]) = (self.features[i], self.slots[i]);
+                kept += 1;
+            }
+        }
+        self.features.truncate(kept);
+    }
+
+    #[inline(always)]
+    fn extents<T: Element>(&mut self, of: &Strips<'_, T>) {
+        let Self { inner, pieces, features, slots } = self;
+        slots[..features.len()].iter_mut().for_each(|slot| slot.extent = Extent::default());
+        for window in Window::of(features, *inner) {
+            pieces.extents(&window, of, |i, extent| slots[i].extent.join(extent));
+        }
+    }
+
+    /// The sums of x around the frames' k, or of x and dy.
+    #[inline(always)]
+    fn sum<T: Element>(&mut self, kernels: &dyn Kernels<f64>, x: &Strips<'_, T>, dy: Option<&Strips<'_, T>>) {
+        let Self { inner, pieces, features, slots } = self;
+        slots[..features.len()].iter_mut().for_each(|slot| slot.sums = Default::default());
+        for window in Window::of(features, *inner) {
+            pieces.scales[0].set(&window, |i| -slots[i].frame.unit);
+            pieces.scales[1].set(&window, |i| -slots[i].unit);
+            window.spread(|i| slots[i].frame.k, &mut pieces.k);
+            pieces.sum(kernels, &window, x, dy, |i, lane| {
+                for (sum, (hi, lo)) in slots[i].sums.iter_mut().zip(lane) {
+                    *sum = *sum + Dd::from_parts(hi, lo);
+                }
+            });
+        }
+    }
+
+    /// Frames of the batch's statistics, taken in units of their own and `found`. Features whose x is not finite are left out.
+    #[inline(always)]
+    pub(super) fn take_statistics<T: Element>(
+        &mut self,
+        kernels: &dyn Kernels<f64>,
+        x: &Strips<'_, T>,
+        (n, eps): (usize, f64),
+        found: &mut dyn FnMut(usize, &Stats<T::Compute>),
+    ) {
+        self.extents(x);
+        self.retain(|slot| slot.extent.finite);
+        for (slot, _) in self.each() {
+            slot.frame = Frame::around_0(Frame::unit(slot.extent.largest(), eps));
+        }
+        let stats = |slot: &Slot, pilot| {
+            let ([first, second], eps) = (slot.sums, Frame::eps(slot.frame.unit, eps));
+            Stats::<f64>::from_sums(n, pilot, first, second, eps).0
+        };
+        self.sum(kernels, x, None);
+        for (slot, _) in self.each() {
+            slot.frame.k = stats(slot, None).k;
+        }
+        self.sum(kernels, x, None);
+        for (slot, f) in self.each() {
+            let stats = stats(slot, Some(slot.frame.k));
+            let (frame, kept) = Frame::of_batch(slot.frame.unit, &stats, eps);
+            slot.frame = frame;
+            found(f, &kept);
+        }
+    }
+
+    /// Frames of known statistics.
+    #[inline(always)]
+    pub(super) fn take_given<T: Element>(
+        &mut self,
+        x: &Strips<'_, T>,
+        stats: &dyn Fn(usize) -> Stats<T::Compute>,
+    ) {
+        // All that becomes of f32 fits f64 as it is.
+        let scaled = !T::Compute::sums_are_safe();
+        if scaled {
+            self.extents(x);
+        }
+        for (slot, f) in self.each() {
+            let stats = stats(f);
+            let largest = slot.extent.largest().max(stats.k.to_f64().abs());
+            slot.frame = Frame::given(&stats, if scaled { unit(largest) } else { 0 });
+        }
+    }
+
+    /// The unit of dy, and whether it is finite.
+    #[inline(always)]
+    fn take_dy<T: Element>(&mut self, dy: &Strips<'_, T>) {
+        if T::Compute::sums_are_safe() {
+            return self.each().for_each(|(slot, _)| slot.unit = 0);
+        }
+        self.extents(dy);
+        for (slot, _) in self.each() {
+            (slot.unit, slot.finite) = (unit(slot.extent.largest()), slot.extent.finite);
+        }
+    }
+
+    /// Frames, units and sums that are known: dβ and dγ.
+    #[inline(always)]
+    pub(super) fn take_known<T: Element>(
+        &mut self,
+        x: &Strips<'_, T>,
+        dy: &Strips<'_, T>,
+        stats: &dyn Fn(usize) -> Stats<T::Compute>,
+        known: &dyn Fn(usize) -> [Dd; 2],
+    ) {
+        self.take_given(x, stats);
+        self.take_dy(dy);
+        for (slot, f) in self.each() {
+            slot.sums = known(f).map(|sum| sum.ldexp(-slot.unit));
+        }
+    }
+
+    /// dβ and dγ around the frames' k; of a dy that is not finite dβ alone, which has been put already.
+    #[inline(always)]
+    pub(super) fn take_gradients<T: Element>(
+        &mut self,
+        kernels: &dyn Kernels<f64>,
+        x: &Strips<'_, T>,
+        dy: &Strips<'_, T>,
+        put: &mut dyn FnMut(usize, [Option<T::Compute>; 2]),
+    ) {
+        self.take_dy(dy);
+        self.sum(kernels, x, Some(dy));
+        for (slot, f) in self.each() {
+            slot.sums[1] = slot.frame.dweight(slot.sums[0], slot.sums[1]);
+            if slot.finite {
+                put(f, slot.sums.map(|sum| Some(scaled(sum, slot.unit))));
+            }
+        }
+    }
+
+    /// Of a dβ that is not finite dγ is of the class of what is not finite in dy. Where dβ is NaN, so is all of dx already, and the
+    /// feature is done.
+    #[inline(always)]
+    pub(super) fn settle_classes<T: Element>(
+        &mut self,
+        x: &Strips<'_, T>,
+        dy: &Strips<'_, T>,
+        put: &mut dyn FnMut(usize, [Option<T::Compute>; 2]),
+    ) {
+        let lost = |slot: &Slot| !slot.sums[0].to_f64().is_finite();
+        let Self { inner, pieces, features, slots } = self;
+        if !slots[..features.len()].iter().any(lost) {
+            return;
+        }
+        for slot in slots[..features.len()].iter_mut().filter(|slot| lost(slot)) {
+            slot.sums[1] = Dd::default();
+        }
+        for window in Window::of(features, *inner) {
+            pieces.scales[0].set(&window, |i| -slots[i].frame.unit);
+            window.spread(|i| slots[i].frame.k, &mut pieces.k);
+            window.spread(|i| slots[i].frame.delta, &mut pieces.coefs[0]);
+            pieces.classes(&window, x, dy, |i, class| {
+                if lost(&slots[i]) {
+                    slots[i].sums[1] = slots[i].sums[1] + Dd::from_f64(class);
+                }
+            });
+        }
+        for (slot, &f) in slots.iter_mut().zip(&**features).filter(|(slot, _)| lost(slot)) {
+            put(f, [None, Some(scaled(slot.sums[1], 0))]);
+        }
+        self.retain(|slot| !slot.sums[0].to_f64().is_nan());
+    }
+
+    /// dβ alone, where dy is finite.
+    #[inline(always)]
+    pub(super) fn take_dbias<T: Element>(
+        &mut self,
+        kernels: &dyn Kernels<f64>,
+        dy: &Strips<'_, T>,
+        put: &mut dyn FnMut(usize, [Option<T::Compute>; 2]),
+    ) {
+        self.take_dy(dy);
+        for (slot, _) in self.each() {
+            slot.frame = Frame::around_0(slot.unit);
+        }
+        self.sum(kernels, dy, None);
+        for (slot, &f) in self.slots.iter().zip(&*self.features).filter(|(slot, _)| slot.finite) {
+            put(f, [Some(scaled(slot.sums[0], slot.unit)), None]);
+        }
+    }
+
+    /// dβ and dγ, the statistics being constants, where x and dy are finite.
+    #[inline(always)]
+    pub(super) fn take_constant_gradients<T: Element>(
+        &mut self,
+        kernels: &dyn Kernels<f64>,
+        x: &Strips<'_, T>,
+        dy: &Strips<'_, T>,
+        stats: &dyn Fn(usize) -> Stats<T::Compute>,
+        put: &mut dyn FnMut(usize, [Option<T::Compute>; 2]),
+    ) {
+        if T::Compute::sums_are_safe() {
+            return;
+        }
+        self.take_dy(dy);
+        self.take_given(x, stats);
+        self.sum(kernels, x, Some(dy));
+        for (slot, &f) in self.slots.iter().zip(&*self.features) {
+            if slot.finite & slot.extent.finite {
+                let dweight = slot.frame.dweight(slot.sums[0], slot.sums[1]);
+                put(f, [slot.sums[0], dweight].map(|sum| Some(scaled(sum, slot.unit))));
+            }
+        }
+    }
+
+    /// Frames and units of dy alone.
+    #[inline(always)]
+    pub(super) fn take_units<T: Element>(
+        &mut self,
+        dy: &Strips<'_, T>,
+        stats: &dyn Fn(usize) -> Stats<T::Compute>,
+    ) {
+        self.take_dy(dy);
+        for (slot, f) in self.each() {
+            slot.frame = Frame::given(&stats(f), 0);
+        }
+    }
+
+    /// Maps all features to `out`.
+    #[inline(always)]
+    pub(super) fn map<T: Element>(
+        &mut self,
+        kernels: &dyn Kernels<f64>,
+        kind: Kind,
+        inputs: [Option<&Strips<'_, T>>; 2],
+        out: &mut StripsMut<'_, T>,
+    ) {
+        let Self { inner, pieces, features, slots } = self;
+        for window in Window::of(features, *inner).filter(|_| !features.is_empty()) {
+            pieces.scales[0].set(&window, |i| -slots[i].frame.unit);
+            pieces.scales[1].set(&window, |i| -slots[i].unit);
+            pieces.scales[2].set(&window, |i| slots[i].coef.out);
+            window.spread(|i| slots[i].frame.k, &mut pieces.k);
+            let [k, a, bc, d, m] = &mut pieces.coefs;
+            window.spread(|i| slots[i].coef.delta, k);
+            window.spread(|i| slots[i].coef.a, a);
+            window.spread(|i| if kind == Kind::Normalize { slots[i].coef.b } else { slots[i].coef.c }, bc);
+            window.spread(|i| slots[i].coef.d, d);
+            window.spread(|i| slots[i].coef.m, m);
+            pieces.map(kernels, &window, kind, inputs, out);
+        }
+    }
+}

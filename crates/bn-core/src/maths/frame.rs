@@ -1,0 +1,178 @@
+//! One hard feature in numbers near 1: its data in units of powers of two, its coefficients from double-double.
+//!
+//! f32 data (and half) need no units of their own, since f64 holds all that can become of them; theirs are 1. The map then
+//! runs in f64 and its result is scaled back and rounded once. x − k is taken before it, exactly where that matters, so
+//! that δ is the map's own k.
+
+use super::coef::Stats;
+use crate::num::wide::{exponent, ldexp};
+use crate::num::{Dd, Real, Wide};
+
+/// How far below β γ·x̂ may be that is still scaled with it.
+const BESIDE_BIAS: i32 = 500;
+
+/// A feature's normalization: x̂ = (x·2⁻ᵘ − k − δ) · i · 2ᵖ.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Frame {
+    /// u: x is taken in units of 2ᵘ.
+    pub(crate) unit: i32,
+    /// k, in this unit as δ.
+    pub(crate) k: f64,
+    pub(crate) delta: f64,
+    /// i, the mantissa of invstd.
+    invstd: Dd,
+    /// p.
+    power: i32,
+}
+
+/// The coefficients of a map in f64, of x·2⁻ᵘ − k and of dy·2⁻ᵛ: y·2⁻ᵒ or dx·2⁻ᵒ.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Coef {
+    /// What x − k loses yet.
+    pub(crate) delta: f64,
+    /// a, then b or c, d and m, as those of the ordinary maps.
+    pub(crate) a: f64,
+    pub(crate) b: f64,
+    pub(crate) c: f64,
+    pub(crate) d: f64,
+    pub(crate) m: f64,
+    /// o.
+    pub(crate) out: i32,
+}
+
+/// `v` as mantissa and exponent; what is 0 or not finite keeps itself.
+fn mantissa(v: Dd) -> (Dd, i32) {
+    let leading = v.to_f64();
+    let e = if leading == 0.0 || !leading.is_finite() { 0 } else { exponent(leading) };
+    (v.ldexp(-e), e)
+}
+
+/// A number of a wide type as double-double.
+pub(crate) fn double<W: Wide>(v: W) -> Dd {
+    let (hi, lo) = v.parts();
+    Dd::from_parts(hi, lo)
+}
+
+/// The other way.
+pub(crate) fn wide<W: Wide>(v: Dd) -> W {
+    let (hi, lo) = v.parts();
+    W::from_parts(hi, lo)
+}
+
+/// 1/√eps, whatever the exponent of eps.
+fn recip_sqrt(eps: f64) -> Dd {
+    let half = exponent(eps).div_euclid(2);
+    Dd::from_f64(ldexp(eps, -2 * half)).recip_sqrt().ldexp(-half)
+}
+
+impl Frame {
+    /// Of x in units of 2^`unit` as it is.
+    pub(crate) fn around_0(unit: i32) -> Self {
+        Self { unit, ..Self::default() }
+    }
+
+    /// From known statistics, with x in units of 2^`unit`.
+    pub(crate) fn given<R: Real>(stats: &Stats<R>, unit: i32) -> Self {
+        let (invstd, power) = mantissa(double(stats.invstd));
+        let (k, delta) = (ldexp(stats.k.to_f64(), -unit), ldexp(stats.delta, -unit));
+        Self { unit, k, delta, invstd, power: power + unit }
+    }
+
+    /// The unit of a feature whose statistics are taken in it: that of its largest size, but never below √eps, which would make
+    /// eps overflow; there x hardly counts beside it.
+    pub(crate) fn unit(largest: f64, eps: f64) -> i32 {
+        let eps = exponent(eps).div_euclid(2);
+        if largest == 0.0 { eps } else { exponent(largest).max(eps) }
+    }
+
+    /// eps in units of 2^(2·`unit`).
+    pub(crate) fn eps(unit: i32, eps: f64) -> f64 {
+        ldexp(eps, -2 * unit)
+    }
+
+    /// From a batch's statistics that were taken in units of 2^`unit`, and the statistics themselves.
+    pub(crate) fn of_batch<R: Real>(unit: i32, stats: &Stats<f64>, eps: f64) -> (Self, Stats<R>) {
+        let k = R::from_f64(ldexp(stats.k, unit));
+        let scaled = ldexp(k.to_f64(), -unit);
+        let delta = (stats.k - scaled) + stats.delta;
+        // Where nothing is spread eps is all there is, and may be nothing in these units.
+        let spread = stats.var.to_f64() > 0.0;
+        let invstd = if spread { stats.invstd.ldexp(-unit) } else { recip_sqrt(eps) };
+        let kept = Stats {
+            k,
+            delta: ldexp(delta, unit),
+            var: wide(stats.var.ldexp(2 * unit)),
+            invstd: wide(invstd),
+        };
+        let (mantissa, power) = mantissa(if spread { stats.invstd } else { invstd });
+        let power = if spread { power } else { power + unit };
+        (Self { unit, k: scaled, delta, invstd: mantissa, power }, kept)
+    }
+
+    /// Of y = (x−k−δ)·a + b.
+    pub(crate) fn affine(&self, weight: f64, bias: f64) -> Coef {
+        let (gamma, e) = mantissa(Dd::from_f64(weight));
+        let term = (weight != 0.0).then_some(e + self.power);
+        let beside = (bias != 0.0 && bias.is_finite()).then(|| exponent(bias) - BESIDE_BIAS);
+        let out = term.max(beside).unwrap_or(0);
+        let a = (gamma * self.invstd).ldexp(e + self.power - out).to_f64();
+        Coef { delta: self.delta, a, b: ldexp(bias, -out), out, ..Coef::default() }
+    }
+
+    /// Of dx = ((dy−m)·a + (x−k−δ)·c) + d, from Σdy and Σdy·x̂ over n values, dy in units of 2^`unit`.
+    pub(crate) fn through(&self, weight: f64, n: usize, [dbias, dweight]: [Dd; 2], unit: i32) -> Coef {
+        let (gamma, e) = mantissa(Dd::from_f64(weight));
+        let (mean, along) = (dbias.over(n as f64), dweight.over(n as f64));
+        let a = gamma * self.invstd;
+        let m = mean.to_f64();
+        let left = if m.is_finite() { (a * (mean - Dd::from_f64(m))).to_f64() } else { 0.0 };
+        let c = -(a * (self.invstd * along)).ldexp(self.power).to_f64();
+        let out = e + self.power - self.unit + unit;
+        Coef { delta: self.delta, a: a.to_f64(), c, d: -left, m, out, ..Coef::default() }
+    }
+
+    /// Of dx = dy·a, dy in units of 2^`unit`.
+    pub(crate) fn constant(&self, weight: f64, unit: i32) -> Coef {
+        let (gamma, e) = mantissa(Dd::from_f64(weight));
+        let out = e + self.power - self.unit + unit;
+        Coef { a: (gamma * self.invstd).to_f64(), out, ..Coef::default() }
+    }
+
+    /// Σdy·x̂ from Σdy and Σdy·(x−k), both of x and dy in these units.
+    pub(crate) fn dweight(&self, first: Dd, second: Dd) -> Dd {
+        let removed = if self.delta == 0.0 { Dd::default() } else { first * Dd::from_f64(self.delta) };
+        ((second - removed) * self.invstd).ldexp(self.power)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_feature_without_spread_has_eps_alone_in_any_unit() {
+        for (value, eps) in [(1e308, 1e-5), (1e-300, 1e-5), (3.0, 5e-324), (0.0, 1e300)] {
+            let unit = Frame::unit(value, eps);
+            let scaled =
+                Stats { k: ldexp(value, -unit), delta: 0.0, var: Dd::default(), invstd: Dd::default() };
+            let (frame, kept) = Frame::of_batch::<f64>(unit, &scaled, eps);
+            assert_eq!((kept.k, kept.delta), (value, 0.0));
+            let want = 1.0 / eps.sqrt();
+            assert!((kept.invstd.to_f64() / want - 1.0).abs() < 1e-15, "{value} {eps}");
+            let coef = frame.affine(2.0, 0.5);
+            assert_eq!(ldexp(coef.b, coef.out), 0.5);
+        }
+    }
+
+    #[test]
+    fn beta_and_gamma_of_any_size_stand_beside_each_other() {
+        let stats = Stats::from_running(0.0, 1.0, 1e-5);
+        let frame = Frame::given::<f64>(&stats, 0);
+        for (weight, bias) in [(1e300, 1e-300), (1e-300, 1e300), (0.0, 3.0), (3.0, 0.0), (0.0, 0.0)] {
+            let Coef { a, b, out, .. } = frame.affine(weight, bias);
+            let invstd = 1.0 / (1.0f64 + 1e-5).sqrt();
+            let y = ldexp(a + b, out);
+            assert!((y - (weight * invstd + bias)).abs() <= 1e-15 * y.abs(), "{weight} {bias}: {y}");
+        }
+    }
+}
