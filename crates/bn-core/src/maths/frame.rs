@@ -8,8 +8,10 @@ use super::coef::Stats;
 use crate::num::wide::{exponent, ldexp};
 use crate::num::{Dd, Real, Wide};
 
-/// How far below β γ·x̂ may be that is still scaled with it.
-const BESIDE_BIAS: i32 = 500;
+/// How far below β γ·x̂ may be, and β below what γ·x̂ may be, and both are scaled alike.
+const BESIDE: i32 = 500;
+/// How far what γ·x̂ may be is let rise above the unit, where β is far below: x̂ may be 0 everywhere.
+const ABOVE: i32 = 900;
 
 /// A feature's normalization: x̂ = (x·2⁻ᵘ − k − δ) · i · 2ᵖ.
 #[derive(Clone, Copy, Debug, Default)]
@@ -113,8 +115,11 @@ impl Frame {
     pub(crate) fn affine(&self, weight: f64, bias: f64) -> Coef {
         let (gamma, e) = mantissa(Dd::from_f64(weight));
         let term = (weight != 0.0).then_some(e + self.power);
-        let beside = (bias != 0.0 && bias.is_finite()).then(|| exponent(bias) - BESIDE_BIAS);
-        let out = term.max(beside).unwrap_or(0);
+        let beside = (bias != 0.0 && bias.is_finite()).then(|| exponent(bias));
+        let out = match (term, beside) {
+            (Some(term), Some(bias)) => (term - (term - bias - BESIDE).clamp(0, ABOVE)).max(bias - BESIDE),
+            (term, bias) => term.or(bias).unwrap_or(0),
+        };
         let a = (gamma * self.invstd).ldexp(e + self.power - out).to_f64();
         Coef { delta: self.delta, a, b: ldexp(bias, -out), out, ..Coef::default() }
     }
@@ -138,10 +143,10 @@ impl Frame {
         Coef { a: (gamma * self.invstd).to_f64(), out, ..Coef::default() }
     }
 
-    /// Σdy·x̂ from Σdy and Σdy·(x−k), both of x and dy in these units.
-    pub(crate) fn dweight(&self, first: Dd, second: Dd) -> Dd {
+    /// Σdy·x̂·2ᵉ, from Σdy and Σdy·(x−k) of x in this unit.
+    pub(crate) fn dweight(&self, [first, second]: [Dd; 2], e: i32) -> Dd {
         let removed = if self.delta == 0.0 { Dd::default() } else { first * Dd::from_f64(self.delta) };
-        ((second - removed) * self.invstd).ldexp(self.power)
+        ((second - removed) * self.invstd).ldexp(self.power + e)
     }
 }
 

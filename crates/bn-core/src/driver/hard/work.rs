@@ -174,7 +174,7 @@ impl Work<'_> {
         self.take_dy(dy);
         self.sum(kernels, x, Some(dy));
         for (slot, f) in self.each() {
-            slot.sums[1] = slot.frame.dweight(slot.sums[0], slot.sums[1]);
+            slot.sums[1] = slot.frame.dweight(slot.sums, 0);
             if slot.finite {
                 put(f, slot.sums.map(|sum| Some(scaled(sum, slot.unit))));
             }
@@ -250,8 +250,8 @@ impl Work<'_> {
         self.sum(kernels, x, Some(dy));
         for (slot, &f) in self.slots.iter().zip(&*self.features) {
             if slot.finite & slot.extent.finite {
-                let dweight = slot.frame.dweight(slot.sums[0], slot.sums[1]);
-                put(f, [slot.sums[0], dweight].map(|sum| Some(scaled(sum, slot.unit))));
+                let dweight = slot.frame.dweight(slot.sums, slot.unit);
+                put(f, [Some(scaled(slot.sums[0], slot.unit)), Some(scaled(dweight, 0))]);
             }
         }
     }
