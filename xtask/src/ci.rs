@@ -62,6 +62,8 @@ const GATES: &[Gate] = &[
     Gate("peers", &[], Step::Cargo(&["test", "-p", "peer-protocol"])),
     Gate("peers-python", &[("PEERS_NEEDED", "numpy")], Step::Python(&["benches/peers/test_peers.py"])),
     Gate("conformance", &[], Step::Xtask(&["conformance"])),
+    // The same climbs each time, as many as a minute holds.
+    Gate("search", &[], Step::Xtask(&["search", "--minutes", "1"])),
     Gate("bits", &[], Step::Xtask(&["bits", "--write", BITS])),
     // The same bits from other instructions: what the compiler makes of the kernels for newer machines.
     Gate("golden-v3", &[("RUSTFLAGS", V3)], Step::Cargo(&golden("target/x86-64-v3"))),

@@ -10,6 +10,7 @@ mod count;
 mod files;
 mod out;
 mod replay;
+mod search;
 mod tidy;
 mod tools;
 
@@ -34,6 +35,7 @@ enum Verb {
     Conformance(conformance::Args),
     Count(count::Args),
     Replay(replay::Args),
+    Search(search::Args),
     Tidy(tidy::Args),
 }
 
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
         Verb::Conformance(args) => conformance::run(&args),
         Verb::Count(args) => count::run(&args),
         Verb::Replay(args) => replay::run(&args),
+        Verb::Search(args) => search::run(&args),
         Verb::Tidy(args) => tidy::run(&args),
     };
     out::exit(done)

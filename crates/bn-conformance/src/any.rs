@@ -6,7 +6,7 @@ use crate::identities;
 use crate::measure::{Row, Scales, check_by, limit_of};
 use crate::run::{Answer, run};
 use crate::tolerances::{LIMIT_DD, ROUNDED_REFERENCE};
-use bn_core::{Backend, Element};
+use bn_core::{Backend, Element, Real};
 use half::{bf16, f16};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -54,6 +54,29 @@ fn dtype<T: Element>(_: &Case<T>) -> &'static str {
 
 fn digest_of<T: Element>(_: &Case<T>, tensor: Tensor, values: &[f64]) -> u64 {
     digest::<T>(tensor, values)
+}
+
+fn listing<T: Element>(case: &Case<T>) -> String {
+    fn line<V: Element>(name: &str, values: &[V]) -> String {
+        // The shortest digits of f64 that come back to a value come back to one of a narrower type as well.
+        let digits = values.iter().map(|v| format!("{:e}", v.to_compute().to_f64()));
+        format!("\n  {name} [{}]", digits.collect::<Vec<_>>().join(", "))
+    }
+    let Case { name, mode, config, num_batches_tracked, .. } = case;
+    let momentum = config.momentum.map_or("none".into(), |m| format!("{m:e}"));
+    let mut text = format!(
+        "{name}: {mode}, eps {:e}, momentum {momentum}, {num_batches_tracked} batches before, running_var {:?}",
+        config.eps, config.running_var
+    );
+    text += &line("x", &case.x);
+    text += &case.dy.as_ref().map_or_else(String::new, |dy| line("dy", dy));
+    let pairs = [(["weight", "bias"], &case.affine), (["running_mean", "running_var"], &case.running)];
+    for (names, pair) in pairs {
+        for (name, values) in names.into_iter().zip(pair.iter().flatten()) {
+            text += &line(name, values);
+        }
+    }
+    text
 }
 
 impl AnyCase {
@@ -115,6 +138,12 @@ impl AnyCase {
     #[must_use]
     pub fn check_by(&self, scales: &Scales, got: &Results) -> Vec<Row> {
         on!(self, case => check_by(case, scales, got, |tensor| limit_of(case, tensor)))
+    }
+
+    /// Every input in digits that come back to the same bits, a line per tensor and one for the settings.
+    #[must_use]
+    pub fn listing(&self) -> String {
+        on!(self, case => listing(case))
     }
 
     /// As [`digest`].

@@ -32,6 +32,12 @@ impl Tensor {
         Self::RunningVar,
     ];
 
+    /// Whether it has the input's dimensions; the others have a value per feature.
+    #[must_use]
+    pub fn is_whole(self) -> bool {
+        matches!(self, Self::Y | Self::Dx)
+    }
+
     /// The name that files and reports use.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -29,6 +29,7 @@ pub mod number;
 pub mod oracle;
 mod pairs;
 pub mod run;
+pub mod search;
 pub mod suite;
 pub mod table;
 pub mod tolerances;

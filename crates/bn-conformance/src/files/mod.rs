@@ -2,6 +2,9 @@
 
 mod dump;
 mod parse;
+mod write;
+
+pub use write::to_bytes;
 
 use crate::any::AnyCase;
 use bn_core::Element;

@@ -1,0 +1,81 @@
+//! A case as a file, in the format of cases/README.md.
+
+use crate::any::AnyCase;
+use crate::case::Case;
+use crate::files::Stored;
+use bn_core::{Element, Layout, Mode, RunningVar};
+use safetensors::tensor::{Dtype, SafeTensorError, TensorView};
+use std::collections::HashMap;
+
+/// The bytes of the file that holds `case`, which says that `source` made it.
+///
+/// # Errors
+/// What the writer says, which is nothing where the case's tensors have the lengths that its dimensions say.
+pub fn to_bytes(case: &AnyCase, source: &str) -> Result<Vec<u8>, SafeTensorError> {
+    match case {
+        AnyCase::F32(case) => bytes(case, source),
+        AnyCase::F64(case) => bytes(case, source),
+        AnyCase::F16(case) => bytes(case, source),
+        AnyCase::Bf16(case) => bytes(case, source),
+    }
+}
+
+/// The tensors of a file: name, type, dimensions, bytes.
+type Tensors = Vec<(String, Dtype, Vec<usize>, Vec<u8>)>;
+
+fn push<T: Stored>(tensors: &mut Tensors, name: &str, dims: &[usize], values: &[T]) {
+    let mut bytes = Vec::new();
+    values.iter().for_each(|v| v.write(&mut bytes));
+    tensors.push((name.into(), T::DTYPE, dims.to_vec(), bytes));
+}
+
+fn bytes<T: Stored>(case: &Case<T>, source: &str) -> Result<Vec<u8>, SafeTensorError>
+where
+    T::Compute: Stored,
+{
+    let (mut tensors, features) = (Tensors::new(), [case.features()]);
+    push(&mut tensors, "x", &case.dims, &case.x);
+    if let Some(dy) = &case.dy {
+        push(&mut tensors, "dy", &case.dims, dy);
+    }
+    let pairs = [(["weight", "bias"], &case.affine), (["running_mean", "running_var"], &case.running)];
+    for (names, pair) in pairs {
+        for (name, values) in names.into_iter().zip(pair.iter().flatten()) {
+            push(&mut tensors, name, &features, values);
+        }
+    }
+    for (tensor, values) in case.expect.iter() {
+        let dims = if tensor.is_whole() { &case.dims[..] } else { &features };
+        push(&mut tensors, &format!("expect.{tensor}"), dims, values);
+    }
+    let views = tensors
+        .iter()
+        .map(|(name, dtype, dims, bytes)| Ok((name, TensorView::new(*dtype, dims.clone(), bytes)?)));
+    let views = views.collect::<Result<Vec<_>, SafeTensorError>>()?;
+    safetensors::serialize(views, Some(keys(case, source)))
+}
+
+fn keys<T: Element>(case: &Case<T>, source: &str) -> HashMap<String, String> {
+    let config = &case.config;
+    let mut keys = vec![
+        ("format", "batchnorm-case-1".into()),
+        ("mode", if case.mode == Mode::Train { "train" } else { "eval" }.into()),
+        (
+            "layout",
+            if config.layout == Layout::ChannelsFirst { "channels_first" } else { "channels_last" }.into(),
+        ),
+        // Digits enough to come back to the same number.
+        ("eps", format!("{:e}", config.eps)),
+        ("momentum", config.momentum.map_or("none".into(), |m| format!("{m:e}"))),
+        ("num_batches_tracked", case.num_batches_tracked.to_string()),
+        ("activation", "none".into()),
+        ("source", source.into()),
+    ];
+    if config.running_var == RunningVar::Biased {
+        keys.push(("running_var", "biased".into()));
+    }
+    if let Some((rtol, atol)) = case.rounded {
+        keys.extend([("rtol", format!("{rtol:e}")), ("atol", format!("{atol:e}"))]);
+    }
+    keys.into_iter().map(|(key, value)| (key.into(), value)).collect()
+}
