@@ -4,8 +4,6 @@ mod dump;
 mod parse;
 mod write;
 
-pub use write::to_bytes;
-
 use crate::any::AnyCase;
 use bn_core::Element;
 use half::{bf16, f16};
@@ -14,6 +12,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 pub use dump::dump;
+pub use write::to_bytes;
 
 /// What the layer does not do yet, as (file in `cases/`, what is missing). A file is replayed whole, or what is
 /// missing stands here.

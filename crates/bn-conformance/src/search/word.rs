@@ -53,7 +53,7 @@ pub(super) fn neighbour<W: Word>(v: W, steps: i64) -> W {
 /// v·2ᵉ, but for the least exponents, where the mantissa is kept as it is.
 pub(super) fn shifted<W: Word>(v: W, e: i64) -> W {
     let (negative, magnitude) = v.parts();
-    let moved = magnitude as i64 + (e << W::MANTISSA);
+    let moved = (magnitude as i64).saturating_add(e << W::MANTISSA);
     W::of(negative, moved.clamp(0, W::INFINITY as i64 - 1) as u64)
 }
 
