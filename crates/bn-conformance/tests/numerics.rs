@@ -67,11 +67,10 @@ fn dx(p: f64, q: f64, kappa: f64, exact: bool) -> f64 {
 
 #[test]
 fn the_roundings_add_up_to_the_limits() {
-    assert_eq!(worst(0.25, y), 4.0);
-    assert_eq!(worst(0.25, dx), 5.0);
+    // Sums of shares are rounded too.
+    assert!((worst(0.25, y) - 4.0).abs() < 1e-12 && (worst(0.25, dx) - 5.0).abs() < 1e-12);
     // Beyond a quarter of σ they do not: the bound on δ is needed.
     assert!(worst(0.35, y) > 4.01 && worst(0.26, dx) > 5.01);
-    // In f64 the rounding of δ takes one unit of |Aδ| or |Cδ| more.
-    assert_eq!(worst(0.25, |g, b, k, exact| y(g, b, k, exact) + k * g), 4.0);
-    assert!(worst(0.2, |p, q, k, exact| dx(p, q, k, exact) + k * q) <= 5.0 + 1e-12);
+    // A δ that is rounded to the type of the map costs one unit of |Cδ| more, which dx has no room for.
+    assert!(worst(0.25, |p, q, k, exact| dx(p, q, k, exact) + k * q) > 5.01);
 }
