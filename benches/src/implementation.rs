@@ -2,7 +2,7 @@
 
 use crate::inputs::{Answer, Inputs, Outputs};
 use crate::threads;
-use bn_core::Real;
+use bn_core::Element;
 use rayon::ThreadPool;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
@@ -52,7 +52,7 @@ impl Pass {
 }
 
 /// What is timed. [`answer`](Self::answer) comes first: it runs a forward, which a backward needs.
-pub trait Implementation<T: Real> {
+pub trait Implementation<T: Element> {
     /// What reports call it.
     fn name(&self) -> &str;
 
@@ -80,7 +80,7 @@ pub trait Implementation<T: Real> {
 }
 
 /// The passes of what runs in this program; [`Here`] makes an [`Implementation`] of them.
-pub(crate) trait Passes<T: Real>: Send {
+pub(crate) trait Passes<T: Element>: Send {
     fn forward(&mut self, inputs: &Inputs<T>, outputs: &mut Outputs<T>);
     fn backward(&mut self, inputs: &Inputs<T>, outputs: &mut Outputs<T>);
     fn step(&mut self, inputs: &Inputs<T>, outputs: &mut Outputs<T>) {
@@ -109,7 +109,7 @@ fn within<R: Send>(pool: Option<&Arc<ThreadPool>>, work: impl FnOnce() -> R + Se
     }
 }
 
-impl<T: Real, P: Passes<T>> Implementation<T> for Here<P> {
+impl<T: Element, P: Passes<T>> Implementation<T> for Here<P> {
     fn name(&self) -> &str {
         &self.name
     }

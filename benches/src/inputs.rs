@@ -2,7 +2,7 @@
 
 use crate::shapes::Named;
 use bn_conformance::data::{self, Dy, X};
-use bn_core::Real;
+use bn_core::{Element, Real};
 use ndarray::{Array1, ArrayD, IxDyn};
 
 /// What an answer may be apart from the layer's, in roundings of the type times the largest value: plain sums over a
@@ -15,7 +15,7 @@ const DRAWN: usize = 1_000_003;
 
 /// What a step starts from.
 #[derive(Clone, Debug)]
-pub struct Inputs<T> {
+pub struct Inputs<T: Element> {
     /// The shape.
     pub named: Named,
     /// The input.
@@ -23,12 +23,12 @@ pub struct Inputs<T> {
     /// The gradient of the output.
     pub dy: ArrayD<T>,
     /// γ.
-    pub weight: Array1<T>,
+    pub weight: Array1<T::Compute>,
     /// β.
-    pub bias: Array1<T>,
+    pub bias: Array1<T::Compute>,
 }
 
-impl<T: Real> Inputs<T> {
+impl<T: Element> Inputs<T> {
     /// Seeded data: x as `kind` has it, dy normal, γ around 1 and β around 0.
     ///
     /// # Panics
@@ -39,7 +39,7 @@ impl<T: Real> Inputs<T> {
         let mut rng = data::rng(20_160_212);
         // First, so that other inputs of this shape go with the same layer.
         let mut parameter = |centre: f64| {
-            Array1::from_shape_fn(features, |_| T::from_f64(centre + 0.1 * data::normal(&mut rng)))
+            Array1::from_shape_fn(features, |_| T::Compute::from_f64(centre + 0.1 * data::normal(&mut rng)))
         };
         let (weight, bias) = (parameter(1.0), parameter(0.0));
         let x: Vec<T> = data::input(kind, 0, len.min(DRAWN), &mut rng);
@@ -75,39 +75,47 @@ impl<T: Real> Inputs<T> {
 
 /// Where everyone who takes buffers writes: the same pages for all.
 #[derive(Clone, Debug)]
-pub struct Outputs<T> {
+pub struct Outputs<T: Element> {
     /// For the output.
     pub y: Vec<T>,
     /// For the gradient of the input.
     pub dx: Vec<T>,
 }
 
-impl<T: Real> Outputs<T> {
+impl<T: Element> Outputs<T> {
     /// Buffers for tensors of `len` elements, their pages touched.
     #[must_use]
     pub fn new(len: usize) -> Self {
         // Not zero, for which the system hands out pages that do not exist before they are written.
-        let buffer = || vec![T::from_f64(1.0); len];
+        let buffer = || vec![T::from_compute(T::Compute::from_f64(1.0)); len];
         Self { y: buffer(), dx: buffer() }
     }
 }
 
 /// What a step gives.
 #[derive(Clone, Debug)]
-pub struct Answer<T> {
+pub struct Answer<T: Element> {
     /// The output.
     pub y: Vec<T>,
     /// ∂L/∂x.
     pub dx: Vec<T>,
     /// ∂L/∂γ.
-    pub dweight: Vec<T>,
+    pub dweight: Vec<T::Compute>,
     /// ∂L/∂β.
-    pub dbias: Vec<T>,
+    pub dbias: Vec<T::Compute>,
 }
 
-impl<T: Real> Answer<T> {
-    fn tensors(&self) -> [(&'static str, &[T]); 4] {
-        [("y", &self.y), ("dx", &self.dx), ("dweight", &self.dweight), ("dbias", &self.dbias)]
+impl<T: Element> Answer<T> {
+    /// The tensors by name, as f64.
+    fn tensors(&self) -> [(&'static str, Vec<f64>); 4] {
+        let wide = |values: &[T]| values.iter().map(|v| v.to_compute().to_f64()).collect();
+        let parameter = |values: &[T::Compute]| values.iter().map(|v| v.to_f64()).collect();
+        [
+            ("y", wide(&self.y)),
+            ("dx", wide(&self.dx)),
+            ("dweight", parameter(&self.dweight)),
+            ("dbias", parameter(&self.dbias)),
+        ]
     }
 
     /// Whether this is `want` but for roundings.
@@ -117,7 +125,7 @@ impl<T: Real> Answer<T> {
     pub fn check_close(&self, want: &Self) -> Result<(), String> {
         let roundoff = if T::NAME == "f64" { f64::EPSILON } else { f64::from(f32::EPSILON) };
         self.check(want, |want| {
-            let scale = want.iter().fold(1.0, |m: f64, v| m.max(v.to_f64().abs()));
+            let scale = want.iter().fold(1.0, |m: f64, v| m.max(v.abs()));
             move |got, want| (got - want).abs() <= APART * scale * roundoff
         })
     }
@@ -133,14 +141,14 @@ impl<T: Real> Answer<T> {
     fn check<Same: Fn(f64, f64) -> bool>(
         &self,
         want: &Self,
-        of: impl Fn(&[T]) -> Same,
+        of: impl Fn(&[f64]) -> Same,
     ) -> Result<(), String> {
         for ((tensor, got), (_, want)) in self.tensors().into_iter().zip(want.tensors()) {
             if got.len() != want.len() {
                 return Err(format!("{tensor}: expected {} values, got {}", want.len(), got.len()));
             }
-            let same = of(want);
-            let pairs = got.iter().zip(want).map(|(got, want)| (got.to_f64(), want.to_f64()));
+            let same = of(&want);
+            let pairs = got.into_iter().zip(want);
             if let Some((i, (got, want))) = pairs.enumerate().find(|(_, (got, want))| !same(*got, *want)) {
                 return Err(format!("{tensor}[{i}]: expected {want:e}, got {got:e}"));
             }

@@ -2,7 +2,7 @@
 
 use crate::implementation::{Here, Implementation, Passes};
 use crate::inputs::{Answer, Inputs, Outputs};
-use bn_core::{Backend, BatchNorm, Config, Grads, Real, Saved, Workspace};
+use bn_core::{Backend, BatchNorm, Config, Element, Grads, Real, Saved, Workspace};
 use bn_dispatch::{Dispatch, Level};
 use bn_rayon::Rayon;
 use bn_scalar::Scalar;
@@ -54,7 +54,7 @@ impl Kernels {
 
     /// The layer for these inputs, serial or on a pool; `None` where the machine has not these kernels.
     #[must_use]
-    pub fn layer<T: Real>(
+    pub fn layer<T: Element>(
         self,
         inputs: &Inputs<T>,
         pool: Option<&Arc<ThreadPool>>,
@@ -69,7 +69,7 @@ impl Kernels {
     }
 }
 
-fn on<T: Real, K: Backend + Send + 'static>(
+fn on<T: Element, K: Backend + Send + 'static>(
     name: String,
     kernels: K,
     inputs: &Inputs<T>,
@@ -82,27 +82,27 @@ fn on<T: Real, K: Backend + Send + 'static>(
 }
 
 /// The layer with what it keeps from step to step.
-struct Fused<T: Real, B> {
+struct Fused<T: Element, B> {
     bn: BatchNorm<T, B>,
     saved: Saved<T>,
     workspace: Workspace<T>,
-    dweight: Vec<T>,
-    dbias: Vec<T>,
+    dweight: Vec<T::Compute>,
+    dbias: Vec<T::Compute>,
 }
 
-impl<T: Real, B: Backend> Fused<T, B> {
+impl<T: Element, B: Backend> Fused<T, B> {
     fn new(inputs: &Inputs<T>, backend: B) -> Self {
         let features = inputs.named.shape.features();
         let config = Config { layout: inputs.named.layout, ..Config::default() };
         let mut bn = BatchNorm::with_backend(features, config, backend).expect("PyTorch's defaults");
         bn.weight.assign(&inputs.weight);
         bn.bias.assign(&inputs.bias);
-        let [dweight, dbias] = [(); 2].map(|()| vec![T::default(); features]);
+        let [dweight, dbias] = [(); 2].map(|()| vec![T::Compute::default(); features]);
         Self { bn, saved: Saved::default(), workspace: Workspace::default(), dweight, dbias }
     }
 }
 
-impl<T: Real, B: Backend + Send> Passes<T> for Fused<T, B> {
+impl<T: Element, B: Backend + Send> Passes<T> for Fused<T, B> {
     fn forward(&mut self, inputs: &Inputs<T>, outputs: &mut Outputs<T>) {
         let Self { bn, saved, workspace, .. } = self;
         bn.forward_into(inputs.named.shape, inputs.x_slice(), &mut outputs.y, saved, workspace)
@@ -118,8 +118,9 @@ impl<T: Real, B: Backend + Send> Passes<T> for Fused<T, B> {
 
     fn answer(&mut self, inputs: &Inputs<T>, outputs: &mut Outputs<T>) -> Option<Answer<T>> {
         // What another one wrote must not pass for this one's answer.
-        outputs.y.fill(T::from_f64(f64::NAN));
-        outputs.dx.fill(T::from_f64(f64::NAN));
+        let nan = T::from_compute(T::Compute::from_f64(f64::NAN));
+        outputs.y.fill(nan);
+        outputs.dx.fill(nan);
         self.step(inputs, outputs);
         let (dweight, dbias) = (self.dweight.clone(), self.dbias.clone());
         Some(Answer { y: outputs.y.clone(), dx: outputs.dx.clone(), dweight, dbias })

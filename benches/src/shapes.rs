@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn every_list_here_is_right() {
         let count = |list| load(list).unwrap_or_else(|error| panic!("{list}: {error}")).len();
-        let counts = ["strategies", "mlp", "resnet50", "edge", "batch"].map(count);
+        let counts = ["strategies", "mlp", "resnet50", "edge", "batch", "hard", "half", "many"].map(count);
         assert_eq!(counts[0], 4);
         assert_eq!(counts[2], 13, "ResNet-50's twelve shapes and one channels last");
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("shapes");

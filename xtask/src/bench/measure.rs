@@ -10,7 +10,7 @@ use super::stop;
 use benches::floor::Stores;
 use benches::implementation::{Implementation, Pass};
 use benches::inputs::{Inputs, Outputs};
-use bn_core::Real;
+use bn_core::{Element, Real};
 use std::time::{Duration, Instant};
 
 /// The shortest sample.
@@ -28,7 +28,7 @@ pub(crate) enum Kind {
 }
 
 /// One that takes part.
-pub(crate) struct Contestant<T> {
+pub(crate) struct Contestant<T: Element> {
     pub(crate) kind: Kind,
     pub(crate) one: Box<dyn Implementation<T>>,
 }
