@@ -3,9 +3,10 @@
 
     python3 benches/peers/hard_torch.py --cases target/hard-cases > torch.md
 
-The kinds of data are those of benches/src/hard.rs. error(t) is the one of the case files' README, limits and all; the
-reference is computed feature by feature in 80-bit arithmetic. --cases writes inputs and reference as case files, so that
-`cargo xtask replay` judges this project's backends on the very same values. With
+The kinds of data are those of benches/src/hard.rs. error(t) is the one of the case files' README,
+limits and all. The reference is computed feature by feature in 80-bit arithmetic. --cases writes
+inputs and reference as case files: `cargo xtask replay` judges this project's backends on the very
+same values. With
 
     cargo xtask replay target/hard-cases --backend dispatch > replay.txt
     cargo xtask bench --filter hard --json bench.json
@@ -26,7 +27,7 @@ import time
 import peer
 
 HERE = pathlib.Path(__file__).resolve().parent
-# Beside this file lies torch.py, which takes the folder off the path: its operators, then the package.
+# The torch.py beside this file takes the folder off the path: first its operators, then the package.
 spec = importlib.util.spec_from_file_location("peer_torch", HERE / "torch.py")
 peer_torch = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(peer_torch)

@@ -139,8 +139,11 @@ mod tests {
     use bn_conformance::data::X;
     use half::{bf16, f16};
 
-    /// The kinds of a type by name, with the least and largest size of their finite x, dy and γ, and how many dy are not finite.
-    fn kinds<T: Element>() -> Vec<(String, [(f64, f64); 3], usize)> {
+    /// The least and largest size of finite x, dy and γ.
+    type Sizes = [(f64, f64); 3];
+
+    /// The kinds of a type by name, and how many dy are not finite.
+    fn kinds<T: Element>() -> Vec<(String, Sizes, usize)> {
         let ordinary = Inputs::<T>::new(&parse("a NC 2000x65").unwrap()[0], X::Shifted);
         let sizes = |values: &mut dyn Iterator<Item = f64>| {
             values

@@ -36,6 +36,10 @@ fn a_run_leaves_json_csv_and_a_report() {
     let mut seen = Vec::new();
     for v in &list {
         assert_eq!([text(v, "shape"), text(v, "layout"), text(v, "dtype")], ["64x256", "nc", "f32"]);
+        assert_eq!(
+            (text(v, "variant"), &v["against"], &v["bar"]),
+            ("plain".into(), &Value::Null, &Value::Null)
+        );
         let pass = text(v, "pass");
         let tensors =
             ["forward", "backward", "step"].iter().zip([2, 3, 5]).find(|(p, _)| **p == pass).unwrap().1;
@@ -81,6 +85,54 @@ fn a_run_leaves_json_csv_and_a_report() {
     assert!(out.contains("against the baseline: 15 compared"), "{out}");
     let marked = out.lines().filter(|l| l.contains("x slower") && l.contains(" dispatch (noise")).count();
     assert_eq!(marked, 3, "{out}");
+}
+
+#[test]
+fn hard_data_have_rows_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let (code, out, err) = run(folder, &["--filter", "hard_images", "--threads", "2"]);
+    assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
+    let list = measurements(&folder.join("out.json"));
+    let mut seen = Vec::new();
+    for v in &list {
+        assert_eq!(
+            (&v["shape"], &v["layout"], &v["against"]),
+            (&"8x64x28x28".into(), &"nchw".into(), &"plain".into())
+        );
+        assert_eq!((&v["impl"], &v["threads"], &v["bar"]), (&"dispatch".into(), &1.into(), &4.0.into()));
+        let number = |field: &str| v[field].as_f64().unwrap_or_else(|| panic!("{field} in {v}"));
+        let size = if v["dtype"] == "f16" { 2 } else { 4 };
+        let tensors = if v["pass"] == "forward" { 2 } else { 3 };
+        assert_eq!(v["bytes"].as_u64(), Some(tensors * size * 8 * 64 * 28 * 28));
+        for least in ["min_ns", "against_min_ns", "roofline_gbps"] {
+            assert!(number(least) > 0.0, "{v}");
+        }
+        assert!(number("median_ns") >= number("min_ns"), "{v}");
+        assert!(number("against_median_ns") >= number("against_min_ns"), "{v}");
+        assert!((3.0..=15.0).contains(&number("samples")), "{v}");
+        seen.push(["variant", "dtype", "pass"].map(|field| v[field].as_str().unwrap()).join(" "));
+    }
+    let mut want = Vec::new();
+    for dtype in ["f32", "f16"] {
+        for variant in ["hard:weight_1e-33", "hard:dy_nan"] {
+            want.extend(["forward", "backward"].map(|pass| format!("{variant} {dtype} {pass}")));
+        }
+    }
+    assert_eq!(seen, want);
+    let lines = out.lines().filter(|line| line.trim_start().starts_with("hard:")).count();
+    assert!(lines == 4 && out.matches("hard data: a pass's time").count() == 1, "{out}");
+    assert!(out.contains("hard data: 8 passes have a bar, "), "{out}");
+    let page = std::fs::read_to_string(folder.join("out.html")).unwrap();
+    let section = page.split("<h2 id=\"hard\">").nth(1).unwrap().split("<h2").next().unwrap();
+    assert!(section.contains("<svg") && section.matches("<tr><td>").count() == 4, "{section}");
+
+    // An earlier run's rows are known again by their variant.
+    let before = folder.join("before.json");
+    std::fs::copy(folder.join("out.json"), &before).unwrap();
+    let args = ["--filter", "hard:dy_nan hard_images", "--baseline", before.to_str().unwrap()];
+    let (_, out, _) = run(folder, &args);
+    assert!(out.contains("against the baseline: 4 compared"), "{out}");
 }
 
 #[test]

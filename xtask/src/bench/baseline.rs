@@ -1,6 +1,6 @@
 //! An earlier run beside this one: what moved beyond the noise.
 
-use super::record::Record;
+use super::record::{PLAIN, Record};
 use serde::Deserialize;
 use std::path::Path;
 
@@ -11,6 +11,9 @@ pub(crate) struct Earlier {
     layout: String,
     dtype: String,
     pass: String,
+    /// Files of old have none but this.
+    #[serde(default = "plain")]
+    variant: String,
     #[serde(rename = "impl")]
     implementation: String,
     threads: usize,
@@ -18,6 +21,10 @@ pub(crate) struct Earlier {
     min_ns: f64,
     #[serde(default)]
     spread: f64,
+}
+
+fn plain() -> String {
+    PLAIN.into()
 }
 
 /// Changes below this are noise whatever the spreads say: a run's own conditions (pages, placement) move more.
@@ -71,6 +78,7 @@ pub(crate) fn compare(earlier: &[Earlier], records: &[Record]) -> Vec<Change> {
     let same = |e: &Earlier, r: &Record| {
         (e.shape.as_str(), e.layout.as_str(), e.dtype.as_str()) == r.problem()
             && e.pass == r.pass
+            && e.variant == r.variant
             && e.implementation == r.implementation
             && e.threads == r.threads
     };
@@ -115,7 +123,13 @@ mod tests {
         assert_eq!(marks(112.0, &|r| r.spread = 0.1), [None], "within three spreads");
         assert_eq!(marks(112.0, &|r| r.min_ns = 98.0), [None], "the least time stayed");
         assert_eq!(marks(112.0, &|r| r.threads = 2), [], "another number of threads is another measurement");
+        assert_eq!(marks(112.0, &|r| r.variant = "hard:dy_nan".into()), [], "so is other data");
         assert_eq!(compare(&earlier, &[record("dispatch", 1, "step", 112.0)])[0].index, 0);
+        // A file from before there were variants.
+        let old = std::fs::read_to_string(&path).unwrap().replace("\"variant\":\"plain\",", "");
+        assert!(!old.contains("variant"));
+        std::fs::write(&path, old).unwrap();
+        assert_eq!(compare(&load(&path).unwrap(), &[record("dispatch", 1, "step", 112.0)]).len(), 1);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::machine::Machine;
 use super::measure::{Contestant, Kind, Samples, rounds};
 use super::peer::Peers;
 use super::plan::{Pools, Task, contestants, shape_text};
-use super::record::{Record, summary};
+use super::record::{PLAIN, Record, summary};
 use super::stop;
 use benches::inputs::{Answer, Inputs, Outputs};
 use benches::layer::Kernels;
@@ -148,6 +148,7 @@ impl Runner {
                 layout: named.layout_name.to_lowercase(),
                 dtype: T::NAME.into(),
                 pass: s.pass.name().into(),
+                variant: PLAIN.into(),
                 implementation: one.name().into(),
                 threads: one.threads(),
                 median_ns,
@@ -157,14 +158,11 @@ impl Runner {
                 bytes,
                 gbps: bytes as f64 / median_ns,
                 roofline_gbps: bytes as f64 / floor_ns,
-                error_y: None,
-                error_dx: None,
-                error_y_far: None,
-                error_dx_far: None,
                 detail,
                 cpu: self.machine.cpu.clone(),
                 rustc: self.machine.rustc.clone(),
                 date: self.machine.date.clone(),
+                ..Record::default()
             })
         };
         samples.iter().filter_map(record).collect()

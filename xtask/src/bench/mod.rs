@@ -3,6 +3,7 @@
 mod accuracy;
 mod baseline;
 mod group;
+mod hard;
 mod machine;
 mod measure;
 mod peer;
@@ -17,10 +18,12 @@ use crate::tools;
 use benches::memory;
 use clap::builder::RangedU64ValueParser;
 use group::Runner;
+use hard::Row;
 use indicatif::{ProgressBar, ProgressStyle};
 use machine::Machine;
 use peer::Peers;
-use plan::{Pools, Task};
+use plan::{Plan, Pools};
+use record::Record;
 use report::Report;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -37,7 +40,7 @@ pub(crate) struct Args {
     /// one thread and on all, and the graph where it is not too slow. Peers take their own time on top.
     #[arg(long)]
     quick: bool,
-    /// Only shapes with this in their name, layout, dimensions or type.
+    /// Only shapes with this in their name, layout, dimensions or type, and such rows of hard data; `hard`: only these.
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
     /// The most threads; as many as the machine offers, if not given.
@@ -70,9 +73,9 @@ pub(crate) struct Args {
 const UNUSABLE: u8 = 2;
 
 pub(crate) fn run(args: &Args) -> Done {
-    let prepared = Task::list(args.quick, args.filter.as_deref())
-        .and_then(|tasks| Ok((tasks, args.baseline.as_deref().map(baseline::load).transpose()?)));
-    let (tasks, earlier) = match prepared {
+    let prepared = plan::list(args.quick, args.filter.as_deref())
+        .and_then(|plan| Ok((plan, args.baseline.as_deref().map(baseline::load).transpose()?)));
+    let (plan, earlier) = match prepared {
         Ok(prepared) => prepared,
         Err(error) => {
             complain(&format!("error: {error}"));
@@ -85,7 +88,7 @@ pub(crate) fn run(args: &Args) -> Done {
     if let Err(error) = memory::keep_freed() {
         complain(&format!("freed memory goes back to the system, the figures hold page faults: {error}"));
     }
-    match measure(args, &tasks, earlier.as_deref()) {
+    match measure(args, &plan, earlier.as_deref()) {
         Ok(code) => code,
         Err(error) => out::failure(&format!("error: {error}")),
     }
@@ -107,7 +110,7 @@ fn in_release() -> Done {
 }
 
 /// Everything after the arguments were understood; the error is one of files or threads.
-fn measure(args: &Args, tasks: &[Task], earlier: Option<&[baseline::Earlier]>) -> Result<Done, String> {
+fn measure(args: &Args, (tasks, rows): &Plan, earlier: Option<&[baseline::Earlier]>) -> Result<Done, String> {
     let folder = out::root().join("target/bench");
     let path = |given: &Option<PathBuf>, name: &str| given.clone().unwrap_or_else(|| folder.join(name));
     let json = path(&args.json, "bench.json");
@@ -120,7 +123,8 @@ fn measure(args: &Args, tasks: &[Task], earlier: Option<&[baseline::Earlier]>) -
     let machine = Machine::here();
     let offered = || std::thread::available_parallelism().map_or(1, usize::from);
     let pools = Pools::new(args.quick, args.threads.map_or_else(offered, usize::from))?;
-    let bar = ProgressBar::new(tasks.iter().map(|task| task.weight(args.quick)).sum());
+    let weight = tasks.iter().map(|task| task.weight(args.quick)).chain(rows.iter().map(Row::weight)).sum();
+    let bar = ProgressBar::new(weight);
     if let Ok(style) = ProgressStyle::with_template("{bar:30} {percent:>3} %, {eta} left  {msg}") {
         bar.set_style(style);
     }
@@ -137,19 +141,31 @@ fn measure(args: &Args, tasks: &[Task], earlier: Option<&[baseline::Earlier]>) -
     let mut records = Vec::new();
     let mut told = 0;
     print(&runner, &runner.machine.text())?;
-    for task in tasks {
-        let group = runner.run(task);
-        let text = table::group(&group);
+    let mut done = |runner: &mut Runner, group: Vec<Record>, text: &str| {
         records.extend(group);
         record::replace(&json, &record::json(&records))?;
-        print(&runner, &text)?;
+        print(runner, text)?;
         for note in &runner.notes[told..] {
             runner.bar.suspend(|| complain(note));
         }
         told = runner.notes.len();
+        Ok::<_, String>(())
+    };
+    for task in tasks {
         if stop::requested() {
             break;
         }
+        let group = runner.run(task);
+        let text = table::group(&group);
+        done(&mut runner, group, &text)?;
+    }
+    for (i, row) in rows.iter().enumerate() {
+        if stop::requested() {
+            break;
+        }
+        let group = runner.row(row);
+        let text = if i == 0 { hard::heading() } else { String::new() } + &hard::line(&group);
+        done(&mut runner, group, &text)?;
     }
     runner.bar.finish_and_clear();
     let Runner { machine, notes, wrong, peers, .. } = runner;
@@ -158,7 +174,7 @@ fn measure(args: &Args, tasks: &[Task], earlier: Option<&[baseline::Earlier]>) -
     let changes = earlier.map(|earlier| baseline::compare(earlier, &records));
     let interrupted = stop::requested();
     let report = Report { machine, records, notes, changes, interrupted, quick: args.quick };
-    let mut end = table::summary(&report.records);
+    let mut end = table::summary(report.plain()) + &hard::summary(report.hard());
     if let Some(changes) = &report.changes {
         end += &table::changes(&report.records, changes);
     }
@@ -168,7 +184,9 @@ fn measure(args: &Args, tasks: &[Task], earlier: Option<&[baseline::Earlier]>) -
     let mut written = vec![json, csv, html];
     if args.record && !interrupted {
         let folder = out::root().join("benches/record").join(report.machine.slug());
-        let groups: String = report.groups().map(table::group).collect();
+        let mut groups: String = report.groups().map(table::group).collect();
+        let rows: String = report.hard_rows().map(hard::line).collect();
+        groups += &if rows.is_empty() { rows } else { hard::heading() + &rows };
         let text = format!("{}\n{groups}{end}{}", report.machine.text(), report.notes_text());
         for (ending, content) in [
             ("json", record::json(&report.records)),

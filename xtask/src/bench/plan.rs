@@ -1,5 +1,6 @@
 //! What is measured: shapes, and who takes part on each.
 
+use super::hard::Row;
 use super::measure::{Budget, Contestant, Kind};
 use benches::floor::Stores;
 use benches::inputs::Inputs;
@@ -39,9 +40,28 @@ const QUICK_BATCHES: [&str; 3] = ["batch_1", "batch_4", "batch_16"];
 /// The largest shape on which a quick run takes the graph.
 const QUICK_GRAPH: usize = 1 << 22;
 
+/// Shapes that everyone is measured on, and rows of hard data.
+pub(crate) type Plan = (Vec<Task>, Vec<Row>);
+
+/// What is measured: all that holds `filter` in its name, layout, dimensions, type or variant.
+pub(crate) fn list(quick: bool, filter: Option<&str>) -> Result<Plan, String> {
+    let rows = Row::list(quick, filter)?;
+    let wanted = filter.unwrap_or_default().to_lowercase();
+    let (found, others): (Vec<Task>, Vec<Task>) =
+        Task::all(quick)?.into_iter().partition(|task| task.text().to_lowercase().contains(&wanted));
+    if found.is_empty() && rows.is_empty() {
+        let names: Vec<&str> = others.iter().map(|task| task.named.name.as_str()).collect();
+        return Err(format!(
+            "--filter: expected a part of a shape's name, layout or dimensions, got {wanted:?}; there are {}, hard",
+            names.join(", ")
+        ));
+    }
+    Ok((found, rows))
+}
+
 impl Task {
-    /// Every shape of the lists, each once, that holds `filter` in its name, layout or dimensions.
-    pub(crate) fn list(quick: bool, filter: Option<&str>) -> Result<Vec<Self>, String> {
+    /// Every shape of the lists, each once.
+    fn all(quick: bool) -> Result<Vec<Self>, String> {
         let lists: &[&str] = if quick {
             &["mlp", "resnet50", "batch"]
         } else {
@@ -59,24 +79,14 @@ impl Task {
                 }
             }
         }
-        let Some(filter) = filter else {
-            return Ok(tasks);
-        };
-        let text = |task: &Self| {
-            let Named { name, layout_name, .. } = &task.named;
-            let dtype = if task.f64 { "f64" } else { "f32" };
-            format!("{name} {layout_name} {} {} {dtype}", task.named.dims_text(), shape_text(&task.named))
-        };
-        let (found, others): (Vec<Self>, Vec<Self>) =
-            tasks.into_iter().partition(|task| text(task).to_lowercase().contains(&filter.to_lowercase()));
-        if found.is_empty() {
-            let names: Vec<&str> = others.iter().map(|task| task.named.name.as_str()).collect();
-            return Err(format!(
-                "--filter: expected a part of a shape's name, layout or dimensions, got {filter:?}; there are {}",
-                names.join(", ")
-            ));
-        }
-        Ok(found)
+        Ok(tasks)
+    }
+
+    /// What a filter looks through.
+    fn text(&self) -> String {
+        let Named { name, layout_name, .. } = &self.named;
+        let dtype = if self.f64 { "f64" } else { "f32" };
+        format!("{name} {layout_name} {} {} {dtype}", self.named.dims_text(), shape_text(&self.named))
     }
 
     /// Whether errors are measured as well.
@@ -180,7 +190,7 @@ mod tests {
     #[test]
     fn shapes_are_listed_once_and_filtered() {
         let names = |quick, filter| -> Vec<String> {
-            Task::list(quick, filter).unwrap().into_iter().map(|t| t.named.name).collect()
+            list(quick, filter).unwrap().0.into_iter().map(|t| t.named.name).collect()
         };
         let all = names(false, None);
         assert!(
@@ -194,7 +204,8 @@ mod tests {
         assert_eq!(names(true, Some("nhwc")), ["stage1_wide_last"]);
         assert_eq!(names(true, Some("32x56x56x256")), names(true, Some("nhwc")));
         assert_eq!(names(false, Some("f64")), ["post"]);
-        let error = Task::list(true, Some("resnet51")).unwrap_err();
+        assert_eq!(names(false, Some("hard")), [""; 0], "only rows have it");
+        let error = list(true, Some("resnet51")).unwrap_err();
         assert!(error.contains("expected a part of") && error.contains("got \"resnet51\""), "{error}");
         assert!(error.contains("stem, stage1_narrow"), "{error}");
     }

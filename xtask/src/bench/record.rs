@@ -4,8 +4,11 @@ use serde::{Deserialize, Serialize};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+/// The variant of ordinary data without activation or mask.
+pub(crate) const PLAIN: &str = "plain";
+
 /// One implementation's pass on one shape: an object of the JSON, a line of the CSV.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
 pub(crate) struct Record {
     /// What the list of shapes calls it.
     pub(crate) name: String,
@@ -15,6 +18,8 @@ pub(crate) struct Record {
     pub(crate) layout: String,
     pub(crate) dtype: String,
     pub(crate) pass: String,
+    /// `plain`, or `hard:NAME` for data of that kind.
+    pub(crate) variant: String,
     #[serde(rename = "impl")]
     pub(crate) implementation: String,
     pub(crate) threads: usize,
@@ -34,6 +39,13 @@ pub(crate) struct Record {
     pub(crate) error_dx: Option<f64>,
     pub(crate) error_y_far: Option<f64>,
     pub(crate) error_dx_far: Option<f64>,
+    /// What took turns with it, in a row of hard data: `plain`, ordinary data; another type; another shape.
+    pub(crate) against: Option<String>,
+    /// That one's times, for as many elements.
+    pub(crate) against_median_ns: Option<f64>,
+    pub(crate) against_min_ns: Option<f64>,
+    /// The most that the least time may be, as a multiple of that one's.
+    pub(crate) bar: Option<f64>,
     /// The floor's kind of stores, a peer's version.
     pub(crate) detail: String,
     pub(crate) cpu: String,
@@ -45,6 +57,16 @@ impl Record {
     /// The share of the floor's speed.
     pub(crate) fn fraction(&self) -> f64 {
         self.gbps / self.roofline_gbps
+    }
+
+    /// The least and the median time as multiples of those that they are measured against.
+    pub(crate) fn ratios(&self) -> Option<[f64; 2]> {
+        Some([self.min_ns / self.against_min_ns?, self.median_ns / self.against_median_ns?])
+    }
+
+    /// Whether the least time is over the bar.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!((self.ratios(), self.bar), (Some([least, _]), Some(bar)) if least > bar)
     }
 
     /// The number of elements.
@@ -68,7 +90,8 @@ impl Record {
     /// The shape for readers.
     pub(crate) fn title(&self) -> String {
         let dtype = if self.dtype == "f32" { String::new() } else { format!(" {}", self.dtype) };
-        format!("{} {} {}{dtype}", self.name, self.layout, self.shape)
+        let variant = if self.variant == PLAIN { String::new() } else { format!(" {}", self.variant) };
+        format!("{} {} {}{dtype}{variant}", self.name, self.layout, self.shape)
     }
 }
 
@@ -156,6 +179,7 @@ pub(crate) mod tests {
             layout: "nc".into(),
             dtype: "f32".into(),
             pass: pass.into(),
+            variant: PLAIN.into(),
             implementation: implementation.into(),
             threads,
             median_ns,
@@ -165,15 +189,36 @@ pub(crate) mod tests {
             bytes,
             gbps: bytes as f64 / median_ns,
             roofline_gbps: 50.0,
-            error_y: None,
-            error_dx: None,
-            error_y_far: None,
-            error_dx_far: None,
-            detail: String::new(),
             cpu: "a cpu".into(),
             rustc: "rustc 1".into(),
             date: "2026-01-01".into(),
+            ..Record::default()
         }
+    }
+
+    /// A pass on hard data that takes so many times as long as on ordinary data.
+    pub(crate) fn hard(kind: &str, pass: &str, ratio: f64, bar: Option<f64>) -> Record {
+        let plain = record("dispatch", 1, pass, 1e5);
+        Record {
+            variant: format!("hard:{kind}"),
+            against: Some(PLAIN.into()),
+            against_median_ns: Some(plain.median_ns),
+            against_min_ns: Some(plain.min_ns),
+            bar,
+            ..record("dispatch", 1, pass, ratio * 1e5)
+        }
+    }
+
+    #[test]
+    fn multiples_are_those_of_the_same_statistic() {
+        let mut slow = hard("dy_nan", "step", 5.0, Some(4.0));
+        let near = |record: &Record| record.ratios().unwrap().map(|ratio| (1e9 * ratio).round() / 1e9);
+        assert_eq!((near(&slow), slow.is_over()), ([5.0, 5.0], true));
+        slow.min_ns = 2.0 * slow.against_min_ns.unwrap();
+        assert_eq!((near(&slow), slow.is_over()), ([2.0, 5.0], false), "the least time counts");
+        assert_eq!(slow.title(), "mlp_64x256 nc 64x256 hard:dy_nan");
+        let plain = record("dispatch", 1, "step", 1.0);
+        assert_eq!((plain.ratios(), plain.is_over()), (None, false));
     }
 
     #[test]
@@ -186,7 +231,7 @@ pub(crate) mod tests {
 
     #[test]
     fn records_survive_their_files() {
-        let records = [record("dispatch", 1, "forward", 12.5), record("graph", 1, "step", 1e9 / 3.0)];
+        let records = [record("dispatch", 1, "forward", 12.5), hard("dy_nan", "step", 1.0 / 3.0, Some(4.0))];
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a/b.json");
         replace(&path, b"[]").unwrap();
@@ -196,7 +241,10 @@ pub(crate) mod tests {
         let left = std::fs::read_dir(path.parent().unwrap()).unwrap().count();
         assert_eq!(left, 1, "nothing else is left in the folder");
         let text = String::from_utf8(csv(&records).unwrap()).unwrap();
-        assert!(text.starts_with("name,shape,layout,dtype,pass,impl,threads,median_ns,min_ns,"), "{text}");
+        assert!(
+            text.starts_with("name,shape,layout,dtype,pass,variant,impl,threads,median_ns,min_ns,"),
+            "{text}"
+        );
         assert_eq!(text.lines().count(), 3);
         assert!(replace(folder.path(), b"").unwrap_err().starts_with("expected a file's name"));
         assert!(probe(&path.join("below/a/file")).unwrap_err().starts_with("cannot write "));

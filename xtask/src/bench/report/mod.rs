@@ -2,6 +2,7 @@
 
 mod axis;
 mod figure;
+mod hard;
 mod page;
 mod plots;
 mod style;
@@ -23,9 +24,28 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// The records shape by shape.
+    /// The records of everyone on ordinary data.
+    pub(crate) fn plain(&self) -> &[Record] {
+        self.halves().0
+    }
+
+    /// The records of hard data's rows, which come last.
+    pub(crate) fn hard(&self) -> &[Record] {
+        self.halves().1
+    }
+
+    fn halves(&self) -> (&[Record], &[Record]) {
+        self.records.split_at(self.records.partition_point(|record| record.against.is_none()))
+    }
+
+    /// The ordinary records shape by shape.
     pub(crate) fn groups(&self) -> impl Iterator<Item = &[Record]> {
-        self.records.chunk_by(|a, b| a.problem() == b.problem())
+        self.plain().chunk_by(|a, b| a.problem() == b.problem())
+    }
+
+    /// The records of hard data row by row.
+    pub(crate) fn hard_rows(&self) -> impl Iterator<Item = &[Record]> {
+        self.hard().chunk_by(|a, b| (a.problem(), &a.variant) == (b.problem(), &b.variant))
     }
 
     /// The notes as lines.
@@ -44,6 +64,6 @@ impl Report {
 
     /// The picture that is kept beside a record.
     pub(crate) fn overview(&self) -> String {
-        plots::overview(&self.records).unwrap_or_default()
+        plots::overview(self.plain()).unwrap_or_default()
     }
 }

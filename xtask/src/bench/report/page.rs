@@ -2,7 +2,7 @@
 
 use super::super::record::Record;
 use super::super::table::{LARGE, PASSES, everyone, mean, of, time};
-use super::{Report, plots};
+use super::{Report, hard, plots};
 use std::fmt::Write as _;
 
 const STYLE: &str = "
@@ -68,11 +68,13 @@ pub(super) fn html(report: &Report) -> String {
     if report.interrupted {
         page += "<p class=\"missing\">The run was interrupted: this is what was measured so far.</p>\n";
     }
-    let plots = plots::all(&report.records);
+    let plots = plots::all(report.plain());
     page += "<nav>";
     let sections = [("read", "How to read it"), ("bias", "Where it is biased"), ("summary", "Summary")];
     let links = sections.into_iter().chain(plots.iter().map(|plot| (plot.id, plot.title)));
     links.for_each(|(id, title)| page += &format!("<a href=\"#{id}\">{title}</a>"));
+    let hard = hard::section(report);
+    page += if hard.is_empty() { "" } else { "<a href=\"#hard\">Hard data</a>" };
     page += "<a href=\"#all\">All figures</a></nav>\n<table class=\"machine\">\n";
     for (name, value) in &report.machine.lines {
         let _ = writeln!(page, "<tr><td>{name}</td><td>{}</td></tr>", escape(value));
@@ -93,6 +95,7 @@ pub(super) fn html(report: &Report) -> String {
             Err(why) => page += &format!("<p class=\"missing\">No plot in this run. It needs: {why}.</p>\n"),
         }
     }
+    page += &hard;
     everything(&mut page, report);
     page += "</body>\n</html>\n";
     page
@@ -105,8 +108,8 @@ fn summary(page: &mut String, report: &Report) {
     *page += "</tr><tr>";
     PASSES.iter().for_each(|_| *page += "<th>all</th><th>large</th>");
     *page += "</tr></thead>\n";
-    for who in everyone(&report.records).iter().filter(|who| who.0 != benches::floor::FLOOR) {
-        let Some(first) = report.records.iter().find(|r| (&r.implementation, r.threads) == (&who.0, who.1))
+    for who in everyone(report.plain()).iter().filter(|who| who.0 != benches::floor::FLOOR) {
+        let Some(first) = report.plain().iter().find(|r| (&r.implementation, r.threads) == (&who.0, who.1))
         else {
             continue;
         };
@@ -115,7 +118,7 @@ fn summary(page: &mut String, report: &Report) {
         for pass in PASSES {
             for least in [0.0, LARGE] {
                 let shares =
-                    of(&report.records, who, pass).filter(|r| r.elements() >= least).map(Record::fraction);
+                    of(report.plain(), who, pass).filter(|r| r.elements() >= least).map(Record::fraction);
                 let share = mean(shares).map_or("–".into(), |share| format!("{:.0} %", 100.0 * share));
                 let _ = write!(page, "<td>{share}</td>");
             }
@@ -188,7 +191,7 @@ fn everything(page: &mut String, report: &Report) {
 }
 
 /// Text as HTML has it.
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
