@@ -93,16 +93,19 @@ fn an_output_that_cancels_stays_within_the_limit() {
     assert_right(affine(case::<f32>(x, randn(2, 1.0)), 1.042959, 0.73067003));
 }
 
-/// All d² round upwards alike.
+/// All d² round upwards, each by nearly half a unit in the last place. Their mean is another number, which rounds by itself:
+/// with rounded squares every other variance is off by more than one rounding.
 #[test]
 fn squares_of_f64_keep_what_their_rounding_leaves_off() {
-    // The square whose rounding is the worst among a thousand.
-    let off = |d: f64| d.mul_add(d, -(d * d)).abs() / (d * d);
-    let candidates = randn(5, 0.01).take(1000).map(|z| 1.0 + z.abs());
-    let d = candidates.reduce(|worst, d| if off(d) > off(worst) { d } else { worst }).unwrap();
-    let (_, rows) = assert_right(case::<f64>([d, -d, -d, d].repeat(25), randn(2, 1.0)));
-    let var = rows.iter().find(|row| row.tensor == Tensor::Var).unwrap();
-    assert!(var.error < 0.6, "var is rounded once: {}", var.error);
+    let up = |d: f64| -d.mul_add(d, -(d * d)) / (d * d);
+    let mut all: Vec<f64> = randn(5, 0.01).take(4000).map(|z| 1.0 + z.abs()).collect();
+    all.sort_by(|a, b| up(*b).total_cmp(&up(*a)));
+    for of in all[..200].chunks_exact(10) {
+        let x: Vec<f64> = of.iter().flat_map(|&d| [d, -d]).collect();
+        let (_, rows) = assert_right(case::<f64>(x, randn(2, 1.0)));
+        let var = rows.iter().find(|row| row.tensor == Tensor::Var).unwrap();
+        assert!(var.error < 1.001, "var is rounded once: {}", var.error);
+    }
 }
 
 /// The product's remainder is not a number where its factor is above 2⁹⁹⁶: of two values whose products cancel, the
