@@ -26,7 +26,11 @@ fn settings_are_checked_when_the_layer_is_made() {
         assert!(matches!(error, Error::Momentum { .. }));
         names(&error, "finite", &momentum.to_string());
     }
-    assert!(matches!(BatchNorm::<f32>::new(usize::MAX), Err(Error::Shape(ShapeError::TooLarge { .. }))));
+    // What no address space holds, and what no memory does.
+    for features in [usize::MAX, 1 << 44] {
+        let layer = BatchNorm::<f32>::new(features);
+        assert!(matches!(layer, Err(Error::Shape(ShapeError::TooLarge { .. }))), "{features}");
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //!
 //! | folder | holds | may import |
 //! | --- | --- | --- |
-//! | [`num`] | element types, their range, the wide type, error-free transformations | |
+//! | [`num`] | element types, the wide type, error-free transformations | |
 //! | [`mem`] | stores past the caches, prefetch, slices that are only written | |
 //! | [`tensor`] | (outer, features, inner), and a tensor as strips of contiguous elements | mem |
 //! | [`kernel`] | the contract: operations as data, tiles, accumulators, the traits of a backend | num, tensor, mem |
@@ -16,10 +16,11 @@
 //!
 //! # Range
 //!
-//! Kernels compute maps in the data's own type. Where a coefficient of a feature lies beyond 10^±30 (f32, bf16),
-//! 10^±280 (f64), or above 10^10 in an f16 tensor, that feature is recomputed in scaled double-double (`driver/rescue.rs`),
-//! so that values near the type's largest and settings far from the usual keep their digits. It is slow and hardly ever
-//! needed.
+//! Kernels compute maps in the data's own type; half types are computed in f32. A feature is hard where a coefficient is not 0
+//! and no normal number, or above 10³⁰ (f64: beyond 10^±280), or where the mean's rounding is more than a quarter of σ. The map
+//! of a hard feature runs in f64 and is rounded once; f64 data are taken in units of powers of two (`driver/hard`). So values
+//! near the type's largest and smallest, and settings far from the usual, keep their digits. Flush-to-zero is not supported:
+//! steps must run with the rounding mode and the denormals of IEEE 754, on every thread of an executor.
 
 mod driver;
 pub mod kernel;

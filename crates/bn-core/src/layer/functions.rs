@@ -95,7 +95,7 @@ pub fn train<T: Element, B: Backend>(
 /// batch, say. `saved` then holds the statistics of the whole.
 ///
 /// The tensor is read once more than by [`train`]. The bits are the same where `between` changes nothing, but for features
-/// that leave the kernels' [range](crate#range): those are not computed anew, and may overflow.
+/// of f64 that leave the kernels' [range](crate#range): their sums are not taken anew, and may overflow.
 ///
 /// # Errors
 /// As [`train`], but a part may be a single value per feature.

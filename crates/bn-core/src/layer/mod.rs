@@ -23,6 +23,7 @@ use crate::num::{Element, Real};
 use crate::tensor::Shape;
 use functions::{Commit, Running, check_len};
 use ndarray::Array1;
+use running::filled;
 
 /// γ and β, where the layer has them.
 type OwnParams<'a, T> = (Option<&'a [<T as Element>::Compute]>, Option<&'a [<T as Element>::Compute]>);
@@ -85,9 +86,12 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
         Shape::new(1, features, size_of::<f64>())?;
         let len = if config.affine { features } else { 0 };
         Ok(Self {
-            weight: Array1::from_elem(len, T::Compute::from_f64(1.0)),
-            bias: Array1::from_elem(len, T::Compute::default()),
-            running: config.track_running_stats.then(|| RunningStats::new(features)),
+            weight: filled(len, T::Compute::from_f64(1.0))?,
+            bias: filled(len, T::Compute::default())?,
+            running: match config.track_running_stats {
+                true => Some(RunningStats::try_new(features)?),
+                false => None,
+            },
             features,
             config,
             backend,

@@ -1,6 +1,7 @@
 //! Running statistics: what evaluation normalizes with.
 
 use crate::num::Real;
+use crate::tensor::ShapeError;
 use ndarray::Array1;
 
 /// The running mean and variance, and how many batches went into them.
@@ -22,4 +23,19 @@ impl<R: Real> RunningStats<R> {
         let var = Array1::from_elem(features, R::from_f64(1.0));
         Self { mean: Array1::from_elem(features, R::default()), var, num_batches_tracked: 0 }
     }
+
+    /// The same, or an error where memory does not hold them.
+    pub(super) fn try_new(features: usize) -> Result<Self, ShapeError> {
+        let var = filled(features, R::from_f64(1.0))?;
+        Ok(Self { mean: filled(features, R::default())?, var, num_batches_tracked: 0 })
+    }
+}
+
+/// An array of one value per feature, if memory holds it.
+pub(super) fn filled<R: Real>(features: usize, value: R) -> Result<Array1<R>, ShapeError> {
+    let mut values = Vec::new();
+    let too_large = |_| ShapeError::TooLarge { dims: vec![features] };
+    values.try_reserve_exact(features).map_err(too_large)?;
+    values.resize(features, value);
+    Ok(values.into())
 }
