@@ -184,6 +184,10 @@ impl Source {
         for x in &mut draft.x {
             *x = far + unit * (apart * *x).round();
         }
+        // Then what δ loses is multiplied by the sum of dy.
+        if self.rng.random_range(0..3) == 0 {
+            draft.dy.iter_mut().for_each(|dy| *dy = 1.0 + 1e-3 * *dy);
+        }
         draft.running.0 = far;
         draft.eps = [1e-5, 1e-30, unit * unit][self.rng.random_range(0..3)];
         draft

@@ -20,8 +20,6 @@ pub(crate) enum Fault {
     MeanLast,
     /// Coefficients below the normal range stay in the plain maps.
     Underflow,
-    /// A mean whose rounding moves it by a large part of σ stays in the plain maps.
-    FarDelta,
 }
 
 /// The maps of f32, with their coefficients from double-double.
@@ -90,7 +88,7 @@ impl Feature {
         let small = factors.iter().any(|v| small(v.to_f64())) && fault != Fault::Underflow;
         let large = factors.iter().chain(terms).chain([&self.mean]).any(|v| v.to_f64().abs() > 1e30);
         let spread = self.var.to_f64() <= 1e60;
-        !small && !large && spread && (close || fault == Fault::FarDelta)
+        !small && !large && spread && close
     }
 
     fn a(&self, fault: Fault) -> f32 {
