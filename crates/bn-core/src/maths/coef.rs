@@ -1,11 +1,11 @@
 //! Coefficient maths of one feature.
 //!
 //! Everything is computed in the wide type (f64 for f32 data, double-double for f64 data) and rounded once.
-//! The mean is a pair, k + δ: k a value of the data's own type, δ the rest in f64.
+//! The mean is a pair, k + δ: k a value of the data's own type, δ the rest in the wide type.
 //!
-//! A feature is hard where the maps in the data's own type would not keep the limits of docs/numerics.md: a coefficient
-//! that is neither 0 nor a normal number, one that could make a term overflow, or a mean that its rounding moved by
-//! more than a quarter of σ.
+//! A feature is hard where the maps in the data's own type would not keep the limits of docs/numerics.md, whose premises
+//! R1 to R6 and O are asked here: a coefficient that loses digits to underflow, one that could make a term overflow, or a
+//! mean that its rounding moved by more than a quarter of σ.
 
 use crate::num::{Real, Wide};
 
@@ -15,7 +15,7 @@ pub(crate) struct Stats<T: Real> {
     /// The mean μ, rounded to the type.
     pub(crate) k: T,
     /// μ − k.
-    pub(crate) delta: f64,
+    pub(crate) delta: T::Wide,
     /// The biased variance σ².
     pub(crate) var: T::Wide,
     /// 1/√(σ² + eps).
@@ -44,14 +44,14 @@ impl<T: Real> Stats<T> {
         let var = if m2.to_f64() < 0.0 { T::Wide::default() } else { m2.over(n) };
         let k = pilot.unwrap_or_default();
         let mean = T::round(k.widen() + offset);
-        let delta = ((k.widen() - mean.widen()) + offset).to_f64();
+        let delta = (k.widen() - mean.widen()) + offset;
         let invstd = if recentre { T::Wide::default() } else { invstd::<T>(var, eps) };
         (Self { k: mean, delta, var, invstd }, recentre)
     }
 
     /// From running statistics, which are values of the type and so leave δ = 0.
     pub(crate) fn from_running(mean: T, var: T, eps: f64) -> Self {
-        Self { k: mean, delta: 0.0, var: var.widen(), invstd: invstd::<T>(var.widen(), eps) }
+        Self { k: mean, delta: T::Wide::default(), var: var.widen(), invstd: invstd::<T>(var.widen(), eps) }
     }
 
     /// The coefficients of y = (x−k)·a + b, and whether the feature is hard; `from_batch` says that the statistics are those
@@ -59,9 +59,12 @@ impl<T: Real> Stats<T> {
     #[inline(always)]
     pub(crate) fn affine(&self, from_batch: bool, weight: T, bias: T) -> AffineCoef<T> {
         let a = weight.widen() * self.invstd;
-        let b = bias.widen() - a * T::Wide::from_f64(self.delta);
+        let b = bias.widen() - a * self.delta;
         let sums = !from_batch | T::sum_fits(self.var.to_f64());
-        let fits = fits_factor::<T>(weight, a) & self.fits_mean() & sums & T::fits(b.to_f64());
+        // R3.
+        let size = a.to_f64().powi(2) * self.var.to_f64() + bias.to_f64().powi(2);
+        let normal = (self.delta.to_f64() == 0.0) | (b.to_f64().abs() >= T::LOW) | is_beside::<T>(size);
+        let fits = fits_factor::<T>(weight, a) & self.fits_mean() & sums & T::fits(b.to_f64()) & normal;
         let settled = from_batch & self.is_settled();
         AffineCoef { a: T::round(a), b: T::round(b), hard: !fits & !settled }
     }
@@ -76,7 +79,7 @@ impl<T: Real> Stats<T> {
     /// The parameters' gradients, from Σdy and Σdy·(x−p), p a pilot.
     #[inline(always)]
     pub(crate) fn param_grads(&self, pilot: T, first: T::Wide, second: T::Wide) -> ParamGrads<T> {
-        let offset = (self.k.widen() - pilot.widen()) + T::Wide::from_f64(self.delta);
+        let offset = (self.k.widen() - pilot.widen()) + self.delta;
         // An infinite sum times no offset is nothing.
         let removed = if offset.to_f64() == 0.0 { T::Wide::default() } else { offset * first };
         ParamGrads { dweight: (second - removed) * self.invstd, dbias: first }
@@ -88,7 +91,7 @@ impl<T: Real> Stats<T> {
         let var = self.var.to_f64();
         T::fits(self.k.to_f64())
             & (var <= (T::HIGH * T::HIGH).min(f64::MAX))
-            & (16.0 * self.delta * self.delta <= var)
+            & (16.0 * self.delta.to_f64().powi(2) <= var)
     }
 
     /// Whether a batch is not finite: its statistics are NaN, and so is all that is mapped with them. In f64 they may be NaN of
@@ -103,24 +106,41 @@ impl<T: Real> Stats<T> {
     fn is_hard(&self, n: f64, weight: T, wide: &WideGrad<T>, first: T::Wide, second: T::Wide) -> bool {
         // (c·σ)², which spares a root.
         let term = wide.c.to_f64().powi(2) * self.var.to_f64();
+        let least = wide.m.to_f64().abs().max(wide.h.to_f64().abs());
         // Without short cuts, so that there is nothing to branch on.
         let sums = T::fits(first.to_f64()) & T::fits(second.to_f64());
         let products = T::sum_fits(second.to_f64()) & T::sum_fits(self.var.to_f64());
         let a = fits_factor::<T>(weight, wide.a);
-        let c = (wide.h.to_f64() == 0.0) | fits_factor::<T>(weight, wide.c) | self.is_negligible(n, wide);
+        let flat = (weight == T::default()) | (wide.h.to_f64() == 0.0);
+        // R5 and R4.
+        let c = flat | fits_factor::<T>(weight, wide.c) | self.is_negligible(n, wide, least);
+        let large = flat | (wide.a.to_f64().abs() * least >= T::LOW * GRADIENT) | is_beside::<T>(term);
+        // R6.
+        let m = (T::round(wide.m).widen() == wide.m) | (least >= T::LOW);
         let rest = T::fits(wide.m.to_f64()) & T::fits(wide.d.to_f64());
-        let terms = rest & (term <= (T::HIGH * T::HIGH).min(f64::MAX));
-        !(sums & products & a & c & terms & self.fits_mean())
+        let terms = rest & (n * term <= (T::HIGH * T::HIGH).min(f64::MAX));
+        !(sums & products & a & c & large & m & terms & self.fits_mean())
     }
 
     /// Whether what c loses to underflow is nothing beside the size of dy: with h = dγ/n, |m| and |h| are at most
     /// max |dy|, and |x−μ| at most √n/invstd. See [`Real::NEGLIGIBLE`].
     #[inline(always)]
-    fn is_negligible(&self, n: f64, wide: &WideGrad<T>) -> bool {
-        let least = wide.m.to_f64().abs().max(wide.h.to_f64().abs());
+    fn is_negligible(&self, n: f64, wide: &WideGrad<T>, least: f64) -> bool {
         let gradient = wide.a.to_f64() * least * self.invstd.to_f64();
         (wide.c.to_f64().abs() < T::LOW) & (n * T::NEGLIGIBLE <= gradient * gradient)
     }
+}
+
+/// A scale that is this many times the least normal number has room for roundings below it: the first where two or three lose
+/// a digit, the second where the size of dy stands for that of its scale.
+const BESIDE: f64 = (1u32 << 11) as f64;
+const GRADIENT: f64 = (1u32 << 20) as f64;
+
+/// Whether a part of the scale, whose square is given, is at least [`BESIDE`] times the least number of the range. Squares of f64
+/// have no room for that.
+#[inline(always)]
+fn is_beside<T: Real>(square: f64) -> bool {
+    T::sums_are_safe() & (square >= (T::LOW * BESIDE) * (T::LOW * BESIDE))
 }
 
 /// Whether a factor of a product, `weight` times something that is not 0, keeps its digits: a 0 that is none has lost them.
@@ -192,7 +212,7 @@ impl<T: Real> GradCoef<T> {
         // Of what is infinite nothing is left.
         let finite = |v: f64, rest: T::Wide| if v.is_finite() { rest } else { T::Wide::default() };
         let left = finite(rounded.to_f64(), a * (m - rounded.widen()));
-        let moved = finite(c.to_f64(), c * T::Wide::from_f64(stats.delta));
+        let moved = finite(c.to_f64(), c * stats.delta);
         let d = -left - moved;
         let hard = stats.is_hard(n, weight, &WideGrad { a, c, d, m, h }, first, second) & !stats.is_settled();
         Self { a: T::round(a), c: T::round(c), d: T::round(d), m: rounded, hard }

@@ -28,7 +28,7 @@ pub(crate) fn statistics<R: Real>(
 fn each_sum<R: Real>(
     totals: &[Totals<R>],
     k: &mut [R],
-    delta: &mut [f64],
+    delta: &mut [R::Wide],
     var: &mut [R::Wide],
     invstd: &mut [R::Wide],
     flags: &mut [bool],
@@ -207,8 +207,8 @@ pub(crate) fn commit<R: Real>(
 
 /// The mean k + δ with all its digits; δ of an infinite one is NaN.
 #[inline(always)]
-fn wide_mean<R: Real>(k: R, delta: f64) -> R::Wide {
-    k.widen() + R::Wide::from_f64(if delta.is_finite() { delta } else { 0.0 })
+fn wide_mean<R: Real>(k: R, delta: R::Wide) -> R::Wide {
+    k.widen() + if delta.to_f64().is_finite() { delta } else { R::Wide::default() }
 }
 
 #[inline(always)]

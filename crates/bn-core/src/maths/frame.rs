@@ -20,7 +20,7 @@ pub(crate) struct Frame {
     pub(crate) unit: i32,
     /// k, in this unit as δ.
     pub(crate) k: f64,
-    pub(crate) delta: f64,
+    pub(crate) delta: Dd,
     /// i, the mantissa of invstd.
     invstd: Dd,
     /// p.
@@ -30,7 +30,7 @@ pub(crate) struct Frame {
 /// The coefficients of a map in f64, of x·2⁻ᵘ − k and of dy·2⁻ᵛ: y·2⁻ᵒ or dx·2⁻ᵒ.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Coef {
-    /// What x − k loses yet.
+    /// What x − k loses yet: δ, rounded to f64. What that leaves stands in b and d.
     pub(crate) delta: f64,
     /// a, then b or c, d and m, as those of the ordinary maps.
     pub(crate) a: f64,
@@ -76,7 +76,7 @@ impl Frame {
     /// From known statistics, with x in units of 2^`unit`.
     pub(crate) fn given<R: Real>(stats: &Stats<R>, unit: i32) -> Self {
         let (invstd, power) = mantissa(double(stats.invstd));
-        let (k, delta) = (ldexp(stats.k.to_f64(), -unit), ldexp(stats.delta, -unit));
+        let (k, delta) = (ldexp(stats.k.to_f64(), -unit), double(stats.delta).ldexp(-unit));
         Self { unit, k, delta, invstd, power: power + unit }
     }
 
@@ -96,13 +96,13 @@ impl Frame {
     pub(crate) fn of_batch<R: Real>(unit: i32, stats: &Stats<f64>, eps: f64) -> (Self, Stats<R>) {
         let k = R::from_f64(ldexp(stats.k, unit));
         let scaled = ldexp(k.to_f64(), -unit);
-        let delta = (stats.k - scaled) + stats.delta;
+        let delta = Dd::from_f64(stats.k - scaled) + stats.delta;
         // Where nothing is spread eps is all there is, and may be nothing in these units.
         let spread = stats.var.to_f64() > 0.0;
         let invstd = if spread { stats.invstd.ldexp(-unit) } else { recip_sqrt(eps) };
         let kept = Stats {
             k,
-            delta: ldexp(delta, unit),
+            delta: wide(delta.ldexp(unit)),
             var: wide(stats.var.ldexp(2 * unit)),
             invstd: wide(invstd),
         };
@@ -120,8 +120,10 @@ impl Frame {
             (Some(term), Some(bias)) => (term - (term - bias - BESIDE).clamp(0, ABOVE)).max(bias - BESIDE),
             (term, bias) => term.or(bias).unwrap_or(0),
         };
-        let a = (gamma * self.invstd).ldexp(e + self.power - out).to_f64();
-        Coef { delta: self.delta, a, b: ldexp(bias, -out), out, ..Coef::default() }
+        let a = (gamma * self.invstd).ldexp(e + self.power - out);
+        let (delta, rest) = self.delta.parts();
+        let b = (Dd::from_f64(ldexp(bias, -out)) - a * Dd::from_f64(rest)).to_f64();
+        Coef { delta, a: a.to_f64(), b, out, ..Coef::default() }
     }
 
     /// Of dx = ((dy−m)·a + (x−k−δ)·c) + d, from Σdy and Σdy·x̂ over n values, dy in units of 2^`unit`.
@@ -130,10 +132,13 @@ impl Frame {
         let (mean, along) = (dbias.over(n as f64), dweight.over(n as f64));
         let a = gamma * self.invstd;
         let m = mean.to_f64();
-        let left = if m.is_finite() { (a * (mean - Dd::from_f64(m))).to_f64() } else { 0.0 };
-        let c = -(a * (self.invstd * along)).ldexp(self.power).to_f64();
+        let c = -(a * (self.invstd * along)).ldexp(self.power);
+        let (delta, rest) = self.delta.parts();
+        let left = if m.is_finite() { a * (mean - Dd::from_f64(m)) } else { Dd::default() };
+        let moved = if c.to_f64().is_finite() { c * Dd::from_f64(rest) } else { Dd::default() };
         let out = e + self.power - self.unit + unit;
-        Coef { delta: self.delta, a: a.to_f64(), c, d: -left, m, out, ..Coef::default() }
+        let d = (-left - moved).to_f64();
+        Coef { delta, a: a.to_f64(), c: c.to_f64(), d, m, out, ..Coef::default() }
     }
 
     /// Of dx = dy·a, dy in units of 2^`unit`.
@@ -145,7 +150,7 @@ impl Frame {
 
     /// Σdy·x̂·2ᵉ, from Σdy and Σdy·(x−k) of x in this unit.
     pub(crate) fn dweight(&self, [first, second]: [Dd; 2], e: i32) -> Dd {
-        let removed = if self.delta == 0.0 { Dd::default() } else { first * Dd::from_f64(self.delta) };
+        let removed = if self.delta.to_f64() == 0.0 { Dd::default() } else { first * self.delta };
         ((second - removed) * self.invstd).ldexp(self.power + e)
     }
 }
@@ -158,10 +163,14 @@ mod tests {
     fn a_feature_without_spread_has_eps_alone_in_any_unit() {
         for (value, eps) in [(1e308, 1e-5), (1e-300, 1e-5), (3.0, 5e-324), (0.0, 1e300)] {
             let unit = Frame::unit(value, eps);
-            let scaled =
-                Stats { k: ldexp(value, -unit), delta: 0.0, var: Dd::default(), invstd: Dd::default() };
+            let scaled = Stats {
+                k: ldexp(value, -unit),
+                delta: Dd::default(),
+                var: Dd::default(),
+                invstd: Dd::default(),
+            };
             let (frame, kept) = Frame::of_batch::<f64>(unit, &scaled, eps);
-            assert_eq!((kept.k, kept.delta), (value, 0.0));
+            assert_eq!((kept.k, kept.delta), (value, Dd::default()));
             let want = 1.0 / eps.sqrt();
             assert!((kept.invstd.to_f64() / want - 1.0).abs() < 1e-15, "{value} {eps}");
             let coef = frame.affine(2.0, 0.5);

@@ -5,11 +5,11 @@ use crate::num::Real;
 
 /// An array of each number of [`Stats`].
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Arrays<K, D, W> {
+pub(crate) struct Arrays<K, W> {
     /// The means, rounded to the type.
     pub(crate) k: K,
     /// What the rounding left.
-    pub(crate) delta: D,
+    pub(crate) delta: W,
     /// The biased variances.
     pub(crate) var: W,
     /// 1/√(σ² + eps).
@@ -17,16 +17,16 @@ pub(crate) struct Arrays<K, D, W> {
 }
 
 /// Statistics that are kept.
-pub(crate) type StatsVec<R> = Arrays<Vec<R>, Vec<f64>, Vec<<R as Real>::Wide>>;
+pub(crate) type StatsVec<R> = Arrays<Vec<R>, Vec<<R as Real>::Wide>>;
 /// Statistics to read.
-pub(crate) type StatsRef<'a, R> = Arrays<&'a [R], &'a [f64], &'a [<R as Real>::Wide]>;
+pub(crate) type StatsRef<'a, R> = Arrays<&'a [R], &'a [<R as Real>::Wide]>;
 /// Statistics to write.
-pub(crate) type StatsMut<'a, R> = Arrays<&'a mut [R], &'a mut [f64], &'a mut [<R as Real>::Wide]>;
+pub(crate) type StatsMut<'a, R> = Arrays<&'a mut [R], &'a mut [<R as Real>::Wide]>;
 
 impl<R: Real> StatsVec<R> {
     pub(crate) fn resize(&mut self, features: usize) {
         self.k.resize(features, R::default());
-        self.delta.resize(features, 0.0);
+        self.delta.resize(features, R::Wide::default());
         self.var.resize(features, R::Wide::default());
         self.invstd.resize(features, R::Wide::default());
     }
@@ -63,7 +63,7 @@ impl<R: Real> StatsMut<'_, R> {
     /// All zeros.
     pub(crate) fn clear(&mut self) {
         self.k.fill(R::default());
-        self.delta.fill(0.0);
+        self.delta.fill(R::Wide::default());
         self.var.fill(R::Wide::default());
         self.invstd.fill(R::Wide::default());
     }

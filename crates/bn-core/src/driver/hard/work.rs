@@ -201,7 +201,7 @@ impl Work<'_> {
         for window in Window::of(features, *inner) {
             pieces.scales[0].set(&window, |i| -slots[i].frame.unit);
             window.spread(|i| slots[i].frame.k, &mut pieces.k);
-            window.spread(|i| slots[i].frame.delta, &mut pieces.coefs[0]);
+            window.spread(|i| slots[i].frame.delta.to_f64(), &mut pieces.coefs[0]);
             pieces.classes(&window, x, dy, |i, class| {
                 if lost(&slots[i]) {
                     slots[i].sums[1] = slots[i].sums[1] + Dd::from_f64(class);
