@@ -223,8 +223,9 @@ def case_of(case):
 def write_case(path, case, expect):
     """A case file: a safetensors file as its README describes."""
     tensors = [(name, getattr(case, name)) for name in ("x", "dy", "weight", "bias")]
+    tags = {kind_of.dtype: kind_of.tag for kind_of in TYPES}
     flat = lambda t: t.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()  # noqa: E731
-    parts = [(name, {t.dtype: k.tag for k in TYPES}[t.dtype], list(t.shape), flat(t)) for name, t in tensors]
+    parts = [(name, tags[t.dtype], list(t.shape), flat(t)) for name, t in tensors]
     for name, values in expect.items():
         values = values.astype(np.float64)
         if name in ("y", "dx"):
@@ -285,6 +286,7 @@ def main():
     parser.add_argument("--cases", type=pathlib.Path, help="folder for the case files")
     parser.add_argument("--replay", type=pathlib.Path, help="what `cargo xtask replay` printed on them")
     parser.add_argument("--bench", type=pathlib.Path, help="the JSON of `cargo xtask bench --filter hard`")
+    parser.add_argument("--untimed", action="store_true", help="errors and case files alone")
     parser.add_argument("--filter", default="", help="only cases with this in their name")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -294,7 +296,7 @@ def main():
         args.cases.mkdir(parents=True, exist_ok=True)
     beside, better = ours(args), []
     print(f"PyTorch {torch.__version__}, NumPy {np.__version__}, {torch.backends.cpu.get_cpu_capability()}, one thread")
-    columns = (*PASSES, *TENSORS)
+    columns = TENSORS if args.untimed else (*PASSES, *TENSORS)
     for shape in SHAPES:
         dims = "x".join(map(str, shape))
         print(f"\n({dims}): time over an ordinary pass's, and error(t)\n")
@@ -312,7 +314,7 @@ def main():
                     write_case(args.cases / f"{name}.safetensors", case, expect)
                 got = case.results()
                 row = {tensor: error(kind_of, tensor, got[tensor], expect[tensor], scales[tensor]) for tensor in TENSORS}
-                for pass_, (ratio, ns) in times(plain, case).items():
+                for pass_, (ratio, ns) in ({} if args.untimed else times(plain, case)).items():
                     row[pass_] = ratio
                     ordinary[kind_of.name, pass_] = min(ns, ordinary.get((kind_of.name, pass_), ns))
                 cells = []
@@ -322,6 +324,8 @@ def main():
                     if mine is not None and row[column] < 0.95 * mine:
                         better.append(f"{name} {column}: {figure(row[column])} against {figure(mine)}")
                 print(f"| {kind} | {kind_of.name} | {' | '.join(cells)} |", flush=True)
+        if args.untimed:
+            continue
         told = (f"{name} {pass_} {ns / 1e6:.3g}" for (name, pass_), ns in ordinary.items())
         print(f"\nOrdinary passes, ms: {', '.join(told)}.")
     if beside:

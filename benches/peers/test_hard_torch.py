@@ -61,6 +61,28 @@ class Measure(unittest.TestCase):
         for tensor, error in self.errors(case, case.results()).items():
             self.assertTrue(0 < error < 1000, (tensor, error))
 
+    def test_case_files_tell_their_types(self):
+        sizes = {"F32": 4, "F16": 2, "BF16": 2, "F64": 8}
+        for dtype, (of_x, of_weight) in {
+            "f32": ("F32", "F32"),
+            "f16": ("F16", "F32"),
+            "bf16": ("BF16", "F32"),
+            "f64": ("F64", "F64"),
+        }.items():
+            case = self.case("dy_nan", dtype, shape=(2, 3, 2))
+            with tempfile.TemporaryDirectory() as folder:
+                path = pathlib.Path(folder) / "a.safetensors"
+                hard.write_case(path, case, hard.reference(case)[0])
+                data = path.read_bytes()
+            (length,) = struct.unpack_from("<Q", data)
+            header = json.loads(data[8 : 8 + length])
+            self.assertEqual((header["x"]["dtype"], header["weight"]["dtype"]), (of_x, of_weight))
+            header.pop("__metadata__")
+            for name, tensor in header.items():
+                start, end = tensor["data_offsets"]
+                count = int(hard.np.prod(tensor["shape"]))
+                self.assertEqual(end - start, count * sizes[tensor["dtype"]], (dtype, name))
+
     def test_case_files_hold_the_tensors(self):
         case = self.case("weight_1e-41", shape=(2, 3, 2))
         expect, _ = hard.reference(case)

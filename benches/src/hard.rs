@@ -1,12 +1,13 @@
 //! Hard data: what leaves a type's comfortable range, made of ordinary inputs.
 //!
-//! Each kind was seen in training or loses a naive layer its digits or its speed. A trained network's unused weights decay towards
-//! 0, loss scaling makes a gradient infinite, a penalty on outputs makes one constant.
+//! Each kind was seen in training, or costs a naive layer its digits or its speed. Unused weights of a
+//! trained network decay towards 0. Loss scaling makes gradients infinite. A penalty on outputs makes
+//! them constant.
 
 use crate::inputs::Inputs;
 use bn_core::{Element, Real};
 
-/// The infinities and NaNs that a kind spreads lie so far apart: a prime, so that features share them out.
+/// The NaNs of a kind lie so far apart: a prime, so that features share them out.
 const APART: usize = 9973;
 
 /// Of so many features one has a decayed weight, where not all have.
@@ -72,7 +73,7 @@ impl Hard {
         }
     }
 
-    /// The most that a pass may take, as a multiple of an ordinary one's time: what the design fixes.
+    /// The most that a pass may take, as a multiple of an ordinary one's time.
     #[must_use]
     pub fn bar<T: Element>(self) -> f64 {
         match self.0 {
@@ -83,7 +84,7 @@ impl Hard {
         }
     }
 
-    /// Whether a short run takes it: the kind that networks meet most, and the cheapest of what is not finite.
+    /// Whether a short run takes it: decayed weights, and a NaN now and then.
     #[must_use]
     pub fn is_common(self) -> bool {
         matches!(self.0, Fill::Nan | Fill::Weight { everywhere: true, value: 1e-33 })

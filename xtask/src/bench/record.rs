@@ -231,7 +231,7 @@ pub(crate) mod tests {
 
     #[test]
     fn records_survive_their_files() {
-        let records = [record("dispatch", 1, "forward", 12.5), hard("dy_nan", "step", 1.0 / 3.0, Some(4.0))];
+        let records = [record("dispatch", 1, "forward", 12.5), hard("dy_nan", "step", 5.0, Some(4.0))];
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a/b.json");
         replace(&path, b"[]").unwrap();

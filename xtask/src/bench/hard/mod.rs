@@ -1,8 +1,8 @@
-//! Hard data: what leaves a type's comfortable range against ordinary data, half precision against f32, many features
-//! against few.
+//! Hard data: what leaves a type's comfortable range against ordinary data, half precision against
+//! f32, many features against few.
 //!
-//! A row is a pair that takes turns, pass by pass, on one thread of the default backend (`pair.rs`). Its figure is the
-//! one's time as a multiple of the other's (`text.rs`).
+//! A row is a pair that takes turns, pass by pass, on one thread of the default backend (`pair.rs`).
+//! Its figure is the one's time as a multiple of the other's (`text.rs`).
 
 mod pair;
 mod text;
@@ -65,8 +65,8 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// Every row that holds `filter` in its variant, or in its shape's name, layout, dimensions or type. A quick run has
-    /// few of them.
+    /// Every row that holds `filter` in its variant, or in its shape's name, layout, dimensions or
+    /// type. A quick run has few of them.
     pub(crate) fn list(quick: bool, filter: Option<&str>) -> Result<Vec<Self>, String> {
         let load = |list| shapes::load(list).map_err(|error| format!("{list}.txt: {error}"));
         let most = if quick { 1 } else { usize::MAX };

@@ -71,7 +71,8 @@ fn floors(bytes: usize) -> Result<[Contestant<f32>; 2], String> {
     }))
 }
 
-/// The nanoseconds of each contestant's passes, in the order of `passes`; what was asked to stop returns what it has.
+/// The nanoseconds of each contestant's passes, in the order of `passes`. What was asked to stop
+/// returns what it has.
 fn rounds(all: &mut [&mut dyn Turn], passes: &[Pass]) -> Result<Vec<Vec<Vec<f64>>>, String> {
     let mut ns = vec![vec![Vec::new(); passes.len()]; all.len()];
     let start = Instant::now();

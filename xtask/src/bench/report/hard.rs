@@ -10,15 +10,17 @@ use super::style::{self, Mark, Style};
 use std::fmt::Write as _;
 
 const READ: &str = "
-<p>Each row is timed in turns with what it is measured against, on one thread of the default backend, after its answer
-was found to have the bits of the scalar kernels. A figure is the least time of up to 15 samples of a pass as a multiple of
-the other's least time; the multiple of the medians stands in brackets. A figure over its bar is marked.</p>";
+<p>Each row is timed in turns with what it is measured against, on one thread of the default
+backend, after its answer was found to have the bits of the scalar kernels. A figure is the least
+time of up to 15 samples of a pass as a multiple of the other's least time. The multiple of the
+medians stands in brackets. A figure over its bar is marked.</p>";
 
 const KINDS: &str = "
-<p><code>weight_V</code>: γ = V in every feature, or in one of 64. <code>x_V</code>: x around V. <code>dy_V</code>: dy normal
-with σ = V. <code>dy_subnormal</code>: an eighth of the type's least normal number. <code>dy_constant</code>: dy = 1e-6
-throughout, with x of σ = 1e4. <code>dy_nan</code>: NaN in every 9973rd dy. <code>dy_infinite</code>: ∞ in all of them. A type
-whose range has not the value has no such row.</p>";
+<p><code>weight_V</code>: γ = V in every feature, or in one of 64. <code>x_V</code>: x around V.
+<code>dy_V</code>: dy normal with σ = V. <code>dy_subnormal</code>: the same with an eighth of the
+type's least normal number. <code>dy_constant</code>: dy = 1e-6 throughout, with x of σ = 1e4.
+<code>dy_nan</code>: NaN in every 9973rd dy. <code>dy_infinite</code>: ∞ in all of them. A type whose
+range has not the value has no such row.</p>";
 
 /// The passes that rows of hard data have.
 const PASSES: [&str; 2] = ["forward", "backward"];
