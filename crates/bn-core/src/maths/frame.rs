@@ -61,12 +61,6 @@ pub(crate) fn wide<W: Wide>(v: Dd) -> W {
     W::from_parts(hi, lo)
 }
 
-/// 1/√eps, whatever the exponent of eps.
-fn recip_sqrt(eps: f64) -> Dd {
-    let half = exponent(eps).div_euclid(2);
-    Dd::from_f64(ldexp(eps, -2 * half)).recip_sqrt().ldexp(-half)
-}
-
 impl Frame {
     /// Of x in units of 2^`unit` as it is.
     pub(crate) fn around_0(unit: i32) -> Self {
@@ -99,7 +93,7 @@ impl Frame {
         let delta = Dd::from_f64(stats.k - scaled) + stats.delta;
         // Where nothing is spread eps is all there is, and may be nothing in these units.
         let spread = stats.var.to_f64() > 0.0;
-        let invstd = if spread { stats.invstd.ldexp(-unit) } else { recip_sqrt(eps) };
+        let invstd = if spread { stats.invstd.ldexp(-unit) } else { Dd::from_f64(eps).recip_sqrt() };
         let kept = Stats {
             k,
             delta: wide(delta.ldexp(unit)),

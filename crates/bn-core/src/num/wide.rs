@@ -147,14 +147,26 @@ impl Wide for Dd {
     }
     #[inline]
     fn recip_sqrt(self) -> Self {
+        // Far from 1 the remainders of products would be lost: 1/√v = 2³⁰⁰/√(v·2⁶⁰⁰).
+        const FAR: f64 = (1u128 << 100) as f64;
+        let (up, down) = (FAR * FAR * FAR, 1.0 / FAR / FAR / FAR);
+        let root = if self.hi < down * down * down {
+            up
+        } else if self.hi > up * up * up {
+            down
+        } else {
+            1.0
+        };
+        let near = Self { hi: self.hi * root * root, lo: self.lo * root * root };
         // One step of Newton's iteration, y ← y + y·(1 − v·y²)/2, doubles the digits without a wide division.
-        let y = 1.0 / self.hi.sqrt();
+        let y = 1.0 / near.hi.sqrt();
         if y == 0.0 || !y.is_finite() {
             return Self { hi: y, lo: 0.0 };
         }
         let (p, e) = two_prod(y, y);
-        let rest = (Self::from_f64(1.0) - self * Self::from_parts(p, e)).hi;
-        Self::from_parts(y, 0.5 * y * rest)
+        let rest = (Self::from_f64(1.0) - near * Self::from_parts(p, e)).hi;
+        let near = Self::from_parts(y, 0.5 * y * rest);
+        Self { hi: near.hi * root, lo: near.lo * root }
     }
     #[inline]
     fn over(self, n: f64) -> Self {
@@ -236,6 +248,11 @@ mod tests {
         assert!((root * root - dd(2.0, 0.0)).to_f64().abs() < 1e-31);
         let inverse = dd(2.0, 1e-17).recip_sqrt();
         assert!((inverse * inverse * dd(2.0, 1e-17) - dd(1.0, 0.0)).to_f64().abs() < 1e-31);
+        for v in [5e-324, 1e-310, 1e-280, 1e280, 1.7e308] {
+            let (inverse, half) = (dd(v, 0.0).recip_sqrt(), exponent(v).div_euclid(2));
+            let (inverse, v) = (inverse.ldexp(half), dd(v, 0.0).ldexp(-2 * half));
+            assert!((inverse * inverse * v - dd(1.0, 0.0)).to_f64().abs() < 1e-31, "{v:?}");
+        }
         assert!((dd(1.0, 1e-17).over(3.0) * dd(3.0, 0.0) - dd(1.0, 1e-17)).to_f64().abs() < 1e-31);
         assert_eq!(((dd(1e16, 0.0) + dd(1.0, 1e-17)) - dd(1e16, 0.0)).to_f64(), 1.0);
     }
