@@ -43,10 +43,7 @@ pub const TEXTBOOK: f64 = 2048.0;
 
 /// Why textbook code is not held to a data set, or `None` where it is. Each entry says what the layer does better.
 #[must_use]
-pub fn textbook_omits((x, dy): (X, Dy)) -> Option<&'static str> {
-    if matches!(dy, Dy::Ones | Dy::Tenths) {
-        return Some("the mean of dy is not subtracted first, so that dx keeps the rounding of what cancels");
-    }
+pub fn textbook_omits((x, _): (X, Dy)) -> Option<&'static str> {
     match x {
         X::Normal | X::Shifted | X::Ramp | X::Zero | X::TinySpread | X::Pixels | X::TwoNeighbours => None,
         X::OutlierFirst | X::OutlierLast | X::OutlierInside => None,
@@ -56,6 +53,17 @@ pub fn textbook_omits((x, dy): (X, Dy)) -> Option<&'static str> {
         X::LargestMean => Some("hardly a digit of the spread is left beside the mean's rounding"),
         X::HugeSpread => Some("squares leave the type's range"),
         X::Mixed => Some("holds features of the data sets that are left out"),
+    }
+}
+
+/// Why textbook code is not held to dx where the gradients are of a kind and a feature has so many values, or `None`
+/// where it is. It does not subtract the mean of dy first, so that dx keeps the rounding of dy itself.
+#[must_use]
+pub fn textbook_omits_dx(dy: Dy, count: usize) -> Option<&'static str> {
+    match dy {
+        Dy::Ones | Dy::Tenths => Some("of a constant gradient nothing but its rounding is left"),
+        _ if count < 4 => Some("of two or three values any small part may be left beside mean and x̂·h"),
+        _ => None,
     }
 }
 
