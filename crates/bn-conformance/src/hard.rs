@@ -185,7 +185,7 @@ impl Part {
                 self.x[inside] = own.huge;
             }
             Hard::SubnormalY => {
-                (self.weight, self.bias) = (params.subnormal * 10.0, params.subnormal * normal(rng))
+                (self.weight, self.bias) = (params.subnormal * 10.0, params.subnormal * normal(rng));
             }
             Hard::TinyEps if f.is_multiple_of(2) => self.x.fill(0.3),
             Hard::TinyEps | Hard::HugeEps => {}
