@@ -21,10 +21,10 @@ const HALF_BAR: f64 = 0.7;
 /// A pass over many features may take so many times as long per element as one over few.
 const MANY_BAR: f64 = 4.0;
 
-/// Samples of each pass: fewer where they take more than [`TIME`], but these at least.
+/// Samples of each pass: no more where they have taken [`TIME`], but [`LEAST`].
 const MOST: usize = 15;
 const LEAST: usize = 3;
-const TIME: Duration = Duration::from_secs(3);
+const TIME: Duration = Duration::from_secs(2);
 
 /// One that takes turns, with its inputs and buffers.
 struct Contestant<T: Element> {
@@ -75,12 +75,12 @@ fn floors(bytes: usize) -> Result<[Contestant<f32>; 2], String> {
 /// returns what it has.
 fn rounds(all: &mut [&mut dyn Turn], passes: &[Pass]) -> Result<Vec<Vec<Vec<f64>>>, String> {
     let mut ns = vec![vec![Vec::new(); passes.len()]; all.len()];
-    let start = Instant::now();
-    for round in 0..MOST {
-        if round >= LEAST && start.elapsed() > TIME {
-            break;
-        }
-        for (i, &pass) in passes.iter().enumerate() {
+    for (i, &pass) in passes.iter().enumerate() {
+        let start = Instant::now();
+        for round in 0..MOST {
+            if round >= LEAST && start.elapsed() > TIME {
+                break;
+            }
             for turn in 0..all.len() {
                 if stop::requested() {
                     return Ok(ns);
