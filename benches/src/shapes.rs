@@ -36,8 +36,22 @@ impl Named {
     /// The dimensions as the file writes them: `32x64x112x112`.
     #[must_use]
     pub fn dims_text(&self) -> String {
-        self.dims.iter().map(ToString::to_string).collect::<Vec<_>>().join("x")
+        joined(&self.dims)
     }
+
+    /// The dimensions in N,C,… order whatever the layout.
+    #[must_use]
+    pub fn shape_text(&self) -> String {
+        let mut dims = self.dims.clone();
+        if self.layout == Layout::ChannelsLast {
+            dims[1..].rotate_right(1);
+        }
+        joined(&dims)
+    }
+}
+
+fn joined(dims: &[usize]) -> String {
+    dims.iter().map(ToString::to_string).collect::<Vec<_>>().join("x")
 }
 
 /// Why a list cannot be used.
@@ -127,6 +141,14 @@ mod tests {
         assert_eq!(list[0].shape, Shape::nchw(32, 64, 112, 112).unwrap());
         assert_eq!(list[1].shape, Shape::nhwc(2, 3, 4, 5).unwrap());
         assert_eq!((list[1].layout_name, list[1].dims_text().as_str()), ("NHWC", "2x3x4x5"));
+    }
+
+    #[test]
+    fn dimensions_are_told_features_second() {
+        let text = |line: &str| parse(line).unwrap()[0].shape_text();
+        assert_eq!(text("a NHWC 32x56x57x256"), "32x256x56x57");
+        assert_eq!(text("a NCHW 32x256x56x57"), "32x256x56x57");
+        assert_eq!(text("a NLC 16x31x65"), "16x65x31");
     }
 
     #[test]

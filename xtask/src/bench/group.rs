@@ -4,7 +4,7 @@ use super::accuracy;
 use super::machine::Machine;
 use super::measure::{Contestant, Kind, Samples, rounds};
 use super::peer::Peers;
-use super::plan::{Pools, Task, contestants, shape_text};
+use super::plan::{Pools, Task, contestants};
 use super::record::{PLAIN, Record, summary};
 use super::stop;
 use benches::inputs::{Answer, Inputs, Outputs};
@@ -144,7 +144,7 @@ impl Runner {
             let bytes = (s.pass.tensors() * size_of_val(inputs.x_slice())) as u64;
             Some(Record {
                 name: named.name.clone(),
-                shape: shape_text(named),
+                shape: named.shape_text(),
                 layout: named.layout_name.to_lowercase(),
                 dtype: T::NAME.into(),
                 pass: s.pass.name().into(),

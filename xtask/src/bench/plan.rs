@@ -8,7 +8,7 @@ use benches::layer::Kernels;
 use benches::shapes::{self, Named};
 use benches::textbook::Strategy;
 use benches::threads;
-use bn_core::{Layout, Real};
+use bn_core::Real;
 use ndarray::NdFloat;
 use rayon::ThreadPool;
 use std::sync::Arc;
@@ -20,15 +20,6 @@ pub(crate) struct Task {
     pub(crate) named: Named,
     /// f32 where not.
     pub(crate) f64: bool,
-}
-
-/// The dimensions in N,C,… order whatever the layout.
-pub(crate) fn shape_text(named: &Named) -> String {
-    let mut dims = named.dims.clone();
-    if named.layout == Layout::ChannelsLast {
-        dims[1..].rotate_right(1);
-    }
-    dims.iter().map(ToString::to_string).collect::<Vec<_>>().join("x")
 }
 
 /// The names of shapes whose accuracy is measured: of moderate size, since the oracle is slow.
@@ -86,7 +77,7 @@ impl Task {
     fn text(&self) -> String {
         let Named { name, layout_name, .. } = &self.named;
         let dtype = if self.f64 { "f64" } else { "f32" };
-        format!("{name} {layout_name} {} {} {dtype}", self.named.dims_text(), shape_text(&self.named))
+        format!("{name} {layout_name} {} {} {dtype}", self.named.dims_text(), self.named.shape_text())
     }
 
     /// Whether errors are measured as well.
@@ -208,14 +199,6 @@ mod tests {
         let error = list(true, Some("resnet51")).unwrap_err();
         assert!(error.contains("expected a part of") && error.contains("got \"resnet51\""), "{error}");
         assert!(error.contains("stem, stage1_narrow"), "{error}");
-    }
-
-    #[test]
-    fn dimensions_are_told_features_second() {
-        let text = |line: &str| shape_text(&shapes::parse(line).unwrap()[0]);
-        assert_eq!(text("a NHWC 32x56x57x256"), "32x256x56x57");
-        assert_eq!(text("a NCHW 32x256x56x57"), "32x256x56x57");
-        assert_eq!(text("a NLC 16x31x65"), "16x65x31");
     }
 
     /// A backend that joins the list of combinations joins the bench.

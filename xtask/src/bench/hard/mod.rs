@@ -9,7 +9,6 @@ mod text;
 
 pub(super) use text::{figure, heading, line, summary};
 
-use super::plan::shape_text;
 use benches::hard::Hard;
 use benches::shapes::{self, Named};
 use bn_core::Element;
@@ -98,7 +97,7 @@ impl Row {
     /// What a filter looks through.
     fn text(&self) -> String {
         let Named { name, layout_name, .. } = &self.named;
-        let (dims, shape) = (self.named.dims_text(), shape_text(&self.named));
+        let (dims, shape) = (self.named.dims_text(), self.named.shape_text());
         format!("{} {name} {layout_name} {dims} {shape} {}", self.variant(), self.dtype.name())
     }
 

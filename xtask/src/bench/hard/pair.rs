@@ -1,7 +1,6 @@
 //! A row's pair: answers checked, turns taken, records.
 
 use super::super::group::Runner;
-use super::super::plan::shape_text;
 use super::super::record::{Record, summary};
 use super::super::stop;
 use super::{Against, Row, Type};
@@ -122,7 +121,7 @@ impl Runner {
                 self.pair(row, f32::NAME, HALF_BAR, inputs, single)
             }
             Against::Shape(few) => {
-                self.pair(row, &shape_text(few), MANY_BAR, inputs, Inputs::<T>::new(few, X::Shifted))
+                self.pair(row, &few.shape_text(), MANY_BAR, inputs, Inputs::<T>::new(few, X::Shifted))
             }
         }
     }
@@ -156,7 +155,7 @@ impl Runner {
             let bytes = (pass.tensors() * bytes) as u64;
             Some(Record {
                 name: row.named.name.clone(),
-                shape: shape_text(&row.named),
+                shape: row.named.shape_text(),
                 layout: row.named.layout_name.to_lowercase(),
                 dtype: T::NAME.into(),
                 pass: pass.name().into(),

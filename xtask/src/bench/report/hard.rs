@@ -2,11 +2,10 @@
 
 use super::super::hard::figure;
 use super::super::record::Record;
-use super::Report;
 use super::axis::Axis;
 use super::figure::{Dots, Legend, Result, Rows};
-use super::page::escape;
 use super::style::{self, Mark, Style};
+use super::{Report, escape};
 use std::fmt::Write as _;
 
 const READ: &str = "

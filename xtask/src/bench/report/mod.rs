@@ -67,3 +67,8 @@ impl Report {
         plots::overview(self.plain()).unwrap_or_default()
     }
 }
+
+/// Text as HTML has it.
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}

@@ -2,7 +2,7 @@
 
 use super::super::record::Record;
 use super::super::table::{LARGE, PASSES, everyone, mean, of, time};
-use super::{Report, hard, plots};
+use super::{Report, escape, hard, plots};
 use std::fmt::Write as _;
 
 const STYLE: &str = "
@@ -188,11 +188,6 @@ fn everything(page: &mut String, report: &Report) {
         *page += "</tr>\n";
     }
     *page += "</table></div></details>\n";
-}
-
-/// Text as HTML has it.
-pub(super) fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 #[cfg(test)]
