@@ -6,7 +6,7 @@
 //!                     taken as they are
 //! ```
 //!
-//! 1. Whatever touches an element is done by the backend's kernels for f64, or in loops that are compiled for its
+//! 1. Whatever touches an element is done by the backend's kernels for f64, or in small loops that are compiled for its
 //!    instruction set ([`window`]). Which features go together changes no bit.
 //! 2. What is not finite is settled first: the ordinary step has given what it must be, but for the class of Σdy·x̂.
 
@@ -90,13 +90,8 @@ impl<K: KernelSet, R: Real> Hard<'_, K, R> {
     ) {
         let ((x, inner), y) = (lengthened(x, self.inner), lengthened_mut(y));
         let mut work = self.work(desk, inner);
-        self.set.vectorize(
-            #[inline(always)]
-            || {
-                work.take_given(&x, stats);
-                self.normalize(work, &x, y);
-            },
-        );
+        work.take_given(self.set, &x, stats);
+        self.normalize(work, &x, y);
     }
 
     /// y of these features, and the batch's statistics, which are `found`: those of its sums may be lost.
@@ -109,16 +104,10 @@ impl<K: KernelSet, R: Real> Hard<'_, K, R> {
     ) {
         let ((x, inner), y) = (lengthened(x, self.inner), lengthened_mut(y));
         let mut work = self.work(desk, inner);
-        self.set.vectorize(
-            #[inline(always)]
-            || {
-                work.take_statistics(self.set.f64(), &x, (self.count, self.eps), found);
-                self.normalize(work, &x, y);
-            },
-        );
+        work.take_statistics(self.set, &x, (self.count, self.eps), found);
+        self.normalize(work, &x, y);
     }
 
-    #[inline(always)]
     fn normalize<T: Element<Compute = R>>(
         &self,
         mut work: Work<'_>,
@@ -129,7 +118,7 @@ impl<K: KernelSet, R: Real> Hard<'_, K, R> {
             let (weight, bias) = (self.params)(f);
             slot.coef = slot.frame.affine(weight.to_f64(), bias.to_f64());
         }
-        work.map(self.set.f64(), Kind::Normalize, [Some(x), None], &mut y);
+        work.map(self.set, Kind::Normalize, [Some(x), None], &mut y);
     }
 
     /// dx of these features through the batch's statistics. dβ and dγ are `known`, or taken anew with the statistics.
@@ -143,27 +132,21 @@ impl<K: KernelSet, R: Real> Hard<'_, K, R> {
     ) {
         let ((x, inner), (dy, _)) = (lengthened(x, self.inner), lengthened(dy, self.inner));
         let mut work = self.work(desk, inner);
-        let kernels = self.set.f64();
-        self.set.vectorize(
-            #[inline(always)]
-            || {
-                if let Some(known) = known {
-                    work.take_known(&x, &dy, stats, known);
-                } else {
-                    work.take_statistics(kernels, &x, (self.count, self.eps), &mut |_, _| ());
-                    work.take_gradients(kernels, &x, &dy, put);
-                }
-                work.settle_classes(&x, &dy, put);
-                let Some(mut dx) = dx.map(lengthened_mut) else {
-                    return;
-                };
-                for (slot, f) in work.each() {
-                    let weight = (self.params)(f).0.to_f64();
-                    slot.coef = slot.frame.through(weight, self.count, slot.sums, slot.unit);
-                }
-                work.map(kernels, Kind::GradInput, [Some(&x), Some(&dy)], &mut dx);
-            },
-        );
+        if let Some(known) = known {
+            work.take_known(self.set, &x, &dy, stats, known);
+        } else {
+            work.take_statistics(self.set, &x, (self.count, self.eps), &mut |_, _| ());
+            work.take_gradients(self.set, &x, &dy, put);
+        }
+        work.settle_classes(self.set, &x, &dy, put);
+        let Some(mut dx) = dx.map(lengthened_mut) else {
+            return;
+        };
+        for (slot, f) in work.each() {
+            let weight = (self.params)(f).0.to_f64();
+            slot.coef = slot.frame.through(weight, self.count, slot.sums, slot.unit);
+        }
+        work.map(self.set, Kind::GradInput, [Some(&x), Some(&dy)], &mut dx);
     }
 
     /// dx = dy·a of these features, and the sums that are needed anew.
@@ -177,25 +160,19 @@ impl<K: KernelSet, R: Real> Hard<'_, K, R> {
     ) {
         let ((x, inner), (dy, _)) = (lengthened(x, self.inner), lengthened(dy, self.inner));
         let mut work = self.work(desk, inner);
-        let kernels = self.set.f64();
-        self.set.vectorize(
-            #[inline(always)]
-            || {
-                match needs {
-                    Needs::None => (),
-                    Needs::Dy => work.take_dbias(kernels, &dy, put),
-                    Needs::Both => work.take_constant_gradients(kernels, &x, &dy, stats, put),
-                }
-                let Some(mut dx) = dx.map(lengthened_mut) else {
-                    return;
-                };
-                work.take_units(&dy, stats);
-                for (slot, f) in work.each() {
-                    slot.coef = slot.frame.constant((self.params)(f).0.to_f64(), slot.unit);
-                }
-                work.map(kernels, Kind::Scale, [None, Some(&dy)], &mut dx);
-            },
-        );
+        match needs {
+            Needs::None => (),
+            Needs::Dy => work.take_dbias(self.set, &dy, put),
+            Needs::Both => work.take_constant_gradients(self.set, &x, &dy, stats, put),
+        }
+        let Some(mut dx) = dx.map(lengthened_mut) else {
+            return;
+        };
+        work.take_units(self.set, &dy, stats);
+        for (slot, f) in work.each() {
+            slot.coef = slot.frame.constant((self.params)(f).0.to_f64(), slot.unit);
+        }
+        work.map(self.set, Kind::Scale, [None, Some(&dy)], &mut dx);
     }
 }
 

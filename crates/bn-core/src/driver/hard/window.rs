@@ -4,7 +4,9 @@
 //! 2. A piece lies in L1 and is mapped as rows of columns, whatever the features were: coefficients are spread over a row,
 //!    and a narrow row is repeated until it is worth a call.
 
-use crate::kernel::{Acc, Affine, Fetch, GradAffine, Hints, Kernels, Map, Out, Plane, Post, Sum, Tile, Walk};
+use crate::kernel::{
+    Acc, Affine, Fetch, GradAffine, Hints, KernelSet, Kernels, Map, Out, Plane, Post, Sum, Tile, Walk,
+};
 use crate::num::wide::power_of_two;
 use crate::num::{Element, Real};
 use crate::tensor::{Strips, StripsMut};
@@ -143,6 +145,25 @@ impl Scale {
         window.spread(|i| power_of_two(exponent(i).clamp(-2200, 2200) - 2 * third(i)), last);
     }
 
+    /// A piece of the `rows` of `from`, scaled and without `k`.
+    fn read<T: Element>(
+        &self,
+        set: &impl KernelSet,
+        window: &Window<'_>,
+        from: &Strips<'_, T>,
+        rows: Range<usize>,
+        to: &mut [f64],
+        k: &[f64],
+    ) {
+        set.vectorize(
+            #[inline(always)]
+            || {
+                window.gather(from, rows, to);
+                self.apply(window, to, k);
+            },
+        );
+    }
+
     /// Applies it to a piece, and takes `k` away.
     #[inline(always)]
     fn apply(&self, window: &Window<'_>, values: &mut [f64], k: &[f64]) {
@@ -164,6 +185,8 @@ pub(super) struct Pieces {
     result: Vec<f64>,
     lanes: Vec<f64>,
     zeros: Vec<f64>,
+    /// What scales nothing.
+    units: Scale,
     /// How x, dy and the result are scaled.
     pub(super) scales: [Scale; 3],
     /// The pilot that x loses.
@@ -182,6 +205,7 @@ impl Default for Pieces {
             result: piece(),
             lanes: vec![0.0; 4 * WIDTH],
             zeros: row(),
+            units: Scale::default(),
             scales: Default::default(),
             k: row(),
             coefs: [(); 5].map(|()| row()),
@@ -199,10 +223,9 @@ pub(super) enum Kind {
 
 impl Pieces {
     /// Maps a window of the inputs x and dy, as far as `kind` needs them, to `out`.
-    #[inline(always)]
     pub(super) fn map<T: Element>(
         &mut self,
-        kernels: &dyn Kernels<f64>,
+        set: &impl KernelSet,
         window: &Window<'_>,
         kind: Kind,
         [x, dy]: [Option<&Strips<'_, T>>; 2],
@@ -211,20 +234,24 @@ impl Pieces {
         for rows in window.pieces(out.rows()) {
             let len = rows.len() * window.width();
             if let Some(x) = x {
-                window.gather(x, rows.clone(), &mut self.x[..len]);
-                self.scales[0].apply(window, &mut self.x[..len], &self.k);
+                self.scales[0].read(set, window, x, rows.clone(), &mut self.x[..len], &self.k);
             }
             if let Some(dy) = dy {
-                window.gather(dy, rows.clone(), &mut self.dy[..len]);
-                self.scales[1].apply(window, &mut self.dy[..len], &self.zeros);
+                self.scales[1].read(set, window, dy, rows.clone(), &mut self.dy[..len], &self.zeros);
             }
             for (at, rows, width) in window.rows(len) {
                 if rows > 0 {
-                    self.map_rows(kernels, kind, at, rows, width);
+                    self.map_rows(set.f64(), kind, at, rows, width);
                 }
             }
-            self.scales[2].apply(window, &mut self.result[..len], &self.zeros);
-            window.scatter(&self.result[..len], rows, out);
+            let (scale, result, zeros) = (&self.scales[2], &mut self.result[..len], &self.zeros);
+            set.vectorize(
+                #[inline(always)]
+                || {
+                    scale.apply(window, result, zeros);
+                    window.scatter(result, rows, out);
+                },
+            );
         }
     }
 
@@ -251,10 +278,9 @@ impl Pieces {
 
     /// The sums of a window around its k: of x alone its moments, of x and dy those of the backward. A lane to a column, so that
     /// they do not depend on which features go together. `add` gets each lane of a feature.
-    #[inline(always)]
     pub(super) fn sum<T: Element>(
         &mut self,
-        kernels: &dyn Kernels<f64>,
+        set: &impl KernelSet,
         window: &Window<'_>,
         x: &Strips<'_, T>,
         dy: Option<&Strips<'_, T>>,
@@ -265,11 +291,9 @@ impl Pieces {
         lanes.fill(0.0);
         for rows in window.pieces(x.rows()) {
             let (height, len) = (rows.len(), rows.len() * width);
-            window.gather(x, rows.clone(), &mut self.x[..len]);
-            self.scales[0].apply(window, &mut self.x[..len], &self.zeros);
+            self.scales[0].read(set, window, x, rows.clone(), &mut self.x[..len], &self.zeros);
             if let Some(dy) = dy {
-                window.gather(dy, rows, &mut self.dy[..len]);
-                self.scales[1].apply(window, &mut self.dy[..len], &self.zeros);
+                self.scales[1].read(set, window, dy, rows, &mut self.dy[..len], &self.zeros);
             }
             let cut = |v| Strips::from_slice(v, height, width).unwrap_or_else(|| unreachable!("a piece"));
             let (x, pilot) = (cut(&self.x), Some(&self.k[..width]));
@@ -278,7 +302,7 @@ impl Pieces {
                 None => Sum::Moments { x, pilot },
             };
             let tile = Tile { features: width, walk: Walk::Columns };
-            kernels.sum(tile, &sum, Fetch::Near, Acc::new(lanes, width));
+            set.f64().sum(tile, &sum, Fetch::Near, Acc::new(lanes, width));
         }
         let acc = Acc::new(lanes, width);
         for lane in 0..width {
@@ -288,9 +312,9 @@ impl Pieces {
     }
 
     /// The smallest and the largest finite number of each column, and whether all are finite.
-    #[inline(always)]
     pub(super) fn extents<T: Element>(
         &mut self,
+        set: &impl KernelSet,
         window: &Window<'_>,
         of: &Strips<'_, T>,
         mut add: impl FnMut(usize, Extent),
@@ -300,21 +324,27 @@ impl Pieces {
         let all = &mut all[..width];
         for rows in window.pieces(of.rows()) {
             let len = rows.len() * width;
-            window.gather(of, rows, &mut self.x[..len]);
-            for row in self.x[..len].chunks_exact(width) {
-                for (extent, &v) in all.iter_mut().zip(row) {
-                    extent.take(v);
-                }
-            }
+            let (x, all) = (&mut self.x[..len], &mut *all);
+            set.vectorize(
+                #[inline(always)]
+                || {
+                    window.gather(of, rows, x);
+                    for row in x.chunks_exact(width) {
+                        for (extent, &v) in all.iter_mut().zip(row) {
+                            extent.take(v);
+                        }
+                    }
+                },
+            );
         }
         all.iter().enumerate().for_each(|(column, extent)| add(column / window.len, *extent));
     }
 
     /// What the products of x̂ and the dy that are not finite come to, for each column: the class of Σdy·x̂, which the sums around a
     /// pilot do not tell.
-    #[inline(always)]
     pub(super) fn classes<T: Element>(
         &mut self,
+        set: &impl KernelSet,
         window: &Window<'_>,
         x: &Strips<'_, T>,
         dy: &Strips<'_, T>,
@@ -325,9 +355,8 @@ impl Pieces {
         let all = &mut all[..width];
         for rows in window.pieces(x.rows()) {
             let len = rows.len() * width;
-            window.gather(x, rows.clone(), &mut self.x[..len]);
-            self.scales[0].apply(window, &mut self.x[..len], &self.k);
-            window.gather(dy, rows, &mut self.dy[..len]);
+            self.scales[0].read(set, window, x, rows.clone(), &mut self.x[..len], &self.k);
+            self.units.read(set, window, dy, rows, &mut self.dy[..len], &self.zeros);
             for (x, dy) in self.x[..len].chunks_exact(width).zip(self.dy[..len].chunks_exact(width)) {
                 for (((sum, x), dy), delta) in all.iter_mut().zip(x).zip(dy).zip(&self.coefs[0]) {
                     *sum += if dy.is_finite() { 0.0 } else { dy * (x - delta) };

@@ -1,7 +1,7 @@
 //! Hard features in work: what is found out about each before its map, window by window.
 
 use super::window::{Extent, Kind, Pieces, Window};
-use crate::kernel::Kernels;
+use crate::kernel::KernelSet;
 use crate::maths::Stats;
 use crate::maths::frame::{Coef, Frame};
 use crate::num::wide::exponent;
@@ -58,25 +58,23 @@ impl Work<'_> {
         self.features.truncate(kept);
     }
 
-    #[inline(always)]
-    fn extents<T: Element>(&mut self, of: &Strips<'_, T>) {
+    fn extents<T: Element>(&mut self, set: &impl KernelSet, of: &Strips<'_, T>) {
         let Self { inner, pieces, features, slots } = self;
         slots[..features.len()].iter_mut().for_each(|slot| slot.extent = Extent::default());
         for window in Window::of(features, *inner) {
-            pieces.extents(&window, of, |i, extent| slots[i].extent.join(extent));
+            pieces.extents(set, &window, of, |i, extent| slots[i].extent.join(extent));
         }
     }
 
     /// The sums of x around the frames' k, or of x and dy.
-    #[inline(always)]
-    fn sum<T: Element>(&mut self, kernels: &dyn Kernels<f64>, x: &Strips<'_, T>, dy: Option<&Strips<'_, T>>) {
+    fn sum<T: Element>(&mut self, set: &impl KernelSet, x: &Strips<'_, T>, dy: Option<&Strips<'_, T>>) {
         let Self { inner, pieces, features, slots } = self;
         slots[..features.len()].iter_mut().for_each(|slot| slot.sums = Default::default());
         for window in Window::of(features, *inner) {
             pieces.scales[0].set(&window, |i| -slots[i].frame.unit);
             pieces.scales[1].set(&window, |i| -slots[i].unit);
             window.spread(|i| slots[i].frame.k, &mut pieces.k);
-            pieces.sum(kernels, &window, x, dy, |i, lane| {
+            pieces.sum(set, &window, x, dy, |i, lane| {
                 for (sum, (hi, lo)) in slots[i].sums.iter_mut().zip(lane) {
                     *sum = *sum + Dd::from_parts(hi, lo);
                 }
@@ -85,15 +83,14 @@ impl Work<'_> {
     }
 
     /// Frames of the batch's statistics, taken in units of their own and `found`. Features whose x is not finite are left out.
-    #[inline(always)]
     pub(super) fn take_statistics<T: Element>(
         &mut self,
-        kernels: &dyn Kernels<f64>,
+        set: &impl KernelSet,
         x: &Strips<'_, T>,
         (n, eps): (usize, f64),
         found: &mut dyn FnMut(usize, &Stats<T::Compute>),
     ) {
-        self.extents(x);
+        self.extents(set, x);
         self.retain(|slot| slot.extent.finite);
         for (slot, _) in self.each() {
             slot.frame = Frame::around_0(Frame::unit(slot.extent.largest(), eps));
@@ -102,11 +99,11 @@ impl Work<'_> {
             let ([first, second], eps) = (slot.sums, Frame::eps(slot.frame.unit, eps));
             Stats::<f64>::from_sums(n, pilot, first, second, eps).0
         };
-        self.sum(kernels, x, None);
+        self.sum(set, x, None);
         for (slot, _) in self.each() {
             slot.frame.k = stats(slot, None).k;
         }
-        self.sum(kernels, x, None);
+        self.sum(set, x, None);
         for (slot, f) in self.each() {
             let stats = stats(slot, Some(slot.frame.k));
             let (frame, kept) = Frame::of_batch(slot.frame.unit, &stats, eps);
@@ -116,16 +113,16 @@ impl Work<'_> {
     }
 
     /// Frames of known statistics.
-    #[inline(always)]
     pub(super) fn take_given<T: Element>(
         &mut self,
+        set: &impl KernelSet,
         x: &Strips<'_, T>,
         stats: &dyn Fn(usize) -> Stats<T::Compute>,
     ) {
         // All that becomes of f32 fits f64 as it is.
         let scaled = !T::Compute::sums_are_safe();
         if scaled {
-            self.extents(x);
+            self.extents(set, x);
         }
         for (slot, f) in self.each() {
             let stats = stats(f);
@@ -135,44 +132,42 @@ impl Work<'_> {
     }
 
     /// The unit of dy, and whether it is finite.
-    #[inline(always)]
-    fn take_dy<T: Element>(&mut self, dy: &Strips<'_, T>) {
+    fn take_dy<T: Element>(&mut self, set: &impl KernelSet, dy: &Strips<'_, T>) {
         if T::Compute::sums_are_safe() {
             return self.each().for_each(|(slot, _)| slot.unit = 0);
         }
-        self.extents(dy);
+        self.extents(set, dy);
         for (slot, _) in self.each() {
             (slot.unit, slot.finite) = (unit(slot.extent.largest()), slot.extent.finite);
         }
     }
 
     /// Frames, units and sums that are known: dβ and dγ.
-    #[inline(always)]
     pub(super) fn take_known<T: Element>(
         &mut self,
+        set: &impl KernelSet,
         x: &Strips<'_, T>,
         dy: &Strips<'_, T>,
         stats: &dyn Fn(usize) -> Stats<T::Compute>,
         known: &dyn Fn(usize) -> [Dd; 2],
     ) {
-        self.take_given(x, stats);
-        self.take_dy(dy);
+        self.take_given(set, x, stats);
+        self.take_dy(set, dy);
         for (slot, f) in self.each() {
             slot.sums = known(f).map(|sum| sum.ldexp(-slot.unit));
         }
     }
 
     /// dβ and dγ around the frames' k; of a dy that is not finite dβ alone, which has been put already.
-    #[inline(always)]
     pub(super) fn take_gradients<T: Element>(
         &mut self,
-        kernels: &dyn Kernels<f64>,
+        set: &impl KernelSet,
         x: &Strips<'_, T>,
         dy: &Strips<'_, T>,
         put: &mut dyn FnMut(usize, [Option<T::Compute>; 2]),
     ) {
-        self.take_dy(dy);
-        self.sum(kernels, x, Some(dy));
+        self.take_dy(set, dy);
+        self.sum(set, x, Some(dy));
         for (slot, f) in self.each() {
             slot.sums[1] = slot.frame.dweight(slot.sums, 0);
             if slot.finite {
@@ -183,9 +178,9 @@ impl Work<'_> {
 
     /// Of a dβ that is not finite dγ is of the class of what is not finite in dy. Where dβ is NaN, so is all of dx already, and the
     /// feature is done.
-    #[inline(always)]
     pub(super) fn settle_classes<T: Element>(
         &mut self,
+        set: &impl KernelSet,
         x: &Strips<'_, T>,
         dy: &Strips<'_, T>,
         put: &mut dyn FnMut(usize, [Option<T::Compute>; 2]),
@@ -202,7 +197,7 @@ impl Work<'_> {
             pieces.scales[0].set(&window, |i| -slots[i].frame.unit);
             window.spread(|i| slots[i].frame.k, &mut pieces.k);
             window.spread(|i| slots[i].frame.delta.to_f64(), &mut pieces.coefs[0]);
-            pieces.classes(&window, x, dy, |i, class| {
+            pieces.classes(set, &window, x, dy, |i, class| {
                 if lost(&slots[i]) {
                     slots[i].sums[1] = slots[i].sums[1] + Dd::from_f64(class);
                 }
@@ -215,28 +210,26 @@ impl Work<'_> {
     }
 
     /// dβ alone, where dy is finite.
-    #[inline(always)]
     pub(super) fn take_dbias<T: Element>(
         &mut self,
-        kernels: &dyn Kernels<f64>,
+        set: &impl KernelSet,
         dy: &Strips<'_, T>,
         put: &mut dyn FnMut(usize, [Option<T::Compute>; 2]),
     ) {
-        self.take_dy(dy);
+        self.take_dy(set, dy);
         for (slot, _) in self.each() {
             slot.frame = Frame::around_0(slot.unit);
         }
-        self.sum(kernels, dy, None);
+        self.sum(set, dy, None);
         for (slot, &f) in self.slots.iter().zip(&*self.features).filter(|(slot, _)| slot.finite) {
             put(f, [Some(scaled(slot.sums[0], slot.unit)), None]);
         }
     }
 
     /// dβ and dγ, the statistics being constants, where x and dy are finite.
-    #[inline(always)]
     pub(super) fn take_constant_gradients<T: Element>(
         &mut self,
-        kernels: &dyn Kernels<f64>,
+        set: &impl KernelSet,
         x: &Strips<'_, T>,
         dy: &Strips<'_, T>,
         stats: &dyn Fn(usize) -> Stats<T::Compute>,
@@ -245,9 +238,9 @@ impl Work<'_> {
         if T::Compute::sums_are_safe() {
             return;
         }
-        self.take_dy(dy);
-        self.take_given(x, stats);
-        self.sum(kernels, x, Some(dy));
+        self.take_dy(set, dy);
+        self.take_given(set, x, stats);
+        self.sum(set, x, Some(dy));
         for (slot, &f) in self.slots.iter().zip(&*self.features) {
             if slot.finite & slot.extent.finite {
                 let dweight = slot.frame.dweight(slot.sums, slot.unit);
@@ -257,23 +250,22 @@ impl Work<'_> {
     }
 
     /// Frames and units of dy alone.
-    #[inline(always)]
     pub(super) fn take_units<T: Element>(
         &mut self,
+        set: &impl KernelSet,
         dy: &Strips<'_, T>,
         stats: &dyn Fn(usize) -> Stats<T::Compute>,
     ) {
-        self.take_dy(dy);
+        self.take_dy(set, dy);
         for (slot, f) in self.each() {
             slot.frame = Frame::given(&stats(f), 0);
         }
     }
 
     /// Maps all features to `out`.
-    #[inline(always)]
     pub(super) fn map<T: Element>(
         &mut self,
-        kernels: &dyn Kernels<f64>,
+        set: &impl KernelSet,
         kind: Kind,
         inputs: [Option<&Strips<'_, T>>; 2],
         out: &mut StripsMut<'_, T>,
@@ -290,7 +282,7 @@ impl Work<'_> {
             window.spread(|i| if kind == Kind::Normalize { slots[i].coef.b } else { slots[i].coef.c }, bc);
             window.spread(|i| slots[i].coef.d, d);
             window.spread(|i| slots[i].coef.m, m);
-            pieces.map(kernels, &window, kind, inputs, out);
+            pieces.map(set, &window, kind, inputs, out);
         }
     }
 }
