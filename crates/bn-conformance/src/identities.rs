@@ -6,7 +6,7 @@ use crate::data::{normal, rng};
 use crate::fetch::fetches_change_no_bit;
 use crate::pairs::pairs_are_their_parts;
 use crate::run::widened;
-use crate::tolerances::{GRADIENT_DX, GRADIENT_PARAMS, LIMIT, SUM_DX};
+use crate::tolerances::{GRADIENT_DX, GRADIENT_PARAMS, LIMIT, SUM_DX, SUM_DX_MEAN};
 use bn_core::{Backend, BatchNorm, Config, Element, Gradients, Grads, Layout, Real, Saved, Shape, Workspace};
 use ndarray::{Array1, Array2, Array3, Array4, ArrayD, ArrayView2, Axis, s};
 
@@ -153,7 +153,11 @@ fn dx_sums_to_zero<T: Element, B: Backend + Clone>(backend: &B) -> Vec<String> {
                 let column: Vec<f64> = column.iter().map(|v| v.to_compute().to_f64()).collect();
                 let max = column.iter().fold(0.0f64, |m, v| m.max(v.abs()));
                 let sum = column.iter().sum::<f64>().abs();
-                let limit = SUM_DX * u * (n as f64).sqrt() * max;
+                // γ·invstd times what the rounding of m may leave, for each of the n.
+                let mean = dy.column(f).iter().map(|v| v.to_compute().to_f64()).sum::<f64>() / n as f64;
+                let invstd = 1.0 / (saved.var().nth(f).map_or(0.0, Real::to_f64) + bn.config().eps).sqrt();
+                let left = n as f64 * (bn.weight[f].to_f64() * invstd * mean).abs();
+                let limit = u * (SUM_DX * (n as f64).sqrt() * max).max(SUM_DX_MEAN * left);
                 if sum.is_nan() || sum > limit {
                     failures.push(format!("{} ({n},{c}) feature {f}: {sum:e}, limit {limit:e}", T::NAME));
                 }

@@ -113,8 +113,9 @@ pub fn answer(f: &Feature) -> Expected {
     }
 }
 
-/// Whether values differ by less than 2⁻⁴⁴ of their size: a mean of 106 bits is too short for their distances from it.
+/// Whether values differ by less than 2⁻²³ of their size: a mean of 106 bits is too short for their distances from it. A constant
+/// dy of f64 is held to 2⁻⁷³ of its size.
 fn close(x: &[f64]) -> bool {
     let (low, high) = x.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(*v), h.max(*v)));
-    low < high && high / 2.0 - low / 2.0 < 2f64.powi(-45) * low.abs().max(high.abs())
+    low < high && high / 2.0 - low / 2.0 < 2f64.powi(-24) * low.abs().max(high.abs())
 }

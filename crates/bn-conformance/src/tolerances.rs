@@ -26,6 +26,10 @@ pub const ROUNDED_REFERENCE: f64 = 1.0;
 /// in floating point every dx is off by a few u·scale, of either sign.
 pub const SUM_DX: f64 = 8.0;
 
+/// |Σdx| of a long batch, in units of n·u·|γ·invstd·m|. The rounding of m moves every dx alike by up to one unit of γ·invstd·m, which the
+/// measure counts to 2⁻²⁰·max |dy|. d brings it back, but is lost beside terms that are larger by more than 1/u.
+pub const SUM_DX_MEAN: f64 = 1.0;
+
 /// Numerical against analytic gradient, f64, five-point central difference with h = 10⁻³: max|a−b|/max|b|. The
 /// difference formula errs by h⁴·f⁽⁵⁾/30 and by u·|f|/h; both stay below 10⁻⁹ for the sizes checked.
 pub const GRADIENT_DX: f64 = 1e-8;

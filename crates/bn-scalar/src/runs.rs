@@ -67,7 +67,7 @@ pub(crate) fn map<T: Summand>(inner: usize, map: &Map<'_, T>, out: StripsMut<'_,
                 let coefs = [k[f], a[f], c[f], d[f], m[f]];
                 let values = x.strip(row)[at.clone()].iter().zip(&dy.strip(row)[at]);
                 values.map(move |(&x, &dy)| grad_input(x, dy, coefs))
-            })
+            });
         }
         Map::Scale { dy, a } => each_run(inner, out, |row, f, at| {
             let a = a[f];

@@ -10,6 +10,7 @@
 //!    instruction set ([`window`]). Which features go together changes no bit.
 //! 2. What is not finite is settled first: the ordinary step has given what it must be, but for the class of Σdy·x̂.
 
+mod extent;
 mod window;
 mod work;
 

@@ -4,6 +4,7 @@
 //! 2. A piece lies in L1 and is mapped as rows of columns, whatever the features were: coefficients are spread over a row,
 //!    and a narrow row is repeated until it is worth a call.
 
+use super::extent::Extent;
 use crate::kernel::{
     Acc, Affine, Fetch, GradAffine, Hints, KernelSet, Kernels, Map, Out, Plane, Post, Sum, Tile, Walk,
 };
@@ -364,41 +365,5 @@ impl Pieces {
             }
         }
         all.iter().enumerate().for_each(|(column, &sum)| add(column / window.len, sum));
-    }
-}
-
-/// How far the values of a feature reach.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Extent {
-    /// The smallest and the largest finite one.
-    pub(super) low: f64,
-    pub(super) high: f64,
-    /// Whether there are no others.
-    pub(super) finite: bool,
-}
-
-impl Default for Extent {
-    fn default() -> Self {
-        Self { low: f64::INFINITY, high: f64::NEG_INFINITY, finite: true }
-    }
-}
-
-impl Extent {
-    #[inline(always)]
-    fn take(&mut self, v: f64) {
-        let finite = v.is_finite();
-        self.finite &= finite;
-        self.low = if finite & (v < self.low) { v } else { self.low };
-        self.high = if finite & (v > self.high) { v } else { self.high };
-    }
-
-    pub(super) fn join(&mut self, other: Self) {
-        self.finite &= other.finite;
-        (self.low, self.high) = (self.low.min(other.low), self.high.max(other.high));
-    }
-
-    /// The largest size of a finite value; 0 where there is none.
-    pub(super) fn largest(&self) -> f64 {
-        if self.low <= self.high { self.low.abs().max(self.high.abs()) } else { 0.0 }
     }
 }

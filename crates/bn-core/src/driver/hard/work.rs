@@ -1,6 +1,7 @@
 //! Hard features in work: what is found out about each before its map, window by window.
 
-use super::window::{Extent, Kind, Pieces, Window};
+use super::extent::Extent;
+use super::window::{Kind, Pieces, Window};
 use crate::kernel::KernelSet;
 use crate::maths::Stats;
 use crate::maths::frame::{Coef, Frame};
