@@ -66,7 +66,17 @@ fn a_coefficient_that_rounds_to_zero_is_out_of_range() {
     assert_right(case::<f64>(randn(1, 1e170).take(8), randn(2, 1.0)));
 }
 
-/// Likewise a = γ·invstd in the forward.
+/// A feature that is hard for its weight alone: x − k is rounded, and taking δ from it would round it again.
+#[test]
+fn a_difference_is_rounded_once_where_f64_is_scaled() {
+    let x = [-5e-1, -6.638_338_954_829_063e-1, -6.325_838_954_838_15e-1, -2.499_999_776_487_129_8e-1];
+    let mut case =
+        affine(case::<f64>(x, randn(2, 1.0)), -1.554_064_410_565_505_7e-302, 7.228_428_206_149_288e-308);
+    case.config.eps = 7.510_280_474_196_823e-4;
+    assert_right(case);
+}
+
+/// A gain that rounds to 0 in the forward.
 #[test]
 fn a_gain_that_rounds_to_zero_is_out_of_range() {
     assert_right(affine(case::<f32>(randn(1, 1e20).take(8), randn(2, 1.0)), 1e-30, 0.0));

@@ -21,6 +21,9 @@ pub(crate) struct Frame {
     /// k, in this unit as δ.
     pub(crate) k: f64,
     pub(crate) delta: Dd,
+    /// Whether |δ| is more than a quarter of σ. Then x − k is exact, and δ is taken from it; else b and d take δ along, since
+    /// x − k may be rounded and is not to be rounded again.
+    apart: bool,
     /// i, the mantissa of invstd.
     invstd: Dd,
     /// p.
@@ -30,7 +33,7 @@ pub(crate) struct Frame {
 /// The coefficients of a map in f64, of x·2⁻ᵘ − k and of dy·2⁻ᵛ: y·2⁻ᵒ or dx·2⁻ᵒ.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Coef {
-    /// What x − k loses yet: δ, rounded to f64. What that leaves stands in b and d.
+    /// What x − k loses yet: 0, or δ rounded to f64. What that leaves of δ stands in b and d.
     pub(crate) delta: f64,
     /// a, then b or c, d and m, as those of the ordinary maps.
     pub(crate) a: f64,
@@ -47,6 +50,11 @@ fn mantissa(v: Dd) -> (Dd, i32) {
     let leading = v.to_f64();
     let e = if leading == 0.0 || !leading.is_finite() { 0 } else { exponent(leading) };
     (v.ldexp(-e), e)
+}
+
+/// Whether |δ| is more than a quarter of σ, without squares that would leave the range.
+fn is_apart(delta: f64, var: f64) -> bool {
+    4.0 * delta.abs() > var.sqrt()
 }
 
 /// A number of a wide type as double-double.
@@ -71,7 +79,8 @@ impl Frame {
     pub(crate) fn given<R: Real>(stats: &Stats<R>, unit: i32) -> Self {
         let (invstd, power) = mantissa(double(stats.invstd));
         let (k, delta) = (ldexp(stats.k.to_f64(), -unit), double(stats.delta).ldexp(-unit));
-        Self { unit, k, delta, invstd, power: power + unit }
+        let apart = is_apart(stats.delta.to_f64(), stats.var.to_f64());
+        Self { unit, k, delta, apart, invstd, power: power + unit }
     }
 
     /// The unit of a feature whose statistics are taken in it: that of its largest size, but never below √eps, which would make
@@ -102,7 +111,14 @@ impl Frame {
         };
         let (mantissa, power) = mantissa(if spread { stats.invstd } else { invstd });
         let power = if spread { power } else { power + unit };
-        (Self { unit, k: scaled, delta, invstd: mantissa, power }, kept)
+        let apart = is_apart(delta.to_f64(), stats.var.to_f64());
+        (Self { unit, k: scaled, delta, apart, invstd: mantissa, power }, kept)
+    }
+
+    /// δ as what is taken from x − k and what is left of it.
+    fn split(&self) -> (f64, Dd) {
+        let (near, rest) = self.delta.parts();
+        if self.apart { (near, Dd::from_f64(rest)) } else { (0.0, self.delta) }
     }
 
     /// Of y = (x−k−δ)·a + b.
@@ -115,8 +131,8 @@ impl Frame {
             (term, bias) => term.or(bias).unwrap_or(0),
         };
         let a = (gamma * self.invstd).ldexp(e + self.power - out);
-        let (delta, rest) = self.delta.parts();
-        let b = (Dd::from_f64(ldexp(bias, -out)) - a * Dd::from_f64(rest)).to_f64();
+        let (delta, rest) = self.split();
+        let b = (Dd::from_f64(ldexp(bias, -out)) - a * rest).to_f64();
         Coef { delta, a: a.to_f64(), b, out, ..Coef::default() }
     }
 
@@ -127,9 +143,9 @@ impl Frame {
         let a = gamma * self.invstd;
         let m = mean.to_f64();
         let c = -(a * (self.invstd * along)).ldexp(self.power);
-        let (delta, rest) = self.delta.parts();
+        let (delta, rest) = self.split();
         let left = if m.is_finite() { a * (mean - Dd::from_f64(m)) } else { Dd::default() };
-        let moved = if c.to_f64().is_finite() { c * Dd::from_f64(rest) } else { Dd::default() };
+        let moved = if c.to_f64().is_finite() { c * rest } else { Dd::default() };
         let out = e + self.power - self.unit + unit;
         let d = (-left - moved).to_f64();
         Coef { delta, a: a.to_f64(), c: c.to_f64(), d, m, out, ..Coef::default() }
