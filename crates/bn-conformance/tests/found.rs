@@ -5,9 +5,10 @@ use bn_conformance::data::{normal, rng};
 use bn_conformance::measure::{Row, check};
 use bn_conformance::run::run;
 use bn_conformance::table::expected;
-use bn_core::{Config, Element, Mode, Real};
+use bn_core::{BatchNorm, Config, Element, Mode, Real};
 use bn_scalar::Scalar;
 use half::bf16;
+use ndarray::{Array2, ArrayView2, s};
 
 fn narrow<T: Element>(v: f64) -> T {
     T::from_compute(T::Compute::from_f64(v))
@@ -166,4 +167,25 @@ fn numbers_near_the_ends_of_the_range_lose_nothing() {
     assert_right(case::<f32>(randn(1, 1e4).take(100), [1e-6; 100]));
     assert_right(affine(case::<f64>(randn(1, 1.0).take(100), randn(2, 1.0)), 1e-290, 0.0));
     assert_right(case::<f64>(randn(1, 1e-140).take(100), randn(2, 1.0)));
+}
+
+/// A hard feature of single values is mapped as one long strip, but only where neither input nor output has gaps.
+#[test]
+fn a_hard_feature_with_gaps_is_the_one_without() {
+    let pairs = |seed| Array2::from_shape_vec((8, 2), randn(seed, 1.0).take(16).map(narrow::<f32>).collect());
+    let (x, dy) = (pairs(1).unwrap(), pairs(2).unwrap());
+    let mut bn = BatchNorm::<f32, _>::with_backend(1, Config::default(), Scalar).unwrap();
+    bn.weight[0] = 1e-41;
+    let column = s![.., ..1];
+    let step = |x: ArrayView2<'_, f32>, dy: ArrayView2<'_, f32>| {
+        let (y, saved) = bn.forward_uncommitted(x).unwrap();
+        (y, bn.backward(&saved, x, dy).unwrap())
+    };
+    let (x, dy) = (x.slice(column), dy.slice(column));
+    let (own_x, own_dy) = (x.to_owned(), dy.to_owned());
+    let want = step(own_x.view(), own_dy.view());
+    assert!(want.1.dx.iter().all(|&v| v != 0.0), "a subnormal gradient is not lost");
+    for (x, dy) in [(x, dy), (own_x.view(), dy), (x, own_dy.view())] {
+        assert_eq!(step(x, dy), want);
+    }
 }

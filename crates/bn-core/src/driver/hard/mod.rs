@@ -89,7 +89,7 @@ impl<K: KernelSet, R: Real> Hard<'_, K, R> {
         y: StripsMut<'_, T>,
         stats: Known<'_, R>,
     ) {
-        let ((x, inner), y) = (lengthened(x, self.inner), lengthened_mut(y));
+        let ([x, _], y, inner) = lengthened([x, x], Some(y), self.inner);
         let mut work = self.work(desk, inner);
         work.take_given(self.set, &x, stats);
         self.normalize(work, &x, y);
@@ -103,7 +103,7 @@ impl<K: KernelSet, R: Real> Hard<'_, K, R> {
         y: StripsMut<'_, T>,
         found: &mut dyn FnMut(usize, &Stats<R>),
     ) {
-        let ((x, inner), y) = (lengthened(x, self.inner), lengthened_mut(y));
+        let ([x, _], y, inner) = lengthened([x, x], Some(y), self.inner);
         let mut work = self.work(desk, inner);
         work.take_statistics(self.set, &x, (self.count, self.eps), found);
         self.normalize(work, &x, y);
@@ -113,13 +113,15 @@ impl<K: KernelSet, R: Real> Hard<'_, K, R> {
         &self,
         mut work: Work<'_>,
         x: &Strips<'_, T>,
-        mut y: StripsMut<'_, T>,
+        y: Option<StripsMut<'_, T>>,
     ) {
         for (slot, f) in work.each() {
             let (weight, bias) = (self.params)(f);
             slot.coef = slot.frame.affine(weight.to_f64(), bias.to_f64());
         }
-        work.map(self.set, Kind::Normalize, [Some(x), None], &mut y);
+        if let Some(mut y) = y {
+            work.map(self.set, Kind::Normalize, [Some(x), None], &mut y);
+        }
     }
 
     /// dx of these features through the batch's statistics. dβ and dγ are `known`, or taken anew with the statistics.
@@ -131,7 +133,7 @@ impl<K: KernelSet, R: Real> Hard<'_, K, R> {
         known: Option<&dyn Fn(usize) -> [Dd; 2]>,
         put: Put<'_, R>,
     ) {
-        let ((x, inner), (dy, _)) = (lengthened(x, self.inner), lengthened(dy, self.inner));
+        let ([x, dy], dx, inner) = lengthened([x, dy], dx, self.inner);
         let mut work = self.work(desk, inner);
         if let Some(known) = known {
             work.take_known(self.set, &x, &dy, stats, known);
@@ -140,7 +142,7 @@ impl<K: KernelSet, R: Real> Hard<'_, K, R> {
             work.take_gradients(self.set, &x, &dy, put);
         }
         work.settle_classes(self.set, &x, &dy, put);
-        let Some(mut dx) = dx.map(lengthened_mut) else {
+        let Some(mut dx) = dx else {
             return;
         };
         for (slot, f) in work.each() {
@@ -159,14 +161,14 @@ impl<K: KernelSet, R: Real> Hard<'_, K, R> {
         needs: Needs,
         put: Put<'_, R>,
     ) {
-        let ((x, inner), (dy, _)) = (lengthened(x, self.inner), lengthened(dy, self.inner));
+        let ([x, dy], dx, inner) = lengthened([x, dy], dx, self.inner);
         let mut work = self.work(desk, inner);
         match needs {
             Needs::None => (),
             Needs::Dy => work.take_dbias(self.set, &dy, put),
             Needs::Both => work.take_constant_gradients(self.set, &x, &dy, stats, put),
         }
-        let Some(mut dx) = dx.map(lengthened_mut) else {
+        let Some(mut dx) = dx else {
             return;
         };
         work.take_units(self.set, &dy, stats);
@@ -177,18 +179,20 @@ impl<K: KernelSet, R: Real> Hard<'_, K, R> {
     }
 }
 
-/// Strips of a single value are one long strip.
-fn lengthened<T: Copy>(x: Strips<'_, T>, inner: usize) -> (Strips<'_, T>, usize) {
-    let all = x.as_slice().filter(|_| x.len() == 1);
-    all.and_then(|all| Some((Strips::from_slice(all, 1, all.len())?, all.len()))).unwrap_or((x, inner))
-}
-
-/// The same to write.
-fn lengthened_mut<T: Copy>(out: StripsMut<'_, T>) -> StripsMut<'_, T> {
-    let (place, rows) = (out.place(), out.rows());
-    if place.len != 1 || !place.contiguous {
-        return out;
-    }
-    let all = out.into_output().and_then(|all| StripsMut::from_output(all, 1, rows));
-    all.unwrap_or_else(|| unreachable!("contiguous strips of one value"))
+/// Strips of a single value as one long strip, the inputs and the output alike; as they are where any has gaps. With it the
+/// columns of a feature, `inner` before.
+fn lengthened<'i, 'o, T: Copy>(
+    inputs: [Strips<'i, T>; 2],
+    out: Option<StripsMut<'o, T>>,
+    inner: usize,
+) -> ([Strips<'i, T>; 2], Option<StripsMut<'o, T>>, usize) {
+    let rows = inputs[0].rows();
+    let [first, second] = inputs.each_ref().map(|x| x.as_slice().filter(|_| x.len() == 1));
+    let long = |all| Strips::from_slice(all, 1, rows);
+    let gaps = out.as_ref().is_some_and(|out| !out.place().contiguous);
+    let (Some(first), Some(second), false) = (first.and_then(long), second.and_then(long), gaps) else {
+        return (inputs, out, inner);
+    };
+    let out = out.and_then(StripsMut::into_output).and_then(|all| StripsMut::from_output(all, 1, rows));
+    ([first, second], out, rows)
 }
