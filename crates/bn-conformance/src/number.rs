@@ -87,26 +87,20 @@ impl<N: Number> Ieee<N> {
     }
 }
 
-impl<N: Number> Add for Ieee<N> {
-    type Output = Self;
-    fn add(self, other: Self) -> Self {
-        self.either(other, N::add, f64::add)
-    }
+macro_rules! operation {
+    ($trait:ident, $method:ident) => {
+        impl<N: Number> $trait for Ieee<N> {
+            type Output = Self;
+            fn $method(self, other: Self) -> Self {
+                self.either(other, N::$method, f64::$method)
+            }
+        }
+    };
 }
 
-impl<N: Number> Sub for Ieee<N> {
-    type Output = Self;
-    fn sub(self, other: Self) -> Self {
-        self.either(other, N::sub, f64::sub)
-    }
-}
-
-impl<N: Number> Mul for Ieee<N> {
-    type Output = Self;
-    fn mul(self, other: Self) -> Self {
-        self.either(other, N::mul, f64::mul)
-    }
-}
+operation!(Add, add);
+operation!(Sub, sub);
+operation!(Mul, mul);
 
 impl<N: Number> Div for Ieee<N> {
     type Output = Self;
