@@ -8,7 +8,7 @@
 use super::backward::Backward;
 use super::blocks::run;
 use super::forward::{Forward, Statistics};
-use super::hard::Desk;
+use super::hard::Hard;
 use super::plan::Plan;
 use super::step::{Settled, Step, split_columns, split_some};
 use super::workspace::{COEFS, State, Workspace};
@@ -113,7 +113,7 @@ impl<T: Element> Step<T> for Summing<'_, T> {
         None
     }
 
-    fn hard(&mut self, _: &impl KernelSet, _: &Plan, _: &[usize], _: &[Totals<T::Compute>], _: &mut Desk) {}
+    fn hard(&mut self, _: Hard<'_, impl KernelSet>, _: &[Totals<T::Compute>]) {}
 }
 
 /// Runs a forward whose sums `between` sees. The count that the statistics are of is returned.

@@ -1,11 +1,10 @@
 //! The backward: dγ and dβ, then dx = ((dy−m)·a + (x−k)·c) + d, or dx = dy·a where the statistics are constants.
 
-use super::hard::{Desk, Hard, Tensors};
+use super::hard::{Hard, Tensors};
 use super::plan::Plan;
 use super::step::{Settled, Step, split_columns, split_optional, split_some};
 use super::workspace::{COEFS, State};
 use crate::kernel::{GradAffine, KernelSet, Map, Sum};
-use crate::maths::frame::double;
 use crate::maths::{Params, StatsRef, Totals, features};
 use crate::num::{Element, Real, Wide};
 use crate::tensor::{Place, Shape, Strips, StripsMut};
@@ -218,26 +217,11 @@ impl<T: Element> Step<T> for Backward<'_, T> {
         Some((map, self.dx.as_mut()?.reborrow()))
     }
 
-    fn hard(
-        &mut self,
-        kernels: &impl KernelSet,
-        plan: &Plan,
-        features: &[usize],
-        totals: &[Totals<T::Compute>],
-        desk: &mut Desk,
-    ) {
+    fn hard(&mut self, hard: Hard<'_, impl KernelSet>, totals: &[Totals<T::Compute>]) {
         let needs = self.needs();
         let Self { x, dy, dx, dweight, dbias, params, stats, from_batch, eps, count, given, .. } = self;
-        let (dx, stats) = (dx.as_mut().map(StripsMut::reborrow), *stats);
+        let dx = dx.as_mut().map(StripsMut::reborrow);
         let tensors = Tensors { x: x.reborrow(), dy: dy.reborrow(), dx };
-        let hard = Hard {
-            set: kernels,
-            features,
-            inner: plan.shape.inner(),
-            eps: *eps,
-            count: *count,
-            params: &|f| params.get(f),
-        };
         let put = &mut |f: usize, [own_dbias, own_dweight]: [Option<T::Compute>; 2]| {
             for (to, own) in [(&mut *dbias, own_dbias), (&mut *dweight, own_dweight)] {
                 if let (Some(to), Some(own)) = (to.get_mut(f), own) {
@@ -247,12 +231,10 @@ impl<T: Element> Step<T> for Backward<'_, T> {
         };
         // The sums of f32 are right whatever the data, and sums from elsewhere are what they are.
         let known = T::Compute::sums_are_safe() || given.is_some();
-        let stats = &|f| stats.get(f);
         if *from_batch && needs == Needs::Both {
-            let totals = |f: usize| [double(totals[f].0), double(totals[f].1)];
-            hard.backward(desk, tensors, stats, known.then_some(&totals), put);
+            hard.backward(tensors, *params, (*count, *eps), *stats, known.then_some(totals), put);
         } else {
-            hard.constants(desk, tensors, stats, if known { Needs::None } else { needs }, put);
+            hard.constants(tensors, *params, *stats, if known { Needs::None } else { needs }, put);
         }
     }
 }

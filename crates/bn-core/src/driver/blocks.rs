@@ -2,7 +2,7 @@
 
 use super::convert::Chosen;
 use super::cut::{Cut, alignment};
-use super::hard;
+use super::hard::{self, Hard};
 use super::pass::{Pass, Summed};
 use super::plan::Plan;
 use super::reduce;
@@ -110,8 +110,9 @@ impl<T: Element, B: Backend> Pass<'_, T, B> {
         state.found.extend((0..features).filter(|&f| state.hard[f]));
         if !state.found.is_empty() {
             let desk = state.desk.get_or_insert_default();
-            for found in state.found.chunks(hard::fitting(plan)) {
-                step.hard(set, plan, found, &state.totals, desk);
+            let inner = plan.shape.inner();
+            for features in state.found.chunks(hard::fitting(inner)) {
+                step.hard(Hard { set, features, inner, desk: &mut *desk }, &state.totals);
             }
         }
         ready

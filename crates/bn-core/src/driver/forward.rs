@@ -1,6 +1,6 @@
 //! The forward: the batch's statistics, or given ones, then y = (x−k)·a + b.
 
-use super::hard::{Desk, Hard};
+use super::hard::Hard;
 use super::plan::Plan;
 use super::step::{Settled, Step, split_columns};
 use super::workspace::{COEFS, State};
@@ -144,33 +144,14 @@ impl<T: Element> Step<T> for Forward<'_, T> {
         Some((map, self.y.reborrow()))
     }
 
-    fn hard(
-        &mut self,
-        kernels: &impl KernelSet,
-        plan: &Plan,
-        features: &[usize],
-        _: &[Totals<T::Compute>],
-        desk: &mut Desk,
-    ) {
-        let Self { x, y, params, stats, eps, count, .. } = self;
-        let hard = Hard {
-            set: kernels,
-            features,
-            inner: plan.shape.inner(),
-            eps: *eps,
-            count: *count,
-            params: &|f| params.get(f),
-        };
-        let (x, y) = (x.reborrow(), y.reborrow());
-        match stats {
+    fn hard(&mut self, hard: Hard<'_, impl KernelSet>, _: &[Totals<T::Compute>]) {
+        let (x, y, params) = (self.x.reborrow(), self.y.reborrow(), self.params);
+        match &mut self.stats {
             // Those that the sums of f64 gave may be lost.
             Statistics::Batch(stats) if !T::Compute::sums_are_safe() => {
-                hard.forward_anew(desk, x, y, &mut |f, found| stats.set(f, found));
+                hard.forward_anew(x, y, params, (self.count, self.eps), &mut |f, found| stats.set(f, found));
             }
-            stats => {
-                let stats = stats.get();
-                hard.forward(desk, x, y, &|f| stats.get(f));
-            }
+            stats => hard.forward(x, y, params, stats.get()),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What a step says of itself, so that one loop runs them all.
 
-use super::hard::Desk;
+use super::hard::Hard;
 use super::plan::Plan;
 use super::workspace::{COEFS, State};
 use crate::kernel::{KernelSet, Map, Sum};
@@ -54,14 +54,7 @@ pub(super) trait Step<T: Element>: Sized + Send {
     /// Its map with these coefficients, and where it goes.
     fn map<'s>(&'s mut self, coefs: [&'s [T::Compute]; COEFS]) -> Option<(Map<'s, T>, StripsMut<'s, T>)>;
     /// Maps hard features anew, not more than go together; `totals` are the block's.
-    fn hard(
-        &mut self,
-        kernels: &impl KernelSet,
-        plan: &Plan,
-        features: &[usize],
-        totals: &[Totals<T::Compute>],
-        desk: &mut Desk,
-    );
+    fn hard(&mut self, hard: Hard<'_, impl KernelSet>, totals: &[Totals<T::Compute>]);
 }
 
 /// The columns of `strips` before `col`, and those from it on.

@@ -15,10 +15,10 @@ mod window;
 mod work;
 
 use super::backward::Needs;
-use super::plan::Plan;
 use crate::kernel::KernelSet;
-use crate::maths::Stats;
-use crate::num::{Dd, Element, Real};
+use crate::maths::frame::Frame;
+use crate::maths::{Params, Stats, StatsRef, Totals};
+use crate::num::{Element, Real};
 use crate::tensor::{Strips, StripsMut};
 use window::{Kind, Pieces, WIDTH, Window};
 use work::{Slot, Work};
@@ -38,28 +38,21 @@ impl Default for Desk {
     }
 }
 
-/// How many hard features go together.
-pub(super) fn fitting(plan: &Plan) -> usize {
-    Window::fitting(plan.shape.inner())
+/// How many hard features of `inner` columns go together.
+pub(super) fn fitting(inner: usize) -> usize {
+    Window::fitting(inner)
 }
 
-/// Where hard features lie, and what they have.
-pub(super) struct Hard<'h, K, R: Real> {
+/// Where hard features lie, and what they are worked on with.
+pub(super) struct Hard<'h, K> {
     pub(super) set: &'h K,
     /// Their numbers within the block, ascending, not more than [`fitting`].
     pub(super) features: &'h [usize],
     /// The columns of a feature.
     pub(super) inner: usize,
-    /// Added to the variance.
-    pub(super) eps: f64,
-    /// The values of a feature.
-    pub(super) count: usize,
-    /// γ and β of a feature.
-    pub(super) params: &'h dyn Fn(usize) -> (R, R),
+    pub(super) desk: &'h mut Desk,
 }
 
-/// The statistics of a feature.
-type Known<'s, R> = &'s dyn Fn(usize) -> Stats<R>;
 /// dβ and dγ of a feature, either where it was to be taken anew.
 type Put<'s, R> = &'s mut dyn FnMut(usize, [Option<R>; 2]);
 
@@ -70,112 +63,98 @@ pub(super) struct Tensors<'t, T> {
     pub(super) dx: Option<StripsMut<'t, T>>,
 }
 
-impl<K: KernelSet, R: Real> Hard<'_, K, R> {
-    fn work<'d>(&self, desk: &'d mut Desk, inner: usize) -> Work<'d>
-    where
-        Self: 'd,
-    {
-        desk.features.clear();
-        desk.features.extend_from_slice(self.features);
-        let Desk { pieces, features, slots } = desk;
-        Work { inner, pieces, features, slots }
+impl<'h, K: KernelSet> Hard<'h, K> {
+    /// The same in work, with so many columns to a feature.
+    fn work(self, inner: usize) -> Work<'h, K> {
+        let Desk { pieces, features, slots } = self.desk;
+        features.clear();
+        features.extend_from_slice(self.features);
+        Work { set: self.set, inner, pieces, features, slots }
     }
 
     /// y of these features, from known statistics.
-    pub(super) fn forward<T: Element<Compute = R>>(
-        &self,
-        desk: &mut Desk,
+    pub(super) fn forward<T: Element>(
+        self,
         x: Strips<'_, T>,
         y: StripsMut<'_, T>,
-        stats: Known<'_, R>,
+        params: Params<'_, T::Compute>,
+        stats: StatsRef<'_, T::Compute>,
     ) {
         let ([x, _], y, inner) = lengthened([x, x], Some(y), self.inner);
-        let mut work = self.work(desk, inner);
-        work.take_given(self.set, &x, stats);
-        self.normalize(work, &x, y);
+        let mut work = self.work(inner);
+        work.take_given(&x, stats);
+        work.normalize(params, &x, y);
     }
 
-    /// y of these features, and the batch's statistics, which are `found`: those of its sums may be lost.
-    pub(super) fn forward_anew<T: Element<Compute = R>>(
-        &self,
-        desk: &mut Desk,
+    /// y of these features, and the batch's statistics, which are `found`: those of its sums may be lost. `batch` is the number of
+    /// values and eps.
+    pub(super) fn forward_anew<T: Element>(
+        self,
         x: Strips<'_, T>,
         y: StripsMut<'_, T>,
-        found: &mut dyn FnMut(usize, &Stats<R>),
+        params: Params<'_, T::Compute>,
+        batch: (usize, f64),
+        found: &mut dyn FnMut(usize, &Stats<T::Compute>),
     ) {
         let ([x, _], y, inner) = lengthened([x, x], Some(y), self.inner);
-        let mut work = self.work(desk, inner);
-        work.take_statistics(self.set, &x, (self.count, self.eps), found);
-        self.normalize(work, &x, y);
-    }
-
-    fn normalize<T: Element<Compute = R>>(
-        &self,
-        mut work: Work<'_>,
-        x: &Strips<'_, T>,
-        y: Option<StripsMut<'_, T>>,
-    ) {
-        for (slot, f) in work.each() {
-            let (weight, bias) = (self.params)(f);
-            slot.coef = slot.frame.affine(weight.to_f64(), bias.to_f64());
-        }
-        if let Some(mut y) = y {
-            work.map(self.set, Kind::Normalize, [Some(x), None], &mut y);
-        }
+        let mut work = self.work(inner);
+        work.take_statistics(&x, batch, found);
+        work.normalize(params, &x, y);
     }
 
     /// dx of these features through the batch's statistics. dβ and dγ are `known`, or taken anew with the statistics.
-    pub(super) fn backward<T: Element<Compute = R>>(
-        &self,
-        desk: &mut Desk,
+    pub(super) fn backward<T: Element>(
+        self,
         Tensors { x, dy, dx }: Tensors<'_, T>,
-        stats: Known<'_, R>,
-        known: Option<&dyn Fn(usize) -> [Dd; 2]>,
-        put: Put<'_, R>,
+        params: Params<'_, T::Compute>,
+        batch: (usize, f64),
+        stats: StatsRef<'_, T::Compute>,
+        known: Option<&[Totals<T::Compute>]>,
+        put: Put<'_, T::Compute>,
     ) {
         let ([x, dy], dx, inner) = lengthened([x, dy], dx, self.inner);
-        let mut work = self.work(desk, inner);
+        let mut work = self.work(inner);
         if let Some(known) = known {
-            work.take_known(self.set, &x, &dy, stats, known);
+            work.take_known(&x, &dy, stats, known);
         } else {
-            work.take_statistics(self.set, &x, (self.count, self.eps), &mut |_, _| ());
-            work.take_gradients(self.set, &x, &dy, put);
+            work.take_statistics(&x, batch, &mut |_, _| ());
+            work.take_gradients(&x, &dy, put);
         }
-        work.settle_classes(self.set, &x, &dy, put);
-        let Some(mut dx) = dx else {
-            return;
-        };
-        for (slot, f) in work.each() {
-            let weight = (self.params)(f).0.to_f64();
-            slot.coef = slot.frame.through(weight, self.count, slot.sums, slot.unit);
+        work.settle_classes(&x, &dy, put);
+        if let Some(mut dx) = dx {
+            for (slot, f) in work.each() {
+                let weight = params.get(f).0.to_f64();
+                slot.coef = slot.frame.through(weight, batch.0, slot.sums, slot.unit);
+            }
+            work.map(Kind::GradInput, [Some(&x), Some(&dy)], &mut dx);
         }
-        work.map(self.set, Kind::GradInput, [Some(&x), Some(&dy)], &mut dx);
     }
 
     /// dx = dy·a of these features, and the sums that are needed anew.
-    pub(super) fn constants<T: Element<Compute = R>>(
-        &self,
-        desk: &mut Desk,
+    pub(super) fn constants<T: Element>(
+        self,
         Tensors { x, dy, dx }: Tensors<'_, T>,
-        stats: Known<'_, R>,
+        params: Params<'_, T::Compute>,
+        stats: StatsRef<'_, T::Compute>,
         needs: Needs,
-        put: Put<'_, R>,
+        put: Put<'_, T::Compute>,
     ) {
         let ([x, dy], dx, inner) = lengthened([x, dy], dx, self.inner);
-        let mut work = self.work(desk, inner);
+        let mut work = self.work(inner);
+        work.take_dy(&dy);
         match needs {
             Needs::None => (),
-            Needs::Dy => work.take_dbias(self.set, &dy, put),
-            Needs::Both => work.take_constant_gradients(self.set, &x, &dy, stats, put),
+            Needs::Dy => work.take_dbias(&dy, put),
+            Needs::Both => work.take_constant_gradients(&x, &dy, stats, put),
         }
-        let Some(mut dx) = dx else {
-            return;
-        };
-        work.take_units(self.set, &dy, stats);
-        for (slot, f) in work.each() {
-            slot.coef = slot.frame.constant((self.params)(f).0.to_f64(), slot.unit);
+        if let Some(mut dx) = dx {
+            for (slot, f) in work.each() {
+                // x does not enter, whatever its unit.
+                let frame = Frame::given(&stats.get(f), 0);
+                slot.coef = frame.constant(params.get(f).0.to_f64(), slot.unit);
+            }
+            work.map(Kind::Scale, [None, Some(&dy)], &mut dx);
         }
-        work.map(self.set, Kind::Scale, [None, Some(&dy)], &mut dx);
     }
 }
 

@@ -3,8 +3,8 @@
 use super::extent::Extent;
 use super::window::{Kind, Pieces, Window};
 use crate::kernel::KernelSet;
-use crate::maths::Stats;
-use crate::maths::frame::{Coef, Frame};
+use crate::maths::frame::{Coef, Frame, double};
+use crate::maths::{Params, Stats, StatsRef, Totals};
 use crate::num::wide::exponent;
 use crate::num::{Dd, Element, Real, Wide};
 use crate::tensor::{Strips, StripsMut};
@@ -24,7 +24,8 @@ pub(super) struct Slot {
 }
 
 /// Features with their slots, which stand in the same order.
-pub(super) struct Work<'w> {
+pub(super) struct Work<'w, K> {
+    pub(super) set: &'w K,
     pub(super) inner: usize,
     pub(super) pieces: &'w mut Pieces,
     pub(super) features: &'w mut Vec<usize>,
@@ -41,7 +42,14 @@ fn scaled<R: Real>(v: Dd, e: i32) -> R {
     R::from_f64(v.ldexp(e).to_f64())
 }
 
-impl Work<'_> {
+/// Makes `pieces` ready to read the window's features: x without its pilot and dy, each in its unit.
+fn take_to(pieces: &mut Pieces, window: &Window<'_>, slots: &[Slot]) {
+    pieces.scales[0].set(window, |i| -slots[i].frame.unit);
+    pieces.scales[1].set(window, |i| -slots[i].unit);
+    window.spread(|i| slots[i].frame.k, &mut pieces.k);
+}
+
+impl<K: KernelSet> Work<'_, K> {
     /// Each feature's slot and its number.
     pub(super) fn each(&mut self) -> impl Iterator<Item = (&mut Slot, usize)> {
         self.slots.iter_mut().zip(self.features.iter().copied())
@@ -59,23 +67,21 @@ impl Work<'_> {
         self.features.truncate(kept);
     }
 
-    fn extents<T: Element>(&mut self, set: &impl KernelSet, of: &Strips<'_, T>) {
-        let Self { inner, pieces, features, slots } = self;
-        slots[..features.len()].iter_mut().for_each(|slot| slot.extent = Extent::default());
+    fn extents<T: Element>(&mut self, of: &Strips<'_, T>) {
+        self.each().for_each(|(slot, _)| slot.extent = Extent::default());
+        let Self { set, inner, pieces, features, slots } = self;
         for window in Window::of(features, *inner) {
-            pieces.extents(set, &window, of, |i, extent| slots[i].extent.join(extent));
+            pieces.extents(*set, &window, of, |i, extent| slots[i].extent.join(extent));
         }
     }
 
     /// The sums of x around the frames' k, or of x and dy.
-    fn sum<T: Element>(&mut self, set: &impl KernelSet, x: &Strips<'_, T>, dy: Option<&Strips<'_, T>>) {
-        let Self { inner, pieces, features, slots } = self;
-        slots[..features.len()].iter_mut().for_each(|slot| slot.sums = Default::default());
+    fn sum<T: Element>(&mut self, x: &Strips<'_, T>, dy: Option<&Strips<'_, T>>) {
+        self.each().for_each(|(slot, _)| slot.sums = Default::default());
+        let Self { set, inner, pieces, features, slots } = self;
         for window in Window::of(features, *inner) {
-            pieces.scales[0].set(&window, |i| -slots[i].frame.unit);
-            pieces.scales[1].set(&window, |i| -slots[i].unit);
-            window.spread(|i| slots[i].frame.k, &mut pieces.k);
-            pieces.sum(set, &window, x, dy, |i, lane| {
+            take_to(pieces, &window, slots);
+            pieces.sum(*set, &window, x, dy, |i, lane| {
                 for (sum, (hi, lo)) in slots[i].sums.iter_mut().zip(lane) {
                     *sum = *sum + Dd::from_parts(hi, lo);
                 }
@@ -86,12 +92,11 @@ impl Work<'_> {
     /// Frames of the batch's statistics, taken in units of their own and `found`. Features whose x is not finite are left out.
     pub(super) fn take_statistics<T: Element>(
         &mut self,
-        set: &impl KernelSet,
         x: &Strips<'_, T>,
         (n, eps): (usize, f64),
         found: &mut dyn FnMut(usize, &Stats<T::Compute>),
     ) {
-        self.extents(set, x);
+        self.extents(x);
         self.retain(|slot| slot.extent.finite);
         for (slot, _) in self.each() {
             slot.frame = Frame::around_0(Frame::unit(slot.extent.largest(), eps));
@@ -100,11 +105,11 @@ impl Work<'_> {
             let ([first, second], eps) = (slot.sums, Frame::eps(slot.frame.unit, eps));
             Stats::<f64>::from_sums(n, pilot, first, second, eps).0
         };
-        self.sum(set, x, None);
+        self.sum(x, None);
         for (slot, _) in self.each() {
             slot.frame.k = stats(slot, None).k;
         }
-        self.sum(set, x, None);
+        self.sum(x, None);
         for (slot, f) in self.each() {
             let stats = stats(slot, Some(slot.frame.k));
             let (frame, kept) = Frame::of_batch(slot.frame.unit, &stats, eps);
@@ -114,30 +119,25 @@ impl Work<'_> {
     }
 
     /// Frames of known statistics.
-    pub(super) fn take_given<T: Element>(
-        &mut self,
-        set: &impl KernelSet,
-        x: &Strips<'_, T>,
-        stats: &dyn Fn(usize) -> Stats<T::Compute>,
-    ) {
+    pub(super) fn take_given<T: Element>(&mut self, x: &Strips<'_, T>, stats: StatsRef<'_, T::Compute>) {
         // All that becomes of f32 fits f64 as it is.
         let scaled = !T::Compute::sums_are_safe();
         if scaled {
-            self.extents(set, x);
+            self.extents(x);
         }
         for (slot, f) in self.each() {
-            let stats = stats(f);
+            let stats = stats.get(f);
             let largest = slot.extent.largest().max(stats.k.to_f64().abs());
             slot.frame = Frame::given(&stats, if scaled { unit(largest) } else { 0 });
         }
     }
 
     /// The unit of dy, and whether it is finite.
-    fn take_dy<T: Element>(&mut self, set: &impl KernelSet, dy: &Strips<'_, T>) {
+    pub(super) fn take_dy<T: Element>(&mut self, dy: &Strips<'_, T>) {
         if T::Compute::sums_are_safe() {
             return self.each().for_each(|(slot, _)| slot.unit = 0);
         }
-        self.extents(set, dy);
+        self.extents(dy);
         for (slot, _) in self.each() {
             (slot.unit, slot.finite) = (unit(slot.extent.largest()), slot.extent.finite);
         }
@@ -146,29 +146,27 @@ impl Work<'_> {
     /// Frames, units and sums that are known: dβ and dγ.
     pub(super) fn take_known<T: Element>(
         &mut self,
-        set: &impl KernelSet,
         x: &Strips<'_, T>,
         dy: &Strips<'_, T>,
-        stats: &dyn Fn(usize) -> Stats<T::Compute>,
-        known: &dyn Fn(usize) -> [Dd; 2],
+        stats: StatsRef<'_, T::Compute>,
+        known: &[Totals<T::Compute>],
     ) {
-        self.take_given(set, x, stats);
-        self.take_dy(set, dy);
+        self.take_given(x, stats);
+        self.take_dy(dy);
         for (slot, f) in self.each() {
-            slot.sums = known(f).map(|sum| sum.ldexp(-slot.unit));
+            slot.sums = [known[f].0, known[f].1].map(|sum| double(sum).ldexp(-slot.unit));
         }
     }
 
     /// dβ and dγ around the frames' k; of a dy that is not finite dβ alone, which has been put already.
     pub(super) fn take_gradients<T: Element>(
         &mut self,
-        set: &impl KernelSet,
         x: &Strips<'_, T>,
         dy: &Strips<'_, T>,
         put: &mut dyn FnMut(usize, [Option<T::Compute>; 2]),
     ) {
-        self.take_dy(set, dy);
-        self.sum(set, x, Some(dy));
+        self.take_dy(dy);
+        self.sum(x, Some(dy));
         for (slot, f) in self.each() {
             slot.sums[1] = slot.frame.dweight(slot.sums, 0);
             if slot.finite {
@@ -181,68 +179,59 @@ impl Work<'_> {
     /// feature is done.
     pub(super) fn settle_classes<T: Element>(
         &mut self,
-        set: &impl KernelSet,
         x: &Strips<'_, T>,
         dy: &Strips<'_, T>,
         put: &mut dyn FnMut(usize, [Option<T::Compute>; 2]),
     ) {
         let lost = |slot: &Slot| !slot.sums[0].to_f64().is_finite();
-        let Self { inner, pieces, features, slots } = self;
-        if !slots[..features.len()].iter().any(lost) {
+        if !self.each().any(|(slot, _)| lost(slot)) {
             return;
         }
-        for slot in slots[..features.len()].iter_mut().filter(|slot| lost(slot)) {
+        for (slot, _) in self.each().filter(|(slot, _)| lost(slot)) {
             slot.sums[1] = Dd::default();
         }
+        let Self { set, inner, pieces, features, slots } = self;
         for window in Window::of(features, *inner) {
-            pieces.scales[0].set(&window, |i| -slots[i].frame.unit);
-            window.spread(|i| slots[i].frame.k, &mut pieces.k);
+            take_to(pieces, &window, slots);
             window.spread(|i| slots[i].frame.delta.to_f64(), &mut pieces.coefs[0]);
-            pieces.classes(set, &window, x, dy, |i, class| {
+            pieces.classes(*set, &window, x, dy, |i, class| {
                 if lost(&slots[i]) {
                     slots[i].sums[1] = slots[i].sums[1] + Dd::from_f64(class);
                 }
             });
         }
-        for (slot, &f) in slots.iter_mut().zip(&**features).filter(|(slot, _)| lost(slot)) {
+        for (slot, f) in self.each().filter(|(slot, _)| lost(slot)) {
             put(f, [None, Some(scaled(slot.sums[1], 0))]);
         }
         self.retain(|slot| !slot.sums[0].to_f64().is_nan());
     }
 
-    /// dβ alone, where dy is finite.
+    /// dβ alone, where dy is finite, of which the units are taken already.
     pub(super) fn take_dbias<T: Element>(
         &mut self,
-        set: &impl KernelSet,
         dy: &Strips<'_, T>,
         put: &mut dyn FnMut(usize, [Option<T::Compute>; 2]),
     ) {
-        self.take_dy(set, dy);
         for (slot, _) in self.each() {
             slot.frame = Frame::around_0(slot.unit);
         }
-        self.sum(set, dy, None);
-        for (slot, &f) in self.slots.iter().zip(&*self.features).filter(|(slot, _)| slot.finite) {
+        self.sum(dy, None);
+        for (slot, f) in self.each().filter(|(slot, _)| slot.finite) {
             put(f, [Some(scaled(slot.sums[0], slot.unit)), None]);
         }
     }
 
-    /// dβ and dγ, the statistics being constants, where x and dy are finite.
+    /// dβ and dγ, the statistics being constants, where x and dy are finite; the units of dy are taken already.
     pub(super) fn take_constant_gradients<T: Element>(
         &mut self,
-        set: &impl KernelSet,
         x: &Strips<'_, T>,
         dy: &Strips<'_, T>,
-        stats: &dyn Fn(usize) -> Stats<T::Compute>,
+        stats: StatsRef<'_, T::Compute>,
         put: &mut dyn FnMut(usize, [Option<T::Compute>; 2]),
     ) {
-        if T::Compute::sums_are_safe() {
-            return;
-        }
-        self.take_dy(set, dy);
-        self.take_given(set, x, stats);
-        self.sum(set, x, Some(dy));
-        for (slot, &f) in self.slots.iter().zip(&*self.features) {
+        self.take_given(x, stats);
+        self.sum(x, Some(dy));
+        for (slot, f) in self.each() {
             if slot.finite & slot.extent.finite {
                 let dweight = slot.frame.dweight(slot.sums, slot.unit);
                 put(f, [Some(scaled(slot.sums[0], slot.unit)), Some(scaled(dweight, 0))]);
@@ -250,40 +239,40 @@ impl Work<'_> {
         }
     }
 
-    /// Frames and units of dy alone.
-    pub(super) fn take_units<T: Element>(
+    /// y of all features, where it is wanted.
+    pub(super) fn normalize<T: Element>(
         &mut self,
-        set: &impl KernelSet,
-        dy: &Strips<'_, T>,
-        stats: &dyn Fn(usize) -> Stats<T::Compute>,
+        params: Params<'_, T::Compute>,
+        x: &Strips<'_, T>,
+        y: Option<StripsMut<'_, T>>,
     ) {
-        self.take_dy(set, dy);
         for (slot, f) in self.each() {
-            slot.frame = Frame::given(&stats(f), 0);
+            let (weight, bias) = params.get(f);
+            slot.coef = slot.frame.affine(weight.to_f64(), bias.to_f64());
+        }
+        if let Some(mut y) = y {
+            self.map(Kind::Normalize, [Some(x), None], &mut y);
         }
     }
 
     /// Maps all features to `out`.
     pub(super) fn map<T: Element>(
         &mut self,
-        set: &impl KernelSet,
         kind: Kind,
         inputs: [Option<&Strips<'_, T>>; 2],
         out: &mut StripsMut<'_, T>,
     ) {
-        let Self { inner, pieces, features, slots } = self;
-        for window in Window::of(features, *inner).filter(|_| !features.is_empty()) {
-            pieces.scales[0].set(&window, |i| -slots[i].frame.unit);
-            pieces.scales[1].set(&window, |i| -slots[i].unit);
+        let Self { set, inner, pieces, features, slots } = self;
+        for window in Window::of(features, *inner) {
+            take_to(pieces, &window, slots);
             pieces.scales[2].set(&window, |i| slots[i].coef.out);
-            window.spread(|i| slots[i].frame.k, &mut pieces.k);
             let [k, a, bc, d, m] = &mut pieces.coefs;
             window.spread(|i| slots[i].coef.delta, k);
             window.spread(|i| slots[i].coef.a, a);
             window.spread(|i| if kind == Kind::Normalize { slots[i].coef.b } else { slots[i].coef.c }, bc);
             window.spread(|i| slots[i].coef.d, d);
             window.spread(|i| slots[i].coef.m, m);
-            pieces.map(set, &window, kind, inputs, out);
+            pieces.map(*set, &window, kind, inputs, out);
         }
     }
 }
