@@ -5,19 +5,21 @@
 //! 2. What is left of a strip behind the last whole chunk, and before the first line of a long one, is taken in chunks
 //!    of eight, four and one.
 
-use crate::sum::{Item, LaneChunks, Term};
+use crate::sum::{LaneChunks, Term, add};
+use bn_core::Element;
 use bn_core::kernel::{Acc, Fetch};
 use bn_core::mem;
 use bn_core::tensor::Strips;
-use bn_core::walk::{EachStack, Stack, low_stacks, stacks};
+use bn_core::walk::{Convert, EachStack, Stack, low_stacks, stacks};
 use std::ops::Range;
 
 /// Rows of at least so many columns begin with a few narrow chunks, so that the others begin where cache lines do.
 const ALIGN_ABOVE: usize = 1024;
 
 /// Adds the columns of stacks of strips, W at a time.
-struct Columns<'s, 'a, S, const W: usize> {
+struct Columns<'s, 'a, S, C, const W: usize> {
     term: S,
+    by: C,
     acc: &'s mut Acc<'a>,
     /// Those of whole chunks.
     whole: Range<usize>,
@@ -25,36 +27,42 @@ struct Columns<'s, 'a, S, const W: usize> {
     ends: [Range<usize>; 2],
 }
 
-impl<T: Item, S: Term<T>, const W: usize, const N: usize> EachStack<T, N> for Columns<'_, '_, S, W> {
+impl<T, S, C, const W: usize, const N: usize> EachStack<T, N> for Columns<'_, '_, S, C, W>
+where
+    T: Element,
+    S: Term<T::Compute>,
+    C: Convert<T>,
+{
     #[inline(always)]
     fn take<const R: usize>(&mut self, stack: &Stack<'_, T, N, R>) {
         // In the order of memory; in a loop, so that the narrow chunks' code is compiled once for both ends.
         for i in 0..2 {
             let Range { start, end } = self.ends[i];
             let (eights, fours) = (start + (end - start) / 8 * 8, start + (end - start) / 4 * 4);
-            add_chunks::<T, S, 8, N, R>(stack, start..eights, self.term, self.acc);
-            add_chunks::<T, S, 4, N, R>(stack, eights..fours, self.term, self.acc);
-            add_chunks::<T, S, 1, N, R>(stack, fours..end, self.term, self.acc);
+            add_chunks::<T, S, 8, N, R>(stack, start..eights, self.term, self.by, self.acc);
+            add_chunks::<T, S, 4, N, R>(stack, eights..fours, self.term, self.by, self.acc);
+            add_chunks::<T, S, 1, N, R>(stack, fours..end, self.term, self.by, self.acc);
             if i == 0 {
-                add_chunks::<T, S, W, N, R>(stack, self.whole.clone(), self.term, self.acc);
+                add_chunks::<T, S, W, N, R>(stack, self.whole.clone(), self.term, self.by, self.acc);
             }
         }
     }
 }
 
-/// Adds N inputs around `term`, W columns at a time; `along` says whether memory is asked for in its own order, see [`stacks`].
+/// Adds N inputs around `term`, W columns at a time, converted as `by` does; `along` says whether memory is asked for in its own order, see [`stacks`].
 #[inline(always)]
-pub(crate) fn sum<T: Item, S: Term<T>, const W: usize, const N: usize>(
+pub(crate) fn sum<T: Element, S: Term<T::Compute>, const W: usize, const N: usize>(
     inputs: &[Strips<'_, T>; N],
     term: S,
     fetch: Fetch,
     along: bool,
+    by: impl Convert<T>,
     acc: &mut Acc<'_>,
 ) {
     let len = inputs[0].len();
     let lead = if len < ALIGN_ABOVE { 0 } else { mem::lead(inputs[0].strip_or_empty(0)) };
     let end = lead + (len - lead) / W * W;
-    let mut columns = Columns::<_, W> { term, acc, whole: lead..end, ends: [0..lead, end..len] };
+    let mut columns = Columns::<_, _, W> { term, by, acc, whole: lead..end, ends: [0..lead, end..len] };
     if S::RARE {
         low_stacks(inputs, fetch, along, &mut columns);
     } else {
@@ -63,26 +71,27 @@ pub(crate) fn sum<T: Item, S: Term<T>, const W: usize, const N: usize>(
 }
 
 #[inline(always)]
-fn add_chunks<T: Item, S: Term<T>, const W: usize, const N: usize, const R: usize>(
+fn add_chunks<T: Element, S: Term<T::Compute>, const W: usize, const N: usize, const R: usize>(
     stack: &Stack<'_, T, N, R>,
     cols: Range<usize>,
     term: S,
+    by: impl Convert<T>,
     acc: &mut Acc<'_>,
 ) {
     let start = cols.start;
-    let mut chunks = LaneChunks::<W>::new::<T>(acc, start, cols.len() / W);
+    let mut chunks = LaneChunks::<W>::new::<T::Compute>(acc, start, cols.len() / W);
     stack.chunks::<W>(
         cols,
         #[inline(always)]
         |i, rows| {
             let around = term.columns::<W>(start + i * W);
-            let mut lanes = chunks.load::<T>(i);
+            let mut lanes = chunks.load::<T::Compute>(i);
             // By number: whether an array's iterator has ended is seen from whether a reference is null, and not every
             // optimizer leaves that out.
             for r in 0..R {
-                S::add::<W, N>(&mut lanes, &around, rows[r], W);
+                add::<T, S, W, N>(by, &mut lanes, &around, rows[r], W);
             }
-            chunks.store::<T>(i, &lanes);
+            chunks.store::<T::Compute>(i, &lanes);
         },
     );
 }

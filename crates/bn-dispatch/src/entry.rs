@@ -6,19 +6,28 @@
     reason = "a function compiled for an instruction set is unsafe to enter from one that is not"
 )]
 
+#[cfg(all(feature = "half", target_arch = "x86_64"))]
+use crate::f16c::F16c;
 use crate::level::Level;
 use crate::runs::Paired;
+#[cfg(feature = "half")]
+use crate::shifts::Shifts;
 use crate::sum::{Pilot, Term, Zero};
 use crate::{Dispatch, columns, runs};
+use bn_core::Element;
 use bn_core::kernel::{Acc, Fetch, Hints, Kernels, Map, Out, Schedule, Sum, Tile, Walk, map_then_sum};
 use bn_core::mem::Stores;
 use bn_core::tensor::Strips;
-use bn_core::walk::{self, Chunk};
+#[cfg(feature = "half")]
+use bn_core::walk::Plain;
+use bn_core::walk::{self, Chunk, Same};
+#[cfg(feature = "half")]
+use half::{bf16, f16};
 
-/// The kernels of one element type under one instruction set. Its numbers: elements of a cache line; bytes of a streaming
-/// store; lanes of runs and of columns that its registers hold.
+/// The kernels of one element type under one instruction set, and how that converts elements. Its numbers: elements of a cache
+/// line; bytes of a streaming store; lanes of runs and of columns that its registers hold.
 macro_rules! functions {
-    ($module:ident, $t:ty, fused: $fused:expr, along: $along:expr, line: $line:expr, stores: $stores:expr, runs: $runs:expr, columns: $columns:expr, $(#[$target:meta])?) => {
+    ($module:ident, $t:ty, by: $by:expr, fused: $fused:expr, along: $along:expr, line: $line:expr, stores: $stores:expr, runs: $runs:expr, columns: $columns:expr, $(#[$target:meta])?) => {
         mod $module {
             use super::*;
 
@@ -42,7 +51,7 @@ macro_rules! functions {
                         sum_runs::<_, 1, false>(inner, &[x], Pilot(pilot), acc)
                     }
                     (Walk::Runs { inner }, Sum::Grads { x, dy, pilot: None }) => {
-                        if fetch == Fetch::Far && size_of::<$t>() == size_of::<f32>() { sum_runs::<_, 2, true>(inner, &[x, dy], Zero::<$fused>, acc) }
+                        if fetch == Fetch::Far && size_of::<$t>() <= size_of::<f32>() { sum_runs::<_, 2, true>(inner, &[x, dy], Zero::<$fused>, acc) }
                         else { sum_runs::<_, 2, false>(inner, &[x, dy], Zero::<$fused>, acc) }
                     }
                     (Walk::Runs { inner }, Sum::Grads { x, dy, pilot: Some(pilot) }) => {
@@ -58,63 +67,89 @@ macro_rules! functions {
             // Functions of their own: the compiler's time grows faster than what it is given at once.
             $(#[$target])?
             #[inline(never)]
-            fn sum_runs<S: Term<$t>, const N: usize, const FAR: bool>(
+            fn sum_runs<S: Term<<$t as Element>::Compute>, const N: usize, const FAR: bool>(
                 inner: usize,
                 inputs: &[Strips<'_, $t>; N],
                 term: S,
                 acc: &mut Acc<'_>,
             ) {
-                runs::sum::<$t, S, { $runs }, N, FAR>(inner, inputs, term, acc);
+                runs::sum::<$t, S, { $runs }, N, FAR>(inner, inputs, term, $by, acc);
             }
 
             $(#[$target])?
             #[inline(never)]
-            fn sum_columns<S: Term<$t>, const N: usize>(
+            fn sum_columns<S: Term<<$t as Element>::Compute>, const N: usize>(
                 inputs: &[Strips<'_, $t>; N],
                 term: S,
                 fetch: Fetch,
                 acc: &mut Acc<'_>,
             ) {
-                columns::sum::<$t, S, { $columns }, N>(inputs, term, fetch, $along, acc);
+                columns::sum::<$t, S, { $columns }, N>(inputs, term, fetch, $along, $by, acc);
             }
 
             $(#[$target])?
             pub(super) fn map(tile: Tile, map: &Map<'_, $t>, out: Out<'_, $t>, hints: Hints<'_, $t>) {
-                walk::map::<$t, Chunk<$t, { $line }>, { $line }, { $stores }>(
-                    tile, map, out, hints, #[inline(always)] || stores(),
+                walk::map::<$t, Chunk<<$t as Element>::Compute, { $line }>, { $line }, { $stores }>(
+                    tile, map, out, hints, $by, #[inline(always)] || stores(),
                 );
             }
         }
     };
 }
 
-functions!(f32_baseline, f32, fused: false, along: true, line: 16, stores: 16, runs: 8, columns: 8,);
-functions!(f64_baseline, f64, fused: false, along: true, line: 8, stores: 16, runs: 4, columns: 4,);
+functions!(f32_baseline, f32, by: Same, fused: false, along: true, line: 16, stores: 16, runs: 8, columns: 8,);
+functions!(f64_baseline, f64, by: Same, fused: false, along: true, line: 8, stores: 16, runs: 4, columns: 4,);
 #[cfg(target_arch = "x86_64")]
 functions!(
-    f32_avx2, f32, fused: true, along: true, line: 16, stores: 32, runs: 16, columns: 16,
-    #[target_feature(enable = "avx2,fma")]
+    f32_avx2, f32, by: Same, fused: true, along: true, line: 16, stores: 32, runs: 16, columns: 16,
+    #[target_feature(enable = "avx2,fma,f16c")]
 );
 #[cfg(target_arch = "x86_64")]
 functions!(
-    f64_avx2, f64, fused: true, along: true, line: 8, stores: 32, runs: 4, columns: 8,
-    #[target_feature(enable = "avx2,fma")]
+    f64_avx2, f64, by: Same, fused: true, along: true, line: 8, stores: 32, runs: 4, columns: 8,
+    #[target_feature(enable = "avx2,fma,f16c")]
 );
 #[cfg(target_arch = "x86_64")]
 functions!(
-    f32_avx512, f32, fused: true, along: false, line: 16, stores: 64, runs: 32, columns: 32,
-    #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
+    f32_avx512, f32, by: Same, fused: true, along: false, line: 16, stores: 64, runs: 32, columns: 32,
+    #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,f16c")]
 );
 #[cfg(target_arch = "x86_64")]
 functions!(
-    f64_avx512, f64, fused: true, along: false, line: 8, stores: 64, runs: 8, columns: 16,
-    #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
+    f64_avx512, f64, by: Same, fused: true, along: false, line: 8, stores: 64, runs: 8, columns: 16,
+    #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,f16c")]
+);
+
+#[cfg(feature = "half")]
+functions!(bf16_baseline, bf16, by: Shifts, fused: false, along: true, line: 32, stores: 16, runs: 8, columns: 8,);
+#[cfg(feature = "half")]
+functions!(f16_baseline, f16, by: Plain, fused: false, along: true, line: 32, stores: 16, runs: 8, columns: 8,);
+#[cfg(all(feature = "half", target_arch = "x86_64"))]
+functions!(
+    bf16_avx2, bf16, by: Shifts, fused: true, along: true, line: 32, stores: 32, runs: 16, columns: 16,
+    #[target_feature(enable = "avx2,fma,f16c")]
+);
+#[cfg(all(feature = "half", target_arch = "x86_64"))]
+functions!(
+    // SAFETY: the functions of this module are entered where the machine has their instruction set; so in the next.
+    f16_avx2, f16, by: unsafe { F16c::<32>::detected() }, fused: true, along: true, line: 32, stores: 32, runs: 16, columns: 16,
+    #[target_feature(enable = "avx2,fma,f16c")]
+);
+#[cfg(all(feature = "half", target_arch = "x86_64"))]
+functions!(
+    bf16_avx512, bf16, by: Shifts, fused: true, along: false, line: 32, stores: 64, runs: 32, columns: 32,
+    #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,f16c")]
+);
+#[cfg(all(feature = "half", target_arch = "x86_64"))]
+functions!(
+    f16_avx512, f16, by: unsafe { F16c::<64>::detected() }, fused: true, along: false, line: 32, stores: 64, runs: 32, columns: 32,
+    #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,f16c")]
 );
 
 /// A map and a sum in turns, where there are registers for half of a feature's lanes, at least, and for a map.
 #[cfg(target_arch = "x86_64")]
 macro_rules! pairs {
-    ($module:ident, $of:ident, runs: $runs:expr, stores: $stores:expr, #[$target:meta]) => {
+    ($module:ident, $of:ident, $t:ty, by: $by:expr, line: $line:expr, lines: $lines:expr, runs: $runs:expr, stores: $stores:expr, #[$target:meta]) => {
         mod $module {
             use super::$of::stores;
             use super::*;
@@ -122,29 +157,40 @@ macro_rules! pairs {
             #[$target]
             pub(super) fn map_and_sum(
                 inner: usize,
-                map: &Map<'_, f32>,
-                out: Out<'_, f32>,
-                next: &Sum<'_, f32>,
+                map: &Map<'_, $t>,
+                out: Out<'_, $t>,
+                next: &Sum<'_, $t>,
                 acc: &mut Acc<'_>,
             ) {
                 walk::map_and_sum::<
-                    f32,
-                    Chunk<f32, 16>,
+                    $t,
+                    Chunk<f32, { $line }>,
+                    _,
                     Paired<{ $runs }, true>,
                     { $runs },
-                    16,
-                    { $runs / 16 },
+                    { $line },
+                    { $lines },
                     { $stores },
-                >(inner, map, out, &stores(), next, acc);
+                >(inner, map, out, &stores(), $by, next, acc);
             }
         }
     };
 }
 
 #[cfg(target_arch = "x86_64")]
-pairs!(f32_avx2_pairs, f32_avx2, runs: 16, stores: 32, #[target_feature(enable = "avx2,fma")]);
+pairs!(f32_avx2_pairs, f32_avx2, f32, by: Same, line: 16, lines: 1, runs: 16, stores: 32, #[target_feature(enable = "avx2,fma,f16c")]);
 #[cfg(target_arch = "x86_64")]
-pairs!(f32_avx512_pairs, f32_avx512, runs: 32, stores: 64, #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]);
+pairs!(f32_avx512_pairs, f32_avx512, f32, by: Same, line: 16, lines: 2, runs: 32, stores: 64, #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,f16c")]);
+
+#[cfg(all(feature = "half", target_arch = "x86_64"))]
+pairs!(bf16_avx2_pairs, bf16_avx2, bf16, by: Shifts, line: 32, lines: 1, runs: 16, stores: 32, #[target_feature(enable = "avx2,fma,f16c")]);
+#[cfg(all(feature = "half", target_arch = "x86_64"))]
+pairs!(bf16_avx512_pairs, bf16_avx512, bf16, by: Shifts, line: 32, lines: 1, runs: 32, stores: 64, #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,f16c")]);
+#[cfg(all(feature = "half", target_arch = "x86_64"))]
+// SAFETY: as above; so in the next.
+pairs!(f16_avx2_pairs, f16_avx2, f16, by: unsafe { F16c::<32>::detected() }, line: 32, lines: 1, runs: 16, stores: 32, #[target_feature(enable = "avx2,fma,f16c")]);
+#[cfg(all(feature = "half", target_arch = "x86_64"))]
+pairs!(f16_avx512_pairs, f16_avx512, f16, by: unsafe { F16c::<64>::detected() }, line: 32, lines: 1, runs: 32, stores: 64, #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,f16c")]);
 
 /// Enters a function of the level's module.
 macro_rules! enter {
@@ -175,9 +221,9 @@ macro_rules! any {
 
 any!(baseline,);
 #[cfg(target_arch = "x86_64")]
-any!(avx2, #[target_feature(enable = "avx2,fma")]);
+any!(avx2, #[target_feature(enable = "avx2,fma,f16c")]);
 #[cfg(target_arch = "x86_64")]
-any!(avx512, #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]);
+any!(avx512, #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,f16c")]);
 
 /// Runs `work` with the instructions of the level.
 #[inline(always)]
@@ -186,7 +232,35 @@ pub(crate) fn vectorize<R>(level: Level, work: impl FnOnce() -> R) -> R {
 }
 
 macro_rules! kernels {
-    ($t:ty, $modules:tt, overlap: $overlap:expr, $($pairs:item)?) => {
+    ($t:ty, $modules:tt, pairs: [$avx2:ident, $avx512:ident]) => {
+        kernels!(
+            $t,
+            $modules,
+            fn map_and_sum(
+                &self,
+                tile: Tile,
+                map: &Map<'_, $t>,
+                out: Out<'_, $t>,
+                next: &Sum<'_, $t>,
+                mut acc: Acc<'_>,
+            ) {
+                match (self.level(), tile.walk) {
+                    #[cfg(target_arch = "x86_64")]
+                    (Level::Avx512, Walk::Runs { inner }) if walk::take_turns(map, next) => {
+                        // SAFETY: as in `enter`.
+                        unsafe { $avx512::map_and_sum(inner, map, out, next, &mut acc) }
+                    }
+                    #[cfg(target_arch = "x86_64")]
+                    (Level::Avx2, Walk::Runs { inner }) if walk::take_turns(map, next) => {
+                        // SAFETY: as in `enter`.
+                        unsafe { $avx2::map_and_sum(inner, map, out, next, &mut acc) }
+                    }
+                    _ => map_then_sum(self, tile, map, out, next, acc),
+                }
+            }
+        );
+    };
+    ($t:ty, $modules:tt, $($pairs:item)?) => {
         impl Kernels<$t> for Dispatch {
             fn sum(&self, tile: Tile, sum: &Sum<'_, $t>, fetch: Fetch, mut acc: Acc<'_>) {
                 enter!(self.level(), sum, $modules, tile, sum, fetch, &mut acc);
@@ -195,39 +269,19 @@ macro_rules! kernels {
                 enter!(self.level(), map, $modules, tile, map, out, hints);
             }
             fn schedule(&self) -> Schedule {
-                let overlap = $overlap && self.level() != Level::Baseline;
-                Schedule::vectors::<$t>(self.level() == Level::Avx512, overlap)
+                type Compute = <$t as Element>::Compute;
+                // The sums of f64 wait for arithmetic: there is nothing to be had by turns.
+                let overlap = size_of::<Compute>() == size_of::<f32>() && self.level() != Level::Baseline;
+                Schedule::vectors::<Compute>(self.level() == Level::Avx512, overlap)
             }
             $($pairs)?
         }
     };
 }
 
-kernels!(f64, [f64_baseline, f64_avx2, f64_avx512], overlap: false,);
-kernels!(
-    f32,
-    [f32_baseline, f32_avx2, f32_avx512],
-    overlap: true,
-    fn map_and_sum(
-        &self,
-        tile: Tile,
-        map: &Map<'_, f32>,
-        out: Out<'_, f32>,
-        next: &Sum<'_, f32>,
-        mut acc: Acc<'_>,
-    ) {
-        match (self.level(), tile.walk) {
-            #[cfg(target_arch = "x86_64")]
-            (Level::Avx512, Walk::Runs { inner }) if walk::take_turns(map, next) => {
-                // SAFETY: as in `enter`.
-                unsafe { f32_avx512_pairs::map_and_sum(inner, map, out, next, &mut acc) }
-            }
-            #[cfg(target_arch = "x86_64")]
-            (Level::Avx2, Walk::Runs { inner }) if walk::take_turns(map, next) => {
-                // SAFETY: as in `enter`.
-                unsafe { f32_avx2_pairs::map_and_sum(inner, map, out, next, &mut acc) }
-            }
-            _ => map_then_sum(self, tile, map, out, next, acc),
-        }
-    }
-);
+kernels!(f64, [f64_baseline, f64_avx2, f64_avx512],);
+kernels!(f32, [f32_baseline, f32_avx2, f32_avx512], pairs: [f32_avx2_pairs, f32_avx512_pairs]);
+#[cfg(feature = "half")]
+kernels!(f16, [f16_baseline, f16_avx2, f16_avx512], pairs: [f16_avx2_pairs, f16_avx512_pairs]);
+#[cfg(feature = "half")]
+kernels!(bf16, [bf16_baseline, bf16_avx2, bf16_avx512], pairs: [bf16_avx2_pairs, bf16_avx512_pairs]);

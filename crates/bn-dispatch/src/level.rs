@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 pub enum Level {
     /// What the build's target has: SSE2 in a plain x86-64 build, NEON on aarch64.
     Baseline,
-    /// AVX2 and FMA.
+    /// AVX2, FMA and F16C, which every machine with AVX2 has.
     Avx2,
     /// AVX-512 F, VL, BW and DQ.
     Avx512,
@@ -35,7 +35,11 @@ impl Level {
         match self {
             Self::Baseline => true,
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            Self::Avx2 => {
+                is_x86_feature_detected!("avx2")
+                    && is_x86_feature_detected!("fma")
+                    && is_x86_feature_detected!("f16c")
+            }
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => {
                 Self::Avx2.is_available()

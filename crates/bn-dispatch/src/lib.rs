@@ -7,13 +7,19 @@
 
 mod columns;
 mod entry;
+#[cfg(all(feature = "half", target_arch = "x86_64"))]
+mod f16c;
 mod level;
 mod runs;
+#[cfg(feature = "half")]
+mod shifts;
 mod sum;
 
 pub use level::{Level, LevelError};
 
 use bn_core::{KernelSet, Kernels};
+#[cfg(feature = "half")]
+use half::{bf16, f16};
 use std::borrow::Cow;
 
 /// Kernels for an instruction set that this machine has, run serially.
@@ -52,6 +58,14 @@ impl KernelSet for Dispatch {
     }
     fn f64(&self) -> &dyn Kernels<f64> {
         self
+    }
+    #[cfg(feature = "half")]
+    fn f16(&self) -> Option<&dyn Kernels<f16>> {
+        Some(self)
+    }
+    #[cfg(feature = "half")]
+    fn bf16(&self) -> Option<&dyn Kernels<bf16>> {
+        Some(self)
     }
     #[inline(always)]
     fn vectorize<R>(&self, work: impl FnOnce() -> R) -> R {

@@ -6,12 +6,13 @@
 //! 3. What is left of a run behind its last chunk is taken eight lanes at a time. The last eight read on into the
 //!    next feature and mask what is not theirs; only at a strip's end they are copied.
 
-use crate::sum::{Item, Lanes, Term, Zero, padded};
+use crate::sum::{Lanes, Term, Zero, add, padded};
 use bn_core::kernel::Acc;
 use bn_core::kernel::schedule::RUN_AHEAD;
 use bn_core::mem::prefetch;
 use bn_core::tensor::Strips;
-use bn_core::walk::{Held, lines};
+use bn_core::walk::{Convert, Held, lines};
+use bn_core::{Element, Real};
 use std::hint::black_box;
 
 /// The most strips of a window.
@@ -51,50 +52,56 @@ fn chunks<const W: usize>(inner: usize, part: usize, total: usize) -> (usize, us
     (whole, inner.saturating_sub(part + whole * total))
 }
 
-/// Adds runs of `inner` elements of N inputs around `term`, W lanes at a time. What comes next is fetched into L1, or with
+/// The virtual lanes of a feature.
+const fn lanes_of<T: Element>() -> usize {
+    T::Compute::LANES
+}
+
+/// Adds runs of `inner` elements of N inputs around `term`, W lanes at a time, converted as `by` does. What comes next is fetched into L1, or with
 /// `FAR` from twice as far into L2.
 #[inline(always)]
-pub(crate) fn sum<T: Item, S: Term<T>, const W: usize, const N: usize, const FAR: bool>(
+pub(crate) fn sum<T: Element, S: Term<T::Compute>, const W: usize, const N: usize, const FAR: bool>(
     inner: usize,
     inputs: &[Strips<'_, T>; N],
     term: S,
+    by: impl Convert<T>,
     acc: &mut Acc<'_>,
 ) {
     let ahead = if FAR { 2 * RUN_AHEAD } else { RUN_AHEAD }.min(inner);
     for start in (0..inputs[0].rows()).step_by(WINDOW) {
         let window = Window::new(inputs, start);
         for f in 0..inputs[0].len() / inner {
-            for part in (0..T::LANES).step_by(W) {
-                let (whole, rest) = chunks::<W>(inner, part, T::LANES);
+            for part in (0..lanes_of::<T>()).step_by(W) {
+                let (whole, rest) = chunks::<W>(inner, part, lanes_of::<T>());
                 if whole == 0 && rest == 0 {
                     continue;
                 }
                 let start_of_run = f * inner + part;
                 let around = term.feature::<W>(f);
-                let mut lanes = Lanes::<W>::load::<T>(acc, f * T::LANES + part);
+                let mut lanes = Lanes::<W>::load::<T::Compute>(acc, f * lanes_of::<T>() + part);
                 for row in 0..window.rows {
                     let (strips, behind) = (window.strips(row), window.strips(row + 1));
                     let runs = every::<T, W, N>(strips, start_of_run, whole);
                     for i in 0..whole {
                         if part == 0 {
-                            let at = i * T::LANES + ahead;
+                            let at = i * lanes_of::<T>() + ahead;
                             let (strips, at) = if at < inner { (strips, at) } else { (behind, at - inner) };
                             for strip in strips {
                                 if FAR {
-                                    prefetch::range::<T, false>(strip, start_of_run + at, T::LANES);
+                                    prefetch::range::<T, false>(strip, start_of_run + at, lanes_of::<T>());
                                 } else {
-                                    prefetch::range::<T, true>(strip, start_of_run + at, T::LANES);
+                                    prefetch::range::<T, true>(strip, start_of_run + at, lanes_of::<T>());
                                 }
                             }
                         }
-                        S::add::<W, N>(&mut lanes, &around, pick(runs, i * (T::LANES / W)), W);
+                        add::<T, S, W, N>(by, &mut lanes, &around, pick(runs, i * (lanes_of::<T>() / W)), W);
                     }
                     if rest > 0 {
-                        let runs = behind_all(strips, start_of_run + whole * T::LANES);
-                        add_rest(term, f, &mut lanes, runs, rest);
+                        let runs = behind_all(strips, start_of_run + whole * lanes_of::<T>());
+                        add_rest(term, by, f, &mut lanes, runs, rest);
                     }
                 }
-                lanes.store::<T>(acc, f * T::LANES + part);
+                lanes.store::<T::Compute>(acc, f * lanes_of::<T>() + part);
             }
         }
     }
@@ -103,12 +110,12 @@ pub(crate) fn sum<T: Item, S: Term<T>, const W: usize, const N: usize, const FAR
 /// The chunks of W elements from `start` on, of which `whole` are picked, [`Real::LANES`] apart. That they are there is seen
 /// once. Not `map`, here and below: an array's is a dozen functions to the compiler, and not inlined everywhere.
 #[inline(always)]
-fn every<T: Item, const W: usize, const N: usize>(
+fn every<T: Element, const W: usize, const N: usize>(
     strips: [&[T]; N],
     start: usize,
     whole: usize,
 ) -> [&[[T; W]]; N] {
-    let n = if whole == 0 { 0 } else { (whole - 1) * (T::LANES / W) + 1 };
+    let n = if whole == 0 { 0 } else { (whole - 1) * (lanes_of::<T>() / W) + 1 };
     let mut chunks: [&[[T; W]]; N] = [&[]; N];
     for k in 0..N {
         chunks[k] = lines::<T, W>(strips[k], start, n);
@@ -138,7 +145,7 @@ fn behind_all<T, const N: usize>(of: [&[T]; N], at: usize) -> [&[T]; N] {
 
 /// The W elements of each from `at` on, or zeros where there are none.
 #[inline(always)]
-fn padded_all<T: Item, const W: usize, const N: usize>(of: [&[T]; N], at: usize) -> [[T; W]; N] {
+fn padded_all<T: Element, const W: usize, const N: usize>(of: [&[T]; N], at: usize) -> [[T; W]; N] {
     let mut chunks = [[T::default(); W]; N];
     for k in 0..N {
         chunks[k] = padded(of[k], at);
@@ -165,26 +172,28 @@ fn any(n: usize) -> usize {
 
 /// Adds the first `rest` elements of each run, which are fewer than W, eight at a time.
 #[inline(always)]
-fn add_rest<T: Item, S: Term<T>, const W: usize, const N: usize>(
+fn add_rest<T: Element, S: Term<T::Compute>, const W: usize, const N: usize>(
     term: S,
+    by: impl Convert<T>,
     f: usize,
     lanes: &mut Lanes<W>,
     runs: [&[T]; N],
     rest: usize,
 ) {
     if W <= 8 {
-        return S::add::<W, N>(lanes, &term.feature::<W>(f), refs(&padded_all(runs, 0)), any(rest));
+        return add::<T, S, W, N>(by, lanes, &term.feature::<W>(f), refs(&padded_all(runs, 0)), any(rest));
     }
     // Not a loop: the lanes stay in registers only where their numbers are known.
-    add_eight::<T, S, 0, W, N>(term, f, lanes, runs, rest);
-    add_eight::<T, S, 8, W, N>(term, f, lanes, runs, rest);
-    add_eight::<T, S, 16, W, N>(term, f, lanes, runs, rest);
-    add_eight::<T, S, 24, W, N>(term, f, lanes, runs, rest);
+    add_eight::<T, S, 0, W, N>(term, by, f, lanes, runs, rest);
+    add_eight::<T, S, 8, W, N>(term, by, f, lanes, runs, rest);
+    add_eight::<T, S, 16, W, N>(term, by, f, lanes, runs, rest);
+    add_eight::<T, S, 24, W, N>(term, by, f, lanes, runs, rest);
 }
 
 #[inline(always)]
-fn add_eight<T: Item, S: Term<T>, const AT: usize, const W: usize, const N: usize>(
+fn add_eight<T: Element, S: Term<T::Compute>, const AT: usize, const W: usize, const N: usize>(
     term: S,
+    by: impl Convert<T>,
     f: usize,
     lanes: &mut Lanes<W>,
     runs: [&[T]; N],
@@ -193,9 +202,9 @@ fn add_eight<T: Item, S: Term<T>, const AT: usize, const W: usize, const N: usiz
     if AT < W && AT < rest {
         let (mut eight, around) = (lanes.part::<8>(AT), term.feature::<8>(f));
         if rest >= AT + 8 {
-            S::add::<8, N>(&mut eight, &around, pick(every::<T, 8, N>(runs, AT, 1), 0), 8);
+            add::<T, S, 8, N>(by, &mut eight, &around, pick(every::<T, 8, N>(runs, AT, 1), 0), 8);
         } else {
-            S::add::<8, N>(&mut eight, &around, refs(&padded_all(runs, AT)), any(rest - AT));
+            add::<T, S, 8, N>(by, &mut eight, &around, refs(&padded_all(runs, AT)), any(rest - AT));
         }
         lanes.put(AT, &eight);
     }
@@ -203,28 +212,29 @@ fn add_eight<T: Item, S: Term<T>, const AT: usize, const W: usize, const N: usiz
 
 /// Adds the `n` elements that a run has behind the chunks that were summed in turns with its map.
 #[inline(always)]
-fn add_end<T: Item, S: Term<T> + Default, const W: usize, const N: usize>(
+fn add_end<T: Element, S: Term<T::Compute> + Default, const W: usize, const N: usize>(
+    by: impl Convert<T>,
     acc: &mut Acc<'_>,
     f: usize,
     runs: [&[T]; N],
     n: usize,
 ) {
     let term = S::default();
-    for part in (0..T::LANES).step_by(W) {
-        let (whole, rest) = chunks::<W>(n, part, T::LANES);
+    for part in (0..lanes_of::<T>()).step_by(W) {
+        let (whole, rest) = chunks::<W>(n, part, lanes_of::<T>());
         if whole == 0 && rest == 0 {
             continue;
         }
         let around = term.feature::<W>(f);
-        let mut lanes = Lanes::<W>::load::<T>(acc, f * T::LANES + part);
+        let mut lanes = Lanes::<W>::load::<T::Compute>(acc, f * lanes_of::<T>() + part);
         let chunks = every::<T, W, N>(runs, part, whole);
         for i in 0..whole {
-            S::add::<W, N>(&mut lanes, &around, pick(chunks, i * (T::LANES / W)), W);
+            add::<T, S, W, N>(by, &mut lanes, &around, pick(chunks, i * (lanes_of::<T>() / W)), W);
         }
         if rest > 0 {
-            add_rest(term, f, &mut lanes, behind_all(runs, part + whole * T::LANES), rest);
+            add_rest(term, by, f, &mut lanes, behind_all(runs, part + whole * lanes_of::<T>()), rest);
         }
-        lanes.store::<T>(acc, f * T::LANES + part);
+        lanes.store::<T::Compute>(acc, f * lanes_of::<T>() + part);
     }
 }
 
@@ -232,21 +242,21 @@ fn add_end<T: Item, S: Term<T> + Default, const W: usize, const N: usize>(
 #[derive(Clone, Copy)]
 pub(crate) struct Paired<const W: usize, const FUSED: bool>(Lanes<W>);
 
-impl<T: Item, const W: usize, const FUSED: bool> Held<T, W> for Paired<W, FUSED> {
+impl<T: Element, C: Convert<T>, const W: usize, const FUSED: bool> Held<T, C, W> for Paired<W, FUSED> {
     #[inline(always)]
     fn load(acc: &mut Acc<'_>, at: usize) -> Self {
-        Self(Lanes::load::<T>(acc, at))
+        Self(Lanes::load::<T::Compute>(acc, at))
     }
     #[inline(always)]
     fn store(self, acc: &mut Acc<'_>, at: usize) {
-        self.0.store::<T>(acc, at);
+        self.0.store::<T::Compute>(acc, at);
     }
     #[inline(always)]
-    fn add<const N: usize>(&mut self, chunk: [&[T; W]; N]) {
-        Zero::<FUSED>::add::<W, N>(&mut self.0, &(), chunk, W);
+    fn add<const N: usize>(&mut self, by: C, chunk: [&[T; W]; N]) {
+        add::<T, Zero<FUSED>, W, N>(by, &mut self.0, &(), chunk, W);
     }
     #[inline(always)]
-    fn add_end<const N: usize>(acc: &mut Acc<'_>, f: usize, runs: [&[T]; N], n: usize) {
-        add_end::<T, Zero<FUSED>, W, N>(acc, f, runs, n);
+    fn add_end<const N: usize>(by: C, acc: &mut Acc<'_>, f: usize, runs: [&[T]; N], n: usize) {
+        add_end::<T, Zero<FUSED>, W, N>(by, acc, f, runs, n);
     }
 }

@@ -1,15 +1,9 @@
 //! What a chunk of elements adds to its virtual lanes. Arrays of lanes, elementwise: one vector instruction per
 //! operation and register, whatever the instruction set. What one element adds is [`Sums`]'.
 
-use bn_core::Real;
 use bn_core::kernel::{Acc, Plane};
-use bn_core::mem::Bare;
-use bn_core::walk::{Sums, Vector, compensated};
-
-/// An element type of these kernels.
-pub(crate) trait Item: Real + Bare + Vector<Self> {}
-impl Item for f32 {}
-impl Item for f64 {}
+use bn_core::walk::{Convert, Sums, compensated};
+use bn_core::{Element, Real};
 
 /// W virtual lanes of both sums, as arrays of each number of [`Sums`].
 #[derive(Clone, Copy)]
@@ -31,11 +25,11 @@ impl<const W: usize> Lanes<W> {
 
     /// The lanes from `start` on.
     #[inline(always)]
-    pub(crate) fn load<T: Item>(acc: &mut Acc<'_>, start: usize) -> Self {
+    pub(crate) fn load<R: Real>(acc: &mut Acc<'_>, start: usize) -> Self {
         let mut lanes = Self::ZERO;
         lanes.first = *lanes_at(acc.first.hi, start);
         lanes.second = *lanes_at(acc.second.hi, start);
-        if compensated::<T>() {
+        if compensated::<R>() {
             lanes.first_lo = *lanes_at(acc.first.lo, start);
             lanes.second_lo = *lanes_at(acc.second.lo, start);
         }
@@ -44,10 +38,10 @@ impl<const W: usize> Lanes<W> {
 
     /// Puts all of them back where they come from.
     #[inline(always)]
-    pub(crate) fn store<T: Item>(&self, acc: &mut Acc<'_>, start: usize) {
+    pub(crate) fn store<R: Real>(&self, acc: &mut Acc<'_>, start: usize) {
         *lanes_at(acc.first.hi, start) = self.first;
         *lanes_at(acc.second.hi, start) = self.second;
-        if compensated::<T>() {
+        if compensated::<R>() {
             *lanes_at(acc.first.lo, start) = self.first_lo;
             *lanes_at(acc.second.lo, start) = self.second_lo;
         }
@@ -92,18 +86,18 @@ pub(crate) struct LaneChunks<'a, const W: usize> {
 impl<'a, const W: usize> LaneChunks<'a, W> {
     /// The `n` chunks from lane `start` on.
     #[inline(always)]
-    pub(crate) fn new<T: Item>(acc: &'a mut Acc<'_>, start: usize, n: usize) -> Self {
+    pub(crate) fn new<R: Real>(acc: &'a mut Acc<'_>, start: usize, n: usize) -> Self {
         let Acc { first, second } = acc;
-        Self { first: plane_chunks::<T, W>(first, start, n), second: plane_chunks::<T, W>(second, start, n) }
+        Self { first: plane_chunks::<R, W>(first, start, n), second: plane_chunks::<R, W>(second, start, n) }
     }
 
     /// The lanes of chunk `i`.
     #[inline(always)]
-    pub(crate) fn load<T: Item>(&self, i: usize) -> Lanes<W> {
+    pub(crate) fn load<R: Real>(&self, i: usize) -> Lanes<W> {
         let mut lanes = Lanes::ZERO;
         lanes.first = self.first[0][i];
         lanes.second = self.second[0][i];
-        if compensated::<T>() {
+        if compensated::<R>() {
             lanes.first_lo = self.first[1][i];
             lanes.second_lo = self.second[1][i];
         }
@@ -112,10 +106,10 @@ impl<'a, const W: usize> LaneChunks<'a, W> {
 
     /// Puts them back.
     #[inline(always)]
-    pub(crate) fn store<T: Item>(&mut self, i: usize, lanes: &Lanes<W>) {
+    pub(crate) fn store<R: Real>(&mut self, i: usize, lanes: &Lanes<W>) {
         self.first[0][i] = lanes.first;
         self.second[0][i] = lanes.second;
-        if compensated::<T>() {
+        if compensated::<R>() {
             self.first[1][i] = lanes.first_lo;
             self.second[1][i] = lanes.second_lo;
         }
@@ -124,18 +118,18 @@ impl<'a, const W: usize> LaneChunks<'a, W> {
 
 /// Those of a plane; of the remainders only where there are some.
 #[inline(always)]
-fn plane_chunks<'a, T: Item, const W: usize>(
+fn plane_chunks<'a, R: Real, const W: usize>(
     plane: &'a mut Plane<'_>,
     start: usize,
     n: usize,
 ) -> [&'a mut [[f64; W]]; 2] {
     let hi = &mut plane.hi[start..].as_chunks_mut().0[..n];
-    let lo = if compensated::<T>() { &mut plane.lo[start..].as_chunks_mut().0[..n] } else { &mut [] };
+    let lo = if compensated::<R>() { &mut plane.lo[start..].as_chunks_mut().0[..n] } else { &mut [] };
     [hi, lo]
 }
 
 /// What chunks of N inputs add: of one input, x, its moments; of two, x and dy, the sums of the backward.
-pub(crate) trait Term<T: Item>: Copy {
+pub(crate) trait Term<R: Real>: Copy {
     /// Whether it is rare enough to be compiled for few heights of stacks.
     const RARE: bool;
     /// What W lanes are summed around.
@@ -149,16 +143,34 @@ pub(crate) trait Term<T: Item>: Copy {
     fn add<const W: usize, const N: usize>(
         lanes: &mut Lanes<W>,
         around: &Self::Around<W>,
-        chunk: [&[T; W]; N],
+        chunk: [&[R; W]; N],
         n: usize,
     );
+}
+
+/// Adds the first `n` of W elements of each input, converted as `by` does.
+#[inline(always)]
+pub(crate) fn add<T: Element, S: Term<T::Compute>, const W: usize, const N: usize>(
+    by: impl Convert<T>,
+    lanes: &mut Lanes<W>,
+    around: &S::Around<W>,
+    chunk: [&[T; W]; N],
+    n: usize,
+) {
+    let mut room = [[T::Compute::default(); W]; N];
+    let [first, rest @ ..] = &mut room[..] else { unreachable!("sums are of one input or two") };
+    let mut wide = [&*by.widened(chunk[0], first); N];
+    for (k, room) in (1..N).zip(rest) {
+        wide[k] = by.widened(chunk[k], room);
+    }
+    S::add::<W, N>(lanes, around, wide, n);
 }
 
 /// Around 0; with FUSED by fused multiply-adds, where the product is exact.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Zero<const FUSED: bool>;
 
-impl<T: Item, const FUSED: bool> Term<T> for Zero<FUSED> {
+impl<R: Real, const FUSED: bool> Term<R> for Zero<FUSED> {
     const RARE: bool = false;
     type Around<const W: usize> = ();
 
@@ -168,14 +180,14 @@ impl<T: Item, const FUSED: bool> Term<T> for Zero<FUSED> {
     fn feature<const W: usize>(self, _: usize) {}
 
     #[inline(always)]
-    fn add<const W: usize, const N: usize>(lanes: &mut Lanes<W>, (): &(), chunk: [&[T; W]; N], n: usize) {
+    fn add<const W: usize, const N: usize>(lanes: &mut Lanes<W>, (): &(), chunk: [&[R; W]; N], n: usize) {
         let (x, dy) = (masked(chunk[0], n), masked(chunk[N - 1], n));
         for i in 0..W {
             let mut sums = lanes.get(i);
             if N == 1 {
-                sums.add_moments::<T, FUSED>(x[i].to_f64());
+                sums.add_moments::<R, FUSED>(x[i].to_f64());
             } else {
-                sums.add_grads::<T, FUSED>(x[i].to_f64(), dy[i].to_f64());
+                sums.add_grads::<R, FUSED>(x[i].to_f64(), dy[i].to_f64());
             }
             lanes.set(i, sums);
         }
@@ -184,9 +196,9 @@ impl<T: Item, const FUSED: bool> Term<T> for Zero<FUSED> {
 
 /// Around a pilot per feature. A term of its own: a branch in the loop would cost registers.
 #[derive(Clone, Copy)]
-pub(crate) struct Pilot<'a, T>(pub(crate) &'a [T]);
+pub(crate) struct Pilot<'a, R>(pub(crate) &'a [R]);
 
-impl<T: Item> Term<T> for Pilot<'_, T> {
+impl<R: Real> Term<R> for Pilot<'_, R> {
     // f64 data are summed around their mean as soon as that is half of their spread.
     const RARE: bool = true;
     type Around<const W: usize> = [f64; W];
@@ -194,7 +206,7 @@ impl<T: Item> Term<T> for Pilot<'_, T> {
     #[inline(always)]
     fn columns<const W: usize>(self, at: usize) -> [f64; W] {
         // Not `map`, which is not inlined everywhere.
-        let (pilots, mut wide) = (chunk::<T, W>(self.0, at), [0.0; W]);
+        let (pilots, mut wide) = (chunk::<R, W>(self.0, at), [0.0; W]);
         for i in 0..W {
             wide[i] = pilots[i].to_f64();
         }
@@ -209,16 +221,16 @@ impl<T: Item> Term<T> for Pilot<'_, T> {
     fn add<const W: usize, const N: usize>(
         lanes: &mut Lanes<W>,
         k: &[f64; W],
-        chunk: [&[T; W]; N],
+        chunk: [&[R; W]; N],
         n: usize,
     ) {
         let (x, dy, k) = (masked(chunk[0], n), masked(chunk[N - 1], n), masked(k, n));
         for i in 0..W {
             let mut sums = lanes.get(i);
             if N == 1 {
-                sums.add_moments_about::<T>(x[i].to_f64(), k[i]);
+                sums.add_moments_about::<R>(x[i].to_f64(), k[i]);
             } else {
-                sums.add_grads_about::<T>(x[i].to_f64(), dy[i].to_f64(), k[i]);
+                sums.add_grads_about::<R>(x[i].to_f64(), dy[i].to_f64(), k[i]);
             }
             lanes.set(i, sums);
         }
@@ -244,7 +256,7 @@ pub(crate) fn chunk<T, const W: usize>(values: &[T], at: usize) -> &[T; W] {
 
 /// The `W` elements of `values` from `at` on; behind its end, zeros.
 #[inline(always)]
-pub(crate) fn padded<T: Item, const W: usize>(values: &[T], at: usize) -> [T; W] {
+pub(crate) fn padded<T: Element, const W: usize>(values: &[T], at: usize) -> [T; W] {
     let rest = values.get(at..).unwrap_or_default();
     if let Some(chunk) = rest.first_chunk() {
         return *chunk;

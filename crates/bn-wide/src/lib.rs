@@ -12,7 +12,8 @@ mod vector;
 
 use bn_core::kernel::{Acc, Fetch, Hints, Kernels, Map, Out, Schedule, Sum, Tile, Walk, map_then_sum};
 use bn_core::mem::{Built, LINE};
-use bn_core::{KernelSet, Real, walk};
+use bn_core::walk::{self, Same};
+use bn_core::{KernelSet, Real};
 use runs::Paired;
 use std::borrow::Cow;
 use sum::VECTORS;
@@ -35,7 +36,7 @@ macro_rules! kernels {
             }
 
             fn map(&self, tile: Tile, map: &Map<'_, $t>, out: Out<'_, $t>, hints: Hints<'_, $t>) {
-                walk::map::<$t, $vector, { LINE / size_of::<$t>() }, _>(tile, map, out, hints, Built::default);
+                walk::map::<$t, $vector, { LINE / size_of::<$t>() }, _>(tile, map, out, hints, Same, Built::default);
             }
 
             fn schedule(&self) -> Schedule {
@@ -61,11 +62,12 @@ kernels!(
     ) {
         match tile.walk {
             Walk::Runs { inner } if REGISTERS && walk::take_turns(map, next) => {
-                walk::map_and_sum::<f32, vector::Simd<wide::f32x16>, Paired<PAIRED>, { 8 * PAIRED }, 16, { PAIRED / 2 }, _>(
+                walk::map_and_sum::<f32, vector::Simd<wide::f32x16>, Same, Paired<PAIRED>, { 8 * PAIRED }, 16, { PAIRED / 2 }, _>(
                     inner,
                     map,
                     out,
                     &Built::default(),
+                    Same,
                     next,
                     &mut acc,
                 );

@@ -10,7 +10,7 @@ use bn_core::kernel::schedule::RUN_AHEAD;
 use bn_core::kernel::{Acc, Fetch, Sum};
 use bn_core::mem::prefetch;
 use bn_core::tensor::Strips;
-use bn_core::walk::{Held, Sums, TURN};
+use bn_core::walk::{Held, Same, Sums, TURN};
 
 /// Adds `sum` of runs of `inner` elements.
 pub(crate) fn sum<T: Item, const G: usize, const H: usize>(
@@ -116,7 +116,7 @@ fn add_run<T: Item, const G: usize, const H: usize>(
 #[derive(Clone, Copy)]
 pub(crate) struct Paired<const H: usize>([Sums<Eight>; H]);
 
-impl<T: Item, const W: usize, const H: usize> Held<T, W> for Paired<H> {
+impl<T: Item, const W: usize, const H: usize> Held<T, Same, W> for Paired<H> {
     #[inline(always)]
     fn load(acc: &mut Acc<'_>, at: usize) -> Self {
         const { assert!(W == 8 * H) };
@@ -127,14 +127,14 @@ impl<T: Item, const W: usize, const H: usize> Held<T, W> for Paired<H> {
         store_all::<T, Eight, H>(&self.0, acc, at);
     }
     #[inline(always)]
-    fn add<const N: usize>(&mut self, chunk: [&[T; W]; N]) {
+    fn add<const N: usize>(&mut self, _: Same, chunk: [&[T; W]; N]) {
         let inputs = chunk.map(|values| &values[..]);
         for h in 0..H {
             add::<T, Eight, true, N>(&mut self.0[h], inputs, 8 * h);
         }
     }
     #[inline(always)]
-    fn add_end<const N: usize>(acc: &mut Acc<'_>, f: usize, runs: [&[T]; N], n: usize) {
+    fn add_end<const N: usize>(_: Same, acc: &mut Acc<'_>, f: usize, runs: [&[T]; N], n: usize) {
         if T::LANES == 4 * 8 {
             add_run::<T, 4, H>(
                 acc,

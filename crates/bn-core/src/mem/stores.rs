@@ -31,13 +31,16 @@ impl<const BYTES: usize> Drop for Stores<BYTES> {
 
 /// Elements that are nothing but their bytes.
 pub trait Bare: Copy + Default + sealed::Sealed {}
-impl Bare for f32 {}
-impl Bare for f64 {}
+impl<T: Copy + Default + sealed::Sealed> Bare for T {}
 
 mod sealed {
     pub trait Sealed {}
     impl Sealed for f32 {}
     impl Sealed for f64 {}
+    #[cfg(feature = "half")]
+    impl Sealed for half::f16 {}
+    #[cfg(feature = "half")]
+    impl Sealed for half::bf16 {}
 }
 
 /// The stores of the instruction set that the program is built for.

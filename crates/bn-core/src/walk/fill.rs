@@ -4,18 +4,17 @@
 //! 2. Where an output is streamed, its lines begin where cache lines do; ragged ends are ordinary stores.
 //! 3. What the kernels read next is asked for in step with what is written.
 
-use super::vector::Vector;
 use crate::mem::{Bare, LINE, Line, Output, Stores, lines_mut, prefetch, write};
 use std::mem::MaybeUninit;
 
 /// Ranges of fewer elements are written as they lie, not from one line's beginning to another's.
 const ALIGN_ABOVE: usize = 256;
 
-/// What a map computes; a V fills a cache line, or several.
+/// What a map computes, in Vs; one of them fills a cache line, or several.
 pub(super) trait LineMap<T, V> {
     /// The `n` lines from element `start` on, to be asked for by number. (An iterator would do, were its adapters
     /// inlined into functions that are compiled for another instruction set.)
-    fn lines<const L: usize>(&self, start: usize, n: usize) -> impl Fn(usize) -> V;
+    fn lines<const L: usize>(&self, start: usize, n: usize) -> impl Fn(usize) -> [T; L];
     /// The element at `at`.
     fn one(&self, at: usize) -> T;
 }
@@ -70,7 +69,7 @@ impl<'a, T> Next<'a, T> {
 
 /// Fills `out` from `map`, past the caches where `stream` says how. Meanwhile `next` is brought into L2.
 #[inline(always)]
-pub(super) fn fill<T: Bare, V: Vector<T>, const L: usize, const BYTES: usize>(
+pub(super) fn fill<T: Bare, V, const L: usize, const BYTES: usize>(
     out: Output<'_, T>,
     stream: Option<&Stores<BYTES>>,
     next: Next<'_, T>,
@@ -82,7 +81,7 @@ pub(super) fn fill<T: Bare, V: Vector<T>, const L: usize, const BYTES: usize>(
         let value = map.lines::<L>(0, chunks.len());
         for (i, chunk) in chunks.iter_mut().enumerate() {
             next.ask(i * L);
-            write(chunk, value(i).line());
+            write(chunk, value(i));
         }
         return ones(tail, chunks.len() * L, map);
     }
@@ -97,7 +96,7 @@ pub(super) fn fill<T: Bare, V: Vector<T>, const L: usize, const BYTES: usize>(
     // One branch where a tensor stays in the caches. As a loop of its own it would be compiled into gathers.
     let far = stream.is_some() || !next.is_empty();
     for (i, line) in lines.iter_mut().enumerate() {
-        let value = value(i).line();
+        let value = value(i);
         if far {
             next.ask(at);
             if let Some(stores) = stream {

@@ -1,11 +1,19 @@
 //! The maps' formulae, once for all vector kernels: an element by itself goes through the same operations as a line.
 
+use super::convert::{Convert, Stored};
 use super::fill::{LineMap, lines};
 use super::vector::Vector;
 use crate::mem::Bare;
+use std::ops::{Add, Mul, Sub};
+
+/// A vector, or an element by itself.
+trait Number: Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> {}
+impl<V: Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self>> Number for V {}
 
 /// A coefficient of every element: one for all, or one each.
 pub(super) trait Coef<T, V>: Copy {
+    /// Whether it is one for all.
+    const ONE: bool;
     /// Those of `n` lines from element `start` on.
     fn lines<const L: usize>(self, start: usize, n: usize) -> impl Fn(usize) -> V;
     /// That of the element `at`.
@@ -13,6 +21,8 @@ pub(super) trait Coef<T, V>: Copy {
 }
 
 impl<T: Bare, V: Vector<T>> Coef<T, V> for T {
+    const ONE: bool = true;
+
     #[inline(always)]
     fn lines<const L: usize>(self, _: usize, _: usize) -> impl Fn(usize) -> V {
         #[inline(always)]
@@ -25,6 +35,8 @@ impl<T: Bare, V: Vector<T>> Coef<T, V> for T {
 }
 
 impl<T: Bare, V: Vector<T>> Coef<T, V> for &[T] {
+    const ONE: bool = false;
+
     #[inline(always)]
     fn lines<const L: usize>(self, start: usize, n: usize) -> impl Fn(usize) -> V {
         let lines = lines::<T, L>(self, start, n);
@@ -37,37 +49,71 @@ impl<T: Bare, V: Vector<T>> Coef<T, V> for &[T] {
     }
 }
 
+/// A line, in the order of the coefficients where that matters.
+#[inline(always)]
+fn load<T, V, C, W, const L: usize>(by: W, from: &[T; L]) -> V
+where
+    T: Stored,
+    V: Vector<T::Compute>,
+    C: Coef<T::Compute, V>,
+    W: Convert<T>,
+{
+    if C::ONE { by.load_mixed(from) } else { by.load(from) }
+}
+
+/// What was computed of such lines, rounded.
+#[inline(always)]
+fn line<T, V, C, W, const L: usize>(by: W, v: V) -> [T; L]
+where
+    T: Stored,
+    V: Vector<T::Compute>,
+    C: Coef<T::Compute, V>,
+    W: Convert<T>,
+{
+    if C::ONE { by.line_mixed(v) } else { by.line(v) }
+}
+
 /// y = (x − k)·a + b.
-pub(super) struct Normalize<'a, T, C> {
+pub(super) struct Normalize<'a, T, C, W> {
+    /// How elements are converted.
+    pub(super) by: W,
     /// x.
     pub(super) x: &'a [T],
     /// k, a and b.
     pub(super) coefs: [C; 3],
 }
 
-impl<T: Bare + Vector<T>, V: Vector<T>, C: Coef<T, V>> LineMap<T, V> for Normalize<'_, T, C> {
+impl<T, V, C, W> LineMap<T, V> for Normalize<'_, T, C, W>
+where
+    T: Stored,
+    V: Vector<T::Compute>,
+    C: Coef<T::Compute, V>,
+    W: Convert<T>,
+{
     #[inline(always)]
-    fn lines<const L: usize>(&self, start: usize, n: usize) -> impl Fn(usize) -> V {
-        let [k, a, b] = self.coefs;
+    fn lines<const L: usize>(&self, start: usize, n: usize) -> impl Fn(usize) -> [T; L] {
+        let (by, [k, a, b]) = (self.by, self.coefs);
         let (x, k) = (lines::<T, L>(self.x, start, n), k.lines::<L>(start, n));
         let (a, b) = (a.lines::<L>(start, n), b.lines::<L>(start, n));
         #[inline(always)]
-        move |i| normalize(V::load(&x[i]), k(i), a(i), b(i))
+        move |i| line::<T, V, C, W, L>(by, normalize(load::<T, V, C, W, L>(by, &x[i]), k(i), a(i), b(i)))
     }
     #[inline(always)]
     fn one(&self, at: usize) -> T {
         let [k, a, b] = self.coefs;
-        normalize(self.x[at], k.one(at), a.one(at), b.one(at))
+        T::from_compute(normalize(self.x[at].to_compute(), k.one(at), a.one(at), b.one(at)))
     }
 }
 
 #[inline(always)]
-fn normalize<T, V: Vector<T>>(x: V, k: V, a: V, b: V) -> V {
+fn normalize<V: Number>(x: V, k: V, a: V, b: V) -> V {
     (x - k) * a + b
 }
 
 /// dx = ((dy − m)·a + (x − k)·c) + d.
-pub(super) struct GradInput<'a, T, C> {
+pub(super) struct GradInput<'a, T, C, W> {
+    /// How elements are converted.
+    pub(super) by: W,
     /// x.
     pub(super) x: &'a [T],
     /// dy.
@@ -76,46 +122,72 @@ pub(super) struct GradInput<'a, T, C> {
     pub(super) coefs: [C; 5],
 }
 
-impl<T: Bare + Vector<T>, V: Vector<T>, C: Coef<T, V>> LineMap<T, V> for GradInput<'_, T, C> {
+impl<T, V, C, W> LineMap<T, V> for GradInput<'_, T, C, W>
+where
+    T: Stored,
+    V: Vector<T::Compute>,
+    C: Coef<T::Compute, V>,
+    W: Convert<T>,
+{
     #[inline(always)]
-    fn lines<const L: usize>(&self, start: usize, n: usize) -> impl Fn(usize) -> V {
-        let [k, a, c, d, m] = self.coefs;
+    fn lines<const L: usize>(&self, start: usize, n: usize) -> impl Fn(usize) -> [T; L] {
+        let (by, [k, a, c, d, m]) = (self.by, self.coefs);
         let (x, dy) = (lines::<T, L>(self.x, start, n), lines::<T, L>(self.dy, start, n));
         let (k, a) = (k.lines::<L>(start, n), a.lines::<L>(start, n));
         let (c, d) = (c.lines::<L>(start, n), d.lines::<L>(start, n));
         let m = m.lines::<L>(start, n);
         #[inline(always)]
-        move |i| grad_input(V::load(&x[i]), V::load(&dy[i]), [k(i), a(i), c(i), d(i), m(i)])
+        move |i| {
+            let (x, dy) = (load::<T, V, C, W, L>(by, &x[i]), load::<T, V, C, W, L>(by, &dy[i]));
+            line::<T, V, C, W, L>(by, grad_input(x, dy, [k(i), a(i), c(i), d(i), m(i)]))
+        }
     }
     #[inline(always)]
     fn one(&self, at: usize) -> T {
         let coefs = self.coefs.map(|coef| coef.one(at));
-        grad_input(self.x[at], self.dy[at], coefs)
+        let (x, dy) = (self.x[at].to_compute(), self.dy[at].to_compute());
+        T::from_compute(grad_input(x, dy, coefs))
     }
 }
 
 #[inline(always)]
-fn grad_input<T, V: Vector<T>>(x: V, dy: V, [k, a, c, d, m]: [V; 5]) -> V {
+fn grad_input<V: Number>(x: V, dy: V, [k, a, c, d, m]: [V; 5]) -> V {
     ((dy - m) * a + (x - k) * c) + d
 }
 
 /// dx = dy·a + 0.
-pub(super) struct Scale<'a, T, C> {
+pub(super) struct Scale<'a, T, C, W> {
+    /// How elements are converted.
+    pub(super) by: W,
     /// dy.
     pub(super) dy: &'a [T],
     /// a.
     pub(super) a: C,
 }
 
-impl<T: Bare + Vector<T>, V: Vector<T>, C: Coef<T, V>> LineMap<T, V> for Scale<'_, T, C> {
+impl<T, V, C, W> LineMap<T, V> for Scale<'_, T, C, W>
+where
+    T: Stored,
+    V: Vector<T::Compute>,
+    C: Coef<T::Compute, V>,
+    W: Convert<T>,
+{
     #[inline(always)]
-    fn lines<const L: usize>(&self, start: usize, n: usize) -> impl Fn(usize) -> V {
-        let (dy, a) = (lines::<T, L>(self.dy, start, n), self.a.lines::<L>(start, n));
+    fn lines<const L: usize>(&self, start: usize, n: usize) -> impl Fn(usize) -> [T; L] {
+        let (by, dy, a) = (self.by, lines::<T, L>(self.dy, start, n), self.a.lines::<L>(start, n));
         #[inline(always)]
-        move |i| V::load(&dy[i]) * a(i) + V::splat(T::default())
+        move |i| {
+            let dy = load::<T, V, C, W, L>(by, &dy[i]);
+            line::<T, V, C, W, L>(by, scale(dy, a(i), V::splat(T::Compute::default())))
+        }
     }
     #[inline(always)]
     fn one(&self, at: usize) -> T {
-        self.dy[at] * self.a.one(at) + T::default()
+        T::from_compute(scale(self.dy[at].to_compute(), self.a.one(at), T::Compute::default()))
     }
+}
+
+#[inline(always)]
+fn scale<V: Number>(dy: V, a: V, zero: V) -> V {
+    dy * a + zero
 }

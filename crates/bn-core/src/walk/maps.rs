@@ -1,11 +1,11 @@
 //! Maps of a tile, strip by strip and in order, as every vector kernel crate runs them.
 
+use super::convert::{Convert, Stored};
 use super::fill::{LineMap, Next, fill};
 use super::linear::{GradInput, Normalize, Scale};
 use super::vector::Vector;
 use crate::kernel::{Affine, GradAffine, Hints, Map, Out, Post, Tile, Walk};
 use crate::mem::{Bare, Output, Stores};
-use crate::num::Real;
 use crate::tensor::{Strips, StripsMut};
 
 /// What every map is told of its memory: how to stream, if it does, and what to fetch.
@@ -14,30 +14,32 @@ struct Memory<'h, T, const BYTES: usize> {
     hints: Hints<'h, T>,
 }
 
-/// Writes `map` of a tile, a V of L elements at a time.
+/// Writes `map` of a tile, a V of L elements at a time, which are converted as `by` does.
 #[inline(always)]
-pub fn map<T: Real + Bare + Vector<T>, V: Vector<T>, const L: usize, const BYTES: usize>(
+pub fn map<T: Stored, V: Vector<T::Compute>, const L: usize, const BYTES: usize>(
     tile: Tile,
     map: &Map<'_, T>,
     out: Out<'_, T>,
     hints: Hints<'_, T>,
+    by: impl Convert<T>,
     stores: impl FnOnce() -> Stores<BYTES>,
 ) {
     let Out::Fresh(out) = out;
     let memory = Memory { stores: hints.stream.then(stores), hints };
     match tile.walk {
-        Walk::Runs { inner } => runs::<T, V, L, BYTES>(inner, map, out, memory),
-        Walk::Columns => columns::<T, V, L, BYTES>(map, out, memory),
+        Walk::Runs { inner } => runs::<T, V, L, BYTES>(inner, map, out, memory, by),
+        Walk::Columns => columns::<T, V, L, BYTES>(map, out, memory, by),
     }
 }
 
 /// A feature's coefficients are the same all along its run.
 #[inline(always)]
-fn runs<T: Real + Bare + Vector<T>, V: Vector<T>, const L: usize, const BYTES: usize>(
+fn runs<T: Stored, V: Vector<T::Compute>, const L: usize, const BYTES: usize>(
     inner: usize,
     map: &Map<'_, T>,
     out: StripsMut<'_, T>,
     memory: Memory<'_, T, BYTES>,
+    by: impl Convert<T>,
 ) {
     match *map {
         Map::Normalize { x, affine: Affine { k, a, b }, post: Post::Pass } => {
@@ -47,7 +49,7 @@ fn runs<T: Real + Bare + Vector<T>, V: Vector<T>, const L: usize, const BYTES: u
                 out,
                 memory,
                 #[inline(always)]
-                |f, [x]| Normalize { x, coefs: [k[f], a[f], b[f]] },
+                |f, [x]| Normalize { by, x, coefs: [k[f], a[f], b[f]] },
             );
         }
         Map::GradInput { x, dy, affine: GradAffine { k, a, c, d, m } } => {
@@ -57,7 +59,7 @@ fn runs<T: Real + Bare + Vector<T>, V: Vector<T>, const L: usize, const BYTES: u
                 out,
                 memory,
                 #[inline(always)]
-                |f, [x, dy]| GradInput { x, dy, coefs: [k[f], a[f], c[f], d[f], m[f]] },
+                |f, [x, dy]| GradInput { by, x, dy, coefs: [k[f], a[f], c[f], d[f], m[f]] },
             );
         }
         Map::Scale { dy, a } => each_run::<_, V, _, 1, L, BYTES>(
@@ -66,17 +68,18 @@ fn runs<T: Real + Bare + Vector<T>, V: Vector<T>, const L: usize, const BYTES: u
             out,
             memory,
             #[inline(always)]
-            |f, [dy]| Scale { dy, a: a[f] },
+            |f, [dy]| Scale { by, dy, a: a[f] },
         ),
     }
 }
 
 /// Every column has coefficients of its own.
 #[inline(always)]
-fn columns<T: Real + Bare + Vector<T>, V: Vector<T>, const L: usize, const BYTES: usize>(
+fn columns<T: Stored, V: Vector<T::Compute>, const L: usize, const BYTES: usize>(
     map: &Map<'_, T>,
     out: StripsMut<'_, T>,
     memory: Memory<'_, T, BYTES>,
+    by: impl Convert<T>,
 ) {
     match *map {
         Map::Normalize { x, affine: Affine { k, a, b }, post: Post::Pass } => {
@@ -86,7 +89,7 @@ fn columns<T: Real + Bare + Vector<T>, V: Vector<T>, const L: usize, const BYTES
                 memory,
                 #[inline(always)]
                 |[x], out, stores, next| {
-                    fill::<T, V, L, BYTES>(out, stores, next, &Normalize { x, coefs: [k, a, b] });
+                    fill::<T, V, L, BYTES>(out, stores, next, &Normalize { by, x, coefs: [k, a, b] });
                 },
             );
         }
@@ -97,7 +100,12 @@ fn columns<T: Real + Bare + Vector<T>, V: Vector<T>, const L: usize, const BYTES
                 memory,
                 #[inline(always)]
                 |[x, dy], out, stores, next| {
-                    fill::<T, V, L, BYTES>(out, stores, next, &GradInput { x, dy, coefs: [k, a, c, d, m] });
+                    fill::<T, V, L, BYTES>(
+                        out,
+                        stores,
+                        next,
+                        &GradInput { by, x, dy, coefs: [k, a, c, d, m] },
+                    );
                 },
             );
         }
@@ -107,7 +115,7 @@ fn columns<T: Real + Bare + Vector<T>, V: Vector<T>, const L: usize, const BYTES
                 out,
                 memory,
                 #[inline(always)]
-                |[dy], out, stores, next| fill::<T, V, L, BYTES>(out, stores, next, &Scale { dy, a }),
+                |[dy], out, stores, next| fill::<T, V, L, BYTES>(out, stores, next, &Scale { by, dy, a }),
             );
         }
     }
@@ -115,15 +123,7 @@ fn columns<T: Real + Bare + Vector<T>, V: Vector<T>, const L: usize, const BYTES
 
 /// Fills each run from what `map` makes of its feature and of that run of each input.
 #[inline(always)]
-fn each_run<
-    'a,
-    T: Bare,
-    V: Vector<T>,
-    M: LineMap<T, V>,
-    const N: usize,
-    const L: usize,
-    const BYTES: usize,
->(
+fn each_run<'a, T: Bare, V, M: LineMap<T, V>, const N: usize, const L: usize, const BYTES: usize>(
     inner: usize,
     inputs: [Strips<'a, T>; N],
     out: StripsMut<'_, T>,

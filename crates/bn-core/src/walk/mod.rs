@@ -1,8 +1,9 @@
 //! What the vector kernel crates share: how strips are gone over, not with which instructions.
 //!
-//! A kernel crate brings the vectors ([`Vector`], [`Lane`]) and how runs are summed; everything here is compiled into it,
+//! A kernel crate brings the vectors ([`Vector`], [`Lane`]), how elements are converted ([`Convert`]) and how runs are summed; everything here is compiled into it,
 //! for its instruction sets. The driver knows nothing of this floor.
 
+mod convert;
 mod fill;
 mod linear;
 mod maps;
@@ -11,6 +12,7 @@ mod stack;
 mod terms;
 mod vector;
 
+pub use convert::{Convert, Plain, Same, Stored};
 pub use fill::lines;
 pub use maps::map;
 pub use pair::{Held, TURN, map_and_sum, take_turns};

@@ -6,13 +6,14 @@
 //!    equal share of it is mapped.
 //! 3. What is behind the last whole step of a run is summed by the kernel crate's own way.
 
+use super::convert::{Convert, Stored};
 use super::fill::{LineMap, begin, lines, ones};
 use super::linear::{GradInput, Normalize};
 use super::vector::Vector;
 use crate::kernel::schedule::{L2_BYTES, RUN_AHEAD};
 use crate::kernel::{Acc, Affine, GradAffine, Map, Out, Post, Sum};
-use crate::mem::{Bare, Stores, prefetch};
-use crate::num::Real;
+use crate::mem::{Stores, prefetch};
+use crate::num::{Element, Real};
 use crate::tensor::{Strips, StripsMut};
 
 /// Elements that are mapped while as many are summed, for one part of the lanes after the other, where not all of them stay in
@@ -75,21 +76,21 @@ impl<'m, 's, T: Copy, const N: usize> Beside<'m, 's, T, N> {
     }
 }
 
-/// W lanes of both sums in registers, of T around 0.
-pub trait Held<T, const W: usize>: Copy {
+/// W lanes of both sums in registers, of T around 0; elements are converted as a C does.
+pub trait Held<T: Element, C, const W: usize>: Copy {
     /// The lanes from `at` on.
     fn load(acc: &mut Acc<'_>, at: usize) -> Self;
     /// Puts them back.
     fn store(self, acc: &mut Acc<'_>, at: usize);
     /// Adds W elements of each input: of one input, x, its moments; of two, x and dy, the sums of the backward.
-    fn add<const N: usize>(&mut self, chunk: [&[T; W]; N]);
+    fn add<const N: usize>(&mut self, by: C, chunk: [&[T; W]; N]);
     /// Adds the `n` elements that a run of feature `f` has behind its last whole step.
-    fn add_end<const N: usize>(acc: &mut Acc<'_>, f: usize, runs: [&[T]; N], n: usize);
+    fn add_end<const N: usize>(by: C, acc: &mut Acc<'_>, f: usize, runs: [&[T]; N], n: usize);
 }
 
 /// Whether [`map_and_sum`] knows this pair of operations.
 #[must_use]
-pub fn take_turns<T: Real>(map: &Map<'_, T>, next: &Sum<'_, T>) -> bool {
+pub fn take_turns<T: Element>(map: &Map<'_, T>, next: &Sum<'_, T>) -> bool {
     matches!(
         (map, next),
         (Map::Normalize { post: Post::Pass, .. }, Sum::Moments { pilot: None, .. })
@@ -100,29 +101,32 @@ pub fn take_turns<T: Real>(map: &Map<'_, T>, next: &Sum<'_, T>) -> bool {
 /// Maps runs of `inner` elements past the caches, P lines of L elements at a time, and sums as many elements of `next`, which
 /// is another block of the same size. They must be such that they [`take_turns`].
 #[inline(always)]
-pub fn map_and_sum<T, V, H, const W: usize, const L: usize, const P: usize, const BYTES: usize>(
+pub fn map_and_sum<T, V, C, H, const W: usize, const L: usize, const P: usize, const BYTES: usize>(
     inner: usize,
     map: &Map<'_, T>,
     out: Out<'_, T>,
     stores: &Stores<BYTES>,
+    by: C,
     next: &Sum<'_, T>,
     acc: &mut Acc<'_>,
 ) where
-    T: Real + Bare + Vector<T>,
-    V: Vector<T>,
-    H: Held<T, W>,
+    T: Stored,
+    V: Vector<T::Compute>,
+    C: Convert<T>,
+    H: Held<T, C, W>,
 {
     let Out::Fresh(out) = out;
     match (*map, *next) {
         (
             Map::Normalize { x, affine: Affine { k, a, b }, post: Post::Pass },
             Sum::Moments { x: next, pilot: None },
-        ) => in_turns::<T, V, _, H, W, L, P, 1, BYTES>(
+        ) => in_turns::<T, V, C, _, H, W, L, P, 1, BYTES>(
             inner,
             #[inline(always)]
-            |f, [x]| Normalize { x, coefs: [k[f], a[f], b[f]] },
+            |f, [x]| Normalize { by, x, coefs: [k[f], a[f], b[f]] },
             out,
             stores,
+            by,
             &[x],
             &[next],
             acc,
@@ -130,12 +134,13 @@ pub fn map_and_sum<T, V, H, const W: usize, const L: usize, const P: usize, cons
         (
             Map::GradInput { x, dy, affine: GradAffine { k, a, c, d, m } },
             Sum::Grads { x: next_x, dy: next_dy, pilot: None },
-        ) => in_turns::<T, V, _, H, W, L, P, 2, BYTES>(
+        ) => in_turns::<T, V, C, _, H, W, L, P, 2, BYTES>(
             inner,
             #[inline(always)]
-            |f, [x, dy]| GradInput { x, dy, coefs: [k[f], a[f], c[f], d[f], m[f]] },
+            |f, [x, dy]| GradInput { by, x, dy, coefs: [k[f], a[f], c[f], d[f], m[f]] },
             out,
             stores,
+            by,
             &[x, dy],
             &[next_x, next_dy],
             acc,
@@ -149,6 +154,7 @@ fn in_turns<
     'a,
     T,
     V,
+    C,
     M,
     H,
     const W: usize,
@@ -161,22 +167,26 @@ fn in_turns<
     map: impl Fn(usize, [&'a [T]; N]) -> M,
     mut out: StripsMut<'_, T>,
     stores: &Stores<BYTES>,
+    by: C,
     own: &[Strips<'a, T>; N],
     next: &[Strips<'_, T>; N],
     acc: &mut Acc<'_>,
 ) where
-    T: Real + Bare + Vector<T>,
-    V: Vector<T>,
+    T: Stored,
+    V: Vector<T::Compute>,
+    C: Convert<T>,
     M: LineMap<T, V>,
-    H: Held<T, W>,
+    H: Held<T, C, W>,
 {
-    const { assert!(P * L == W && T::LANES.is_multiple_of(W)) };
-    let parts = T::LANES / W;
+    let (lanes, step_len) = (T::Compute::LANES, P * L);
+    const { assert!((P * L).is_multiple_of(W) && T::Compute::LANES.is_multiple_of(W)) };
+    // Chunks of a part to a step: more than one where registers hold fewer lanes than a line has elements.
+    let (parts, chunks_of_step) = (lanes / W, step_len / W);
     for row in 0..out.rows() {
         out.prefetch(row + 1);
         let beside = Beside::new(own, next, row, parts > 1);
         for (f, out) in out.strip_mut(row).chunks_exact(inner).enumerate() {
-            let (cols, lane) = (f * inner..(f + 1) * inner, f * T::LANES);
+            let (cols, lane) = (f * inner..(f + 1) * inner, f * lanes);
             let runs = beside.summed.map(|strip| &strip[cols.clone()]);
             let map = map(f, beside.mapped.map(|strip| &strip[cols.clone()]));
             let (start, all, tail) = begin::<T, V, L>(out, &map);
@@ -185,8 +195,8 @@ fn in_turns<
             let (paired, odd) = all.split_at_mut(all.len() / (P * parts) * (P * parts));
             let (steps, _) = paired.as_chunks_mut::<P>();
             let summed = steps.len();
-            let chunks = runs.map(|run| lines::<T, W>(run, 0, summed));
-            let turn = if parts == 1 { summed } else { TURN / W };
+            let chunks = runs.map(|run| lines::<T, W>(run, 0, summed * chunks_of_step));
+            let turn = if parts == 1 { summed } else { TURN / step_len };
             for first in (0..summed).step_by(turn.max(1)) {
                 let count = turn.min(summed - first) / parts;
                 for part in 0..parts {
@@ -195,21 +205,24 @@ fn in_turns<
                     let mut held = H::load(acc, lane + part * W);
                     let at = first + part * count;
                     for (i, step) in steps[at..at + count].iter_mut().enumerate() {
-                        beside.ask(cols.start + (at + i) * W, W);
-                        let chunk = first + i * parts + part;
-                        held.add(chunks.map(|chunks| &chunks[chunk]));
+                        beside.ask(cols.start + (at + i) * step_len, step_len);
+                        for j in 0..chunks_of_step {
+                            let chunk = (first + i * parts) * chunks_of_step + j * parts + part;
+                            held.add(by, chunks.map(|chunks| &chunks[chunk]));
+                        }
                         for (j, line) in step.iter_mut().enumerate() {
-                            stores.write(line, value((at + i) * P + j).line());
+                            stores.write(line, value((at + i) * P + j));
                         }
                     }
                     held.store(acc, lane + part * W);
                 }
             }
             for (j, line) in odd.iter_mut().enumerate() {
-                stores.write(line, value(summed * P + j).line());
+                stores.write(line, value(summed * P + j));
             }
             ones(tail, end, &map);
-            H::add_end(acc, f, runs.map(|run| &run[summed * W..]), inner - summed * W);
+            let end = summed * step_len;
+            H::add_end(by, acc, f, runs.map(|run| &run[end..]), inner - end);
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::fill::lines;
 use crate::kernel::Fetch;
 use crate::mem::{LINE, prefetch};
+use crate::num::Element;
 use crate::tensor::Strips;
 use std::ops::Range;
 
@@ -32,7 +33,7 @@ fn in_order<T, const N: usize>(inputs: &[Strips<'_, T>; N]) -> bool {
     inputs.iter().all(|input| input.stride() == input.len())
 }
 
-impl<'a, T, const N: usize, const R: usize> Stack<'a, T, N, R> {
+impl<'a, T: Element, const N: usize, const R: usize> Stack<'a, T, N, R> {
     /// The R strips of each of `inputs` from `start` on. With their columns, those of the next R are fetched, or those behind the
     /// strips, as `fetch` says.
     ///
@@ -91,7 +92,8 @@ impl<'a, T, const N: usize, const R: usize> Stack<'a, T, N, R> {
             }
         }
         for i in 0..n {
-            if W * size_of::<T>() >= LINE / 2 {
+            // Half types have as many elements to half a line's worth of asking as what they are computed in.
+            if W * size_of::<T::Compute>() >= LINE / 2 {
                 self.prefetch(cols.start + i * W, W);
             }
             let mut chunk = [[&chunks[0][0][i]; N]; R];
@@ -128,7 +130,7 @@ impl<'a, T, const N: usize, const R: usize> Stack<'a, T, N, R> {
 }
 
 /// What is done with stacks of N inputs.
-pub trait EachStack<T, const N: usize> {
+pub trait EachStack<T: Element, const N: usize> {
     /// Takes the next R strips.
     fn take<const R: usize>(&mut self, stack: &Stack<'_, T, N, R>);
 }
@@ -136,7 +138,7 @@ pub trait EachStack<T, const N: usize> {
 /// Hands the strips of `inputs` to `each`, one behind the other: of one input eight at a time, but four where memory is asked
 /// for `along` strips that lie in its order, of two inputs four. Measured. What is left goes four, two and one at a time.
 #[inline(always)]
-pub fn stacks<T, const N: usize>(
+pub fn stacks<T: Element, const N: usize>(
     inputs: &[Strips<'_, T>; N],
     fetch: Fetch,
     along: bool,
@@ -159,7 +161,7 @@ pub fn stacks<T, const N: usize>(
 
 /// As [`stacks`], four and one at a time: a third of the code, for what is rare.
 #[inline(always)]
-pub fn low_stacks<T, const N: usize>(
+pub fn low_stacks<T: Element, const N: usize>(
     inputs: &[Strips<'_, T>; N],
     fetch: Fetch,
     along: bool,
@@ -173,7 +175,7 @@ pub fn low_stacks<T, const N: usize>(
 /// Hands on the strips from `start` on, R at a time, as long as there are as many; `along` says whether they lie in order, where
 /// that matters. Where the next ones begin.
 #[inline(always)]
-fn of_height<T, const N: usize, const R: usize>(
+fn of_height<T: Element, const N: usize, const R: usize>(
     inputs: &[Strips<'_, T>; N],
     start: usize,
     fetch: Fetch,

@@ -5,9 +5,7 @@
 mod guarded;
 
 use super::*;
-use crate::walk::vector::Chunk;
 use guarded::Guarded;
-use std::ops::{Add, Mul, Sub};
 
 /// The `len` elements that begin `offset` elements into the page, or that end as far from its end.
 fn slice<T>(page: &mut Guarded, offset: usize, len: usize, at_end: bool) -> &mut [T] {
@@ -18,10 +16,10 @@ fn slice<T>(page: &mut Guarded, offset: usize, len: usize, at_end: bool) -> &mut
 
 struct Copied<'a, T>(&'a [T]);
 
-impl<T: Bare, V: Vector<T>> LineMap<T, V> for Copied<'_, T> {
-    fn lines<const L: usize>(&self, start: usize, n: usize) -> impl Fn(usize) -> V {
+impl<T: Bare> LineMap<T, ()> for Copied<'_, T> {
+    fn lines<const L: usize>(&self, start: usize, n: usize) -> impl Fn(usize) -> [T; L] {
         let lines = lines::<T, L>(self.0, start, n);
-        move |i| V::load(&lines[i])
+        move |i| lines[i]
     }
     fn one(&self, at: usize) -> T {
         self.0[at]
@@ -42,7 +40,7 @@ enum How {
 }
 
 #[inline(always)]
-fn copied<T: Number, const L: usize, const BYTES: usize>(
+fn copied<T: Bare, const L: usize, const BYTES: usize>(
     to: &mut [T],
     stores: &Stores<BYTES>,
     how: How,
@@ -51,33 +49,28 @@ fn copied<T: Number, const L: usize, const BYTES: usize>(
     let map = &Copied(from);
     if how != How::InSteps {
         let stores = (how == How::Streamed).then_some(stores);
-        return fill::<T, Chunk<T, L>, L, BYTES>(to.into(), stores, ahead(from), map);
+        return fill::<T, (), L, BYTES>(to.into(), stores, ahead(from), map);
     }
-    let (start, lines, tail) = begin::<T, Chunk<T, L>, L>(to.into(), map);
-    let (value, n) = (LineMap::<T, Chunk<T, L>>::lines::<L>(map, start, lines.len()), lines.len());
+    let (start, lines, tail) = begin::<T, (), L>(to.into(), map);
+    let (value, n) = (map.lines::<L>(start, lines.len()), lines.len());
     for (i, line) in lines.iter_mut().enumerate() {
-        stores.write(line, value(i).line());
+        stores.write(line, value(i));
     }
-    ones::<T, Chunk<T, L>>(tail, start + n * L, map);
+    ones(tail, start + n * L, map);
 }
 
-/// What elements of a chunk can do.
-trait Number: Bare + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> {}
-impl Number for f32 {}
-impl Number for f64 {}
-
 #[target_feature(enable = "avx2")]
-fn copy_avx2<T: Number, const L: usize>(to: &mut [T], stores: &Stores<32>, how: How, from: &[T]) {
+fn copy_avx2<T: Bare, const L: usize>(to: &mut [T], stores: &Stores<32>, how: How, from: &[T]) {
     copied::<T, L, 32>(to, stores, how, from);
 }
 
 #[target_feature(enable = "avx512f")]
-fn copy_avx512<T: Number, const L: usize>(to: &mut [T], stores: &Stores<64>, how: How, from: &[T]) {
+fn copy_avx512<T: Bare, const L: usize>(to: &mut [T], stores: &Stores<64>, how: How, from: &[T]) {
     copied::<T, L, 64>(to, stores, how, from);
 }
 
 /// With stores of `bytes`; false where the machine has them not.
-fn copy<T: Number, const L: usize>(bytes: usize, to: &mut [T], how: How, from: &[T]) -> bool {
+fn copy<T: Bare, const L: usize>(bytes: usize, to: &mut [T], how: How, from: &[T]) -> bool {
     match bytes {
         64 if is_x86_feature_detected!("avx512f") => {
             // SAFETY: it was detected, twice over.
@@ -94,7 +87,7 @@ fn copy<T: Number, const L: usize>(bytes: usize, to: &mut [T], how: How, from: &
     true
 }
 
-fn stays_within<T: Number + PartialEq + std::fmt::Debug + From<u8>, const L: usize>(bytes: usize) {
+fn stays_within<T: Bare + PartialEq + std::fmt::Debug + From<u8>, const L: usize>(bytes: usize) {
     let (mut to_page, mut from_page) = (Guarded::new(), Guarded::new());
     for len in (0..70).chain([127, 128, 129, 300]) {
         for offset in 0..=128 / size_of::<T>() {
@@ -128,6 +121,8 @@ fn streamed_copies_stay_within_their_pages() {
         stays_within::<f64, 8>(bytes);
         // Two lines at a time.
         stays_within::<f32, 32>(bytes);
+        #[cfg(feature = "half")]
+        stays_within::<half::f16, 32>(bytes);
     }
 }
 

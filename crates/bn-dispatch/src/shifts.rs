@@ -1,0 +1,77 @@
+//! bf16 by shifts, which every machine has.
+//!
+//! 1. A bf16 is the upper half of an f32. Of two side by side in 32 bits one is shifted there, the other one is there already.
+//! 2. So lines whose order does not matter are taken apart into their even elements and their odd ones, and put together
+//!    again: no element changes its place in a register, which is what other ways spend their time on.
+
+#![allow(unsafe_code, reason = "two elements are one number of 32 bits")]
+
+use bn_core::Element;
+use bn_core::mem::Bare;
+use bn_core::walk::{Convert, Vector};
+use half::bf16;
+
+/// Conversions of bf16.
+#[derive(Clone, Copy)]
+pub(crate) struct Shifts;
+
+/// The upper half of 32 bits.
+const UPPER: u32 = 0xffff_0000;
+
+/// The bits of `v`, of which the upper half is the nearest bf16's, the even one of two; of a NaN, which must be quiet, its own.
+#[inline(always)]
+fn rounded(v: f32) -> u32 {
+    let bits = v.to_bits();
+    bits + if v.is_nan() { 0 } else { 0x7fff + ((bits >> 16) & 1) }
+}
+
+impl Convert<bf16> for Shifts {
+    #[inline(always)]
+    fn widened<'a, const W: usize>(self, from: &'a [bf16; W], room: &'a mut [f32; W]) -> &'a [f32; W] {
+        for i in 0..W {
+            room[i] = from[i].to_compute();
+        }
+        room
+    }
+
+    #[inline(always)]
+    fn line<V: Vector<f32>, const L: usize>(self, v: V) -> [bf16; L]
+    where
+        f32: Bare,
+    {
+        let (wide, mut line) = (v.line::<L>(), [bf16::default(); L]);
+        for i in 0..L {
+            line[i] = bf16::from_bits((rounded(wide[i]).cast_signed() >> 16) as u16);
+        }
+        line
+    }
+
+    #[inline(always)]
+    fn load_mixed<V: Vector<f32>, const L: usize>(self, from: &[bf16; L]) -> V {
+        const { assert!(L.is_multiple_of(2)) };
+        let (pairs, mut wide) = (from.as_ptr().cast::<u32>(), [0.0; L]);
+        for i in 0..L / 2 {
+            // SAFETY: L elements of 16 bits are L / 2 pairs of them; the load needs no alignment, and any bits are a u32.
+            let pair = unsafe { pairs.add(i).read_unaligned() };
+            wide[i] = f32::from_bits(pair << 16);
+            wide[L / 2 + i] = f32::from_bits(pair & UPPER);
+        }
+        V::load(&wide)
+    }
+
+    #[inline(always)]
+    fn line_mixed<V: Vector<f32>, const L: usize>(self, v: V) -> [bf16; L]
+    where
+        f32: Bare,
+    {
+        const { assert!(L.is_multiple_of(2)) };
+        let (wide, mut line) = (v.line::<L>(), [bf16::default(); L]);
+        let pairs = line.as_mut_ptr().cast::<u32>();
+        for i in 0..L / 2 {
+            let pair = (rounded(wide[i]) >> 16) | (rounded(wide[L / 2 + i]) & UPPER);
+            // SAFETY: as in `load_mixed`; any 16 bits are a bf16.
+            unsafe { pairs.add(i).write_unaligned(pair) };
+        }
+        line
+    }
+}
