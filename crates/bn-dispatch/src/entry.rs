@@ -12,14 +12,16 @@ use crate::level::Level;
 use crate::runs::Paired;
 #[cfg(feature = "half")]
 use crate::shifts::Shifts;
+#[cfg(all(feature = "half", target_arch = "x86_64"))]
+use crate::sse2::Sse2 as Basic;
 use crate::sum::{Pilot, Term, Zero};
 use crate::{Dispatch, columns, runs};
 use bn_core::Element;
 use bn_core::kernel::{Acc, Fetch, Hints, Kernels, Map, Out, Schedule, Sum, Tile, Walk, map_then_sum};
 use bn_core::mem::Stores;
 use bn_core::tensor::Strips;
-#[cfg(feature = "half")]
-use bn_core::walk::Plain;
+#[cfg(all(feature = "half", not(target_arch = "x86_64")))]
+use bn_core::walk::Plain as Basic;
 use bn_core::walk::{self, Chunk, Same};
 #[cfg(feature = "half")]
 use half::{bf16, f16};
@@ -123,7 +125,7 @@ functions!(
 #[cfg(feature = "half")]
 functions!(bf16_baseline, bf16, by: Shifts, fused: false, along: true, line: 32, stores: 16, runs: 8, columns: 8,);
 #[cfg(feature = "half")]
-functions!(f16_baseline, f16, by: Plain, fused: false, along: true, line: 32, stores: 16, runs: 8, columns: 8,);
+functions!(f16_baseline, f16, by: Basic, fused: false, along: true, line: 32, stores: 16, runs: 8, columns: 8,);
 #[cfg(all(feature = "half", target_arch = "x86_64"))]
 functions!(
     bf16_avx2, bf16, by: Shifts, fused: true, along: true, line: 32, stores: 32, runs: 16, columns: 16,

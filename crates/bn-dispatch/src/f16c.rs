@@ -32,6 +32,16 @@ impl<const BYTES: usize> F16c<BYTES> {
     }
 }
 
+#[cfg(test)]
+impl<const BYTES: usize> F16c<BYTES> {
+    /// Those of this machine, where it has them.
+    pub(crate) fn find() -> Option<Self> {
+        let found = is_x86_feature_detected!("f16c") && (BYTES == 32 || is_x86_feature_detected!("avx512f"));
+        // SAFETY: they were detected.
+        found.then(|| unsafe { Self::detected() })
+    }
+}
+
 impl<const BYTES: usize> Convert<f16> for F16c<BYTES> {
     #[inline(always)]
     fn widened<'a, const W: usize>(self, from: &'a [f16; W], room: &'a mut [f32; W]) -> &'a [f32; W] {

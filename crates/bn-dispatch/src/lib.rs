@@ -6,6 +6,8 @@
 //! give the same bits. The maps are those of [`bn_core::walk`].
 
 mod columns;
+#[cfg(all(test, feature = "half"))]
+mod conversions;
 mod entry;
 #[cfg(all(feature = "half", target_arch = "x86_64"))]
 mod f16c;
@@ -13,6 +15,8 @@ mod level;
 mod runs;
 #[cfg(feature = "half")]
 mod shifts;
+#[cfg(all(feature = "half", target_arch = "x86_64"))]
+mod sse2;
 mod sum;
 
 pub use level::{Level, LevelError};

@@ -20,9 +20,9 @@ struct Layout {
 
 impl Layout {
     /// The output of a map into this layout, with everything around it.
-    fn mapped<T: Real>(&self, map: impl Fn(StripsMut<'_, T>)) -> Vec<T> {
+    fn mapped<T: Element>(&self, map: impl Fn(StripsMut<'_, T>)) -> Vec<T> {
         let stride = self.len + self.gap;
-        let mut buf = vec![T::from_f64(GUARD); self.offset + self.rows * stride];
+        let mut buf = vec![element::<T>(GUARD); self.offset + self.rows * stride];
         let mut strips = StripsMut::from_output((&mut buf[self.offset..]).into(), self.rows, stride).unwrap();
         map(strips.columns(0..self.len));
         buf
@@ -31,7 +31,7 @@ impl Layout {
 
 fn layouts() -> Vec<Layout> {
     let mut layouts = Vec::new();
-    for offset in [0, 1, 5, 15] {
+    for offset in [0, 1, 5, 15, 31] {
         for (features, inner) in [(1, 1300), (3, 257), (2, 512), (1, 5)] {
             let tile = Tile { features, walk: Walk::Runs { inner } };
             for gap in [0, 7] {
@@ -46,14 +46,19 @@ fn layouts() -> Vec<Layout> {
     layouts
 }
 
-fn streams_what_it_writes<T: Real>(kernels: &dyn Kernels<T>, name: &str) {
+fn element<T: Element>(v: f64) -> T {
+    T::from_compute(T::Compute::from_f64(v))
+}
+
+fn streams_what_it_writes<T: Element>(kernels: &dyn Kernels<T>, name: &str) {
     for layout in layouts() {
-        let value = |i: usize, m: usize| T::from_f64((i * m % 101) as f64 / 7.0 - 5.0);
-        let filled = |m: usize| (0..layout.rows * layout.len).map(|i| value(i, m)).collect::<Vec<T>>();
+        let value = |i: usize, m: usize| (i * m % 101) as f64 / 7.0 - 5.0;
+        let filled =
+            |m: usize| (0..layout.rows * layout.len).map(|i| element::<T>(value(i, m))).collect::<Vec<T>>();
         let (x, dy) = (filled(37), filled(53));
         let strips = |v| Strips::from_slice(v, layout.rows, layout.len).unwrap();
-        let coefs: Vec<Vec<T>> =
-            (1..6).map(|m| (0..layout.len).map(|i| value(i, 11 * m)).collect()).collect();
+        let coef = |m: usize| move |i: usize| T::Compute::from_f64(value(i, 11 * m));
+        let coefs: Vec<Vec<T::Compute>> = (1..6).map(|m| (0..layout.len).map(coef(m)).collect()).collect();
         let [k, a, c, d, m] = [0, 1, 2, 3, 4].map(|i| &coefs[i][..]);
         let both = |map: Map<'_, T>| {
             let mapped = |hints| layout.mapped(|y| kernels.map(layout.tile, &map, Out::Fresh(y), hints));
@@ -61,7 +66,7 @@ fn streams_what_it_writes<T: Real>(kernels: &dyn Kernels<T>, name: &str) {
             let hints = Hints { stream: true, next, behind: true, sparse: layout.len % 2 == 1 };
             let (plain, streamed) = (mapped(Hints::default()), mapped(hints));
             assert!(plain == streamed, "{name} {:?} at {}", layout.tile, layout.offset);
-            let touched = streamed.iter().filter(|v| v.to_f64() != GUARD).count();
+            let touched = streamed.iter().filter(|v| v.to_compute().to_f64() != GUARD).count();
             assert!(touched <= layout.rows * layout.len, "{name} {:?}: wrote elsewhere", layout.tile);
         };
         let (x, dy) = (strips(&x), strips(&dy));
@@ -80,6 +85,8 @@ fn streamed_maps_write_what_ordinary_ones_do() {
         };
         streams_what_it_writes::<f32>(dispatch.f32(), level.name());
         streams_what_it_writes::<f64>(dispatch.f64(), level.name());
+        streams_what_it_writes(dispatch.f16().unwrap(), level.name());
+        streams_what_it_writes(dispatch.bf16().unwrap(), level.name());
     }
 }
 
@@ -124,4 +131,5 @@ fn a_streamed_step_has_the_bits_of_every_level() {
     streams_the_bits_of_every_level::<f32>();
     streams_the_bits_of_every_level::<f64>();
     streams_the_bits_of_every_level::<half::f16>();
+    streams_the_bits_of_every_level::<half::bf16>();
 }
