@@ -8,6 +8,7 @@
 use benches::shapes::{self, Named};
 use bn_core::{BatchNorm, Element, Grads, Real, Saved, Workspace};
 use bn_dispatch::{Dispatch, Level};
+use half::{bf16, f16};
 use std::hint::black_box;
 use std::process::ExitCode;
 
@@ -36,7 +37,9 @@ fn run(args: &[String]) -> Result<(), String> {
     match dtype.as_str() {
         "f32" => steps::<f32>(&list[0], counts),
         "f64" => steps::<f64>(&list[0], counts),
-        other => Err(format!("expected f32 or f64, got {other}")),
+        "f16" => steps::<f16>(&list[0], counts),
+        "bf16" => steps::<bf16>(&list[0], counts),
+        other => Err(format!("expected f32, f64, f16 or bf16, got {other}")),
     }
 }
 

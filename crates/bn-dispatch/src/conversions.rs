@@ -92,8 +92,12 @@ fn narrows<T: Half, C: Convert<T>>(by: C) {
 
 fn mixes<T: Half, C: Convert<T>>(by: C) {
     for line in lines::<T>() {
-        for (a, b) in [(1.0, 0.0), (1.001, 0.0), (-0.37, 3.0), (3e-5, -1e-7), (1e4, 0.0), (0.0, 1e-40)] {
-            let v = by.load_mixed::<Chunk<f32, L>, L>(&line) * Chunk::splat(a) + Chunk::splat(b);
+        let nan = f32::from_bits(u32::MAX);
+        for (a, b) in
+            [(1.0, 0.0), (1.001, 0.0), (-0.37, 3.0), (3e-5, -1e-7), (1e4, 0.0), (0.0, 1e-40), (1.0, nan)]
+        {
+            let [c, d] = [a, b].map(|coef| Chunk::splat(by.coef(coef)));
+            let v = by.load_mixed::<Chunk<f32, L>, L>(&line) * c + d;
             for (got, v) in by.line_mixed::<_, L>(v).into_iter().zip(line) {
                 rounds_to(got, v.to_compute() * a + b);
             }

@@ -3,6 +3,8 @@
 //! 1. A bf16 is the upper half of an f32. Of two side by side in 32 bits one is shifted there, the other one is there already.
 //! 2. So lines whose order does not matter are taken apart into their even elements and their odd ones, and put together
 //!    again: no element changes its place in a register, which is what other ways spend their time on.
+//! 3. A NaN that a map computes has the bits of one that went in, or the machine's own. With coefficients seen to, the lower half
+//!    of all of these is 0, so that rounding leaves them what they are.
 
 #![allow(unsafe_code, reason = "two elements are one number of 32 bits")]
 
@@ -18,11 +20,12 @@ pub(crate) struct Shifts;
 /// The upper half of 32 bits.
 const UPPER: u32 = 0xffff_0000;
 
-/// The bits of `v`, of which the upper half is the nearest bf16's, the even one of two; of a NaN, which must be quiet, its own.
+/// The bits of `v`, of which the upper half is the nearest bf16's, the even one of two. A NaN's lower half must be 0, or it could
+/// be carried on to another number.
 #[inline(always)]
 fn rounded(v: f32) -> u32 {
     let bits = v.to_bits();
-    bits + if v.is_nan() { 0 } else { 0x7fff + ((bits >> 16) & 1) }
+    bits.wrapping_add(0x7fff + ((bits >> 16) & 1))
 }
 
 impl Convert<bf16> for Shifts {
@@ -41,7 +44,7 @@ impl Convert<bf16> for Shifts {
     {
         let (wide, mut line) = (v.line::<L>(), [bf16::default(); L]);
         for i in 0..L {
-            line[i] = bf16::from_bits((rounded(wide[i]).cast_signed() >> 16) as u16);
+            line[i] = bf16::from_compute(wide[i]);
         }
         line
     }
@@ -57,6 +60,12 @@ impl Convert<bf16> for Shifts {
             wide[L / 2 + i] = f32::from_bits(pair & UPPER);
         }
         V::load(&wide)
+    }
+
+    #[inline(always)]
+    fn coef(self, v: f32) -> f32 {
+        // The one NaN of this name has a lower half of 0.
+        if v.is_nan() { f32::NAN } else { v }
     }
 
     #[inline(always)]

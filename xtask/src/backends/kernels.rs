@@ -5,6 +5,7 @@ use bn_core::{KernelSet, kernel};
 use bn_dispatch::{Dispatch, Level};
 use bn_scalar::Scalar;
 use bn_wide::Wide;
+use half::{bf16, f16};
 use std::borrow::Cow;
 
 /// Some crate's kernels.
@@ -55,6 +56,12 @@ impl KernelSet for Kernels {
     }
     fn f64(&self) -> &dyn kernel::Kernels<f64> {
         on!(self, kernels => kernels.f64())
+    }
+    fn f16(&self) -> Option<&dyn kernel::Kernels<f16>> {
+        on!(self, kernels => kernels.f16())
+    }
+    fn bf16(&self) -> Option<&dyn kernel::Kernels<bf16>> {
+        on!(self, kernels => kernels.bf16())
     }
     fn vectorize<R>(&self, work: impl FnOnce() -> R) -> R {
         on!(self, kernels => kernels.vectorize(work))

@@ -45,7 +45,18 @@ pub(crate) fn run(_: &Args) -> Done {
 /// The kernels' instructions, built anew where they changed.
 fn assembly(root: &Path) -> Result<String, String> {
     let path = root.join(ASSEMBLY);
-    let build = ["rustc", "--quiet", "--target-dir", FOLDER, "-p", "bn-dispatch", "--lib", "--release"];
+    let build = [
+        "rustc",
+        "--quiet",
+        "--target-dir",
+        FOLDER,
+        "-p",
+        "bn-dispatch",
+        "--lib",
+        "--release",
+        "--features",
+        "half",
+    ];
     let mut cargo = tools::cargo();
     // In one unit, so that there is one file. Flags of the caller's would make another baseline.
     cargo.args(build).args(["--", "-C", "codegen-units=1", "--emit"]).arg(format!("asm={}", path.display()));

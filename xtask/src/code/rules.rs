@@ -29,13 +29,28 @@ const MODULES: &[Module] = &[
     Module("f64_avx512", "f64", &["zmm"], &[], FUNCTIONS),
     Module("f32_avx2_pairs", "f32", &["ymm"], &["zmm"], PAIRS),
     Module("f32_avx512_pairs", "f32", &["zmm"], &[], PAIRS),
+    Module("f16_baseline", "f16", &["xmm"], &["ymm", "zmm"], FUNCTIONS),
+    Module("bf16_baseline", "bf16", &["xmm"], &["ymm", "zmm"], FUNCTIONS),
+    Module("f16_avx2", "f16", &["ymm"], &["zmm"], FUNCTIONS),
+    Module("bf16_avx2", "bf16", &["ymm"], &["zmm"], FUNCTIONS),
+    Module("f16_avx512", "f16", &["zmm"], &[], FUNCTIONS),
+    Module("bf16_avx512", "bf16", &["zmm"], &[], FUNCTIONS),
+    Module("f16_avx2_pairs", "f16", &["ymm"], &["zmm"], PAIRS),
+    Module("bf16_avx2_pairs", "bf16", &["ymm"], &["zmm"], PAIRS),
+    Module("f16_avx512_pairs", "f16", &["zmm"], &[], PAIRS),
+    Module("bf16_avx512_pairs", "bf16", &["zmm"], &[], PAIRS),
 ];
 
 const FUNCTIONS: &[&str] = &["sum", "map"];
 const PAIRS: &[&str] = &["map_and_sum"];
 
-/// Where a fused multiply-add is exact: Σx² and Σdy·x of f32 data, in f64. The maps beside them are in f32.
-const EXACT: &[(&str, &str)] = &[("f32", "sum"), ("f32", PAIRS[0])];
+/// Where a fused multiply-add is exact: Σx² and Σdy·x in f64, of all data but f64. The maps beside them are in f32.
+fn exact(element: &str, function: &str) -> bool {
+    element != "f64" && ["sum", PAIRS[0]].contains(&function)
+}
+
+/// Conversions that lose what is subnormal.
+const LOSSY: &[&str] = &["vcvtneps2bf16", "vcvtne2ps2bf16"];
 
 const REGISTERS: [&str; 3] = ["xmm", "ymm", "zmm"];
 
@@ -74,7 +89,7 @@ pub(super) fn check(functions: &Functions) -> (Vec<Kernel>, Vec<String>) {
     for (symbol, function) in functions.iter().filter(|(symbol, _)| !seen.contains(*symbol)) {
         for instruction in function.instructions.iter().filter(|i| fuses(i)) {
             faults.push(format!(
-                "{}: expected fused multiply-adds only in the sums of f32, got `{instruction}`",
+                "{}: expected fused multiply-adds only in sums that are not of f64, got `{instruction}`",
                 function.path
             ));
         }
@@ -89,7 +104,8 @@ pub(super) fn check(functions: &Functions) -> (Vec<Kernel>, Vec<String>) {
 fn is_root(path: &str, module: &Module, function: &str) -> bool {
     let Module(name, element, ..) = module;
     let method = name.ends_with("_baseline")
-        && path.contains(&format!("Kernels<{element}>"))
+        // A half type has the path of its crate.
+        && (path.contains(&format!("Kernels<{element}>")) || path.contains(&format!("::{element}> for ")))
         && path.contains("Dispatch")
         && path.ends_with(&format!(">::{function}"));
     path.ends_with(&format!("::{name}::{function}")) || method
@@ -133,7 +149,7 @@ fn libm(place: &str, function: &Function) -> Vec<String> {
 fn judge(functions: &Functions, module: &Module, function: &str, members: &BTreeSet<String>) -> Vec<String> {
     let Module(name, element, wanted, forbidden, _) = module;
     let vex = !name.ends_with("_baseline");
-    let exact = EXACT.contains(&(*element, function));
+    let exact = exact(element, function);
     let mut faults = Vec::new();
     for member in members.iter().map(|symbol| &functions[symbol]) {
         let place = if is_root(&member.path, module, function) {
@@ -145,6 +161,9 @@ fn judge(functions: &Functions, module: &Module, function: &str, members: &BTree
             let allowed = if exact { "only fused multiply-adds of doubles" } else { "no fused multiply-add" };
             faults.push(format!("{place}: expected {allowed}, got `{i}`"));
         }
+        let lossy = member.instructions.iter().find(|i| LOSSY.iter().any(|start| i.starts_with(start)));
+        faults
+            .extend(lossy.map(|i| format!("{place}: expected conversions that keep subnormals, got `{i}`")));
         for register in *forbidden {
             let found = member.instructions.iter().find(|i| i.contains(&format!("%{register}")));
             faults.extend(found.map(|i| format!("{place}: expected no {register} register, got `{i}`")));
@@ -202,7 +221,7 @@ mod tests {
             text += &format!("\t.type\t{symbol},@function\n{symbol}:\n{body}{more}\tretq\n");
         };
         let entry = "bn_dispatch::entry";
-        for element in ["f32", "f64"] {
+        for (element, type_path) in ELEMENTS {
             for function in FUNCTIONS {
                 for (level, body) in [
                     ("avx2", "\tvmulps\t%ymm0, %ymm1, %ymm2\n"),
@@ -213,9 +232,12 @@ mod tests {
                 }
                 // Taken into the trait's method, which also jumps to the others.
                 let length = function.len();
+                let name = format!(
+                    "_$LT$impl$u20$bn_core..kernel..backend..Kernels$LT${type_path}$GT$$u20$for$u20$bn_dispatch..Dispatch$GT$"
+                );
                 let symbol = format!(
-                    "_ZN11bn_dispatch5entry96_$LT$impl$u20$bn_core..kernel..backend..Kernels$LT${element}$GT$$u20$for$u20$\
-                     bn_dispatch..Dispatch$GT${length}{function}17h0123456789abcdefE"
+                    "_ZN11bn_dispatch5entry{}{name}{length}{function}17h0123456789abcdefE",
+                    name.len()
                 );
                 let jump = mangled(&format!("{entry}::{element}_avx2::{function}"));
                 let path = format!("{element}_baseline::{function}");
@@ -224,15 +246,21 @@ mod tests {
         }
         for function in PAIRS {
             for (level, register) in [("avx2", "ymm"), ("avx512", "zmm")] {
-                let path = format!("{entry}::f32_{level}_pairs::{function}");
-                let body = format!("\tvmulps\t%{register}0, %{register}1, %{register}2\n");
-                push(&mangled(&path), &path, &body);
+                for element in ["f32", "f16", "bf16"] {
+                    let path = format!("{entry}::{element}_{level}_pairs::{function}");
+                    let body = format!("\tvmulps\t%{register}0, %{register}1, %{register}2\n");
+                    push(&mangled(&path), &path, &body);
+                }
             }
         }
         push(&mangled("bn_dispatch::runs::sum::helper"), "helper", "\tvaddps\t%xmm0, %xmm1, %xmm1\n");
         push(&mangled("bn_dispatch::level::other"), "other", "");
         text
     }
+
+    /// The element types, and their paths as symbols have them.
+    const ELEMENTS: [(&str, &str); 4] =
+        [("f32", "f32"), ("f64", "f64"), ("f16", "half..binary16..f16"), ("bf16", "half..bfloat..bf16")];
 
     fn mangled(path: &str) -> String {
         let parts: String = path.split("::").map(|part| format!("{}{part}", part.len())).collect();
@@ -251,7 +279,7 @@ mod tests {
             "\tvfmadd231pd\t%zmm1, %zmm2, %zmm3\n\tvfmadd213sd\t%xmm1, %xmm2, %xmm3\n",
         )));
         assert_eq!(faults, Vec::<String>::new());
-        assert_eq!(kernels.len(), 14);
+        assert_eq!(kernels.len(), 30);
         let sum = kernels.iter().find(|k| (k.module, k.function) == ("f32_avx512", "sum")).unwrap();
         assert_eq!((sum.registers, sum.fused), ([1, 1, 2], 2));
     }
@@ -328,6 +356,21 @@ mod tests {
                 "f64_avx512::map: expected nothing of another crate, got `bn_core::num::eft::two_prod`",
             ),
             (
+                format!("{entry}::bf16_avx512::sum"),
+                "\tvfmsub231pd\t%zmm1, %zmm2, %zmm3\n",
+                "bf16_avx512::sum: expected only fused multiply-adds of doubles, got `vfmsub231pd",
+            ),
+            (
+                format!("{entry}::bf16_avx512::map"),
+                "\tvcvtneps2bf16\t%zmm1, %ymm2\n",
+                "bf16_avx512::map: expected conversions that keep subnormals, got `vcvtneps2bf16",
+            ),
+            (
+                "f16_baseline::map".into(),
+                "\tvcvtph2ps\t%xmm1, %ymm2\n",
+                "f16_baseline::map: expected no ymm register",
+            ),
+            (
                 "other".into(),
                 "\tvfmadd231sd\t%xmm1, %xmm2, %xmm3\n",
                 "bn_dispatch::level::other: expected fused",
@@ -351,7 +394,7 @@ mod tests {
         let gone = check(&asm::functions(&text.replace(&path, "elsewhere"))).1;
         assert_eq!(gone, ["f64_avx512::sum: expected such a function, found none"]);
         let narrow = check(&asm::functions(&text.replace("%zmm", "%ymm"))).1;
-        assert_eq!(narrow.len(), 5, "{narrow:?}");
+        assert_eq!(narrow.len(), 11, "{narrow:?}");
         assert!(narrow[0].ends_with(": expected zmm registers, found none"), "{narrow:?}");
     }
 }

@@ -33,6 +33,10 @@ const CASES: &[[&str; 3]] = &[
     ["NCHW", "7x64x7x7", "f32"],
     ["NHWC", "4x14x14x64", "f32"],
     ["NCHW", "8x16x28x28", "f64"],
+    ["NCHW", "8x16x28x28", "f16"],
+    ["NCHW", "8x64x7x7", "f16"],
+    ["NCHW", "8x16x28x28", "bf16"],
+    ["NCHW", "8x64x7x7", "bf16"],
 ];
 
 /// Valgrind has no AVX-512.

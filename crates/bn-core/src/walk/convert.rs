@@ -34,7 +34,14 @@ pub trait Convert<T: Element>: Copy {
         self.load(from)
     }
 
-    /// What a map computes of a V that [`Convert::load_mixed`] gave, in the elements' own order. Where that is NaN it is quiet.
+    /// A coefficient of what [`Convert::line_mixed`] rounds.
+    #[inline(always)]
+    fn coef(self, v: T::Compute) -> T::Compute {
+        v
+    }
+
+    /// What a map computes of Vs that [`Convert::load_mixed`] gave and of coefficients that [`Convert::coef`] has seen, in the
+    /// elements' own order.
     #[inline(always)]
     fn line_mixed<V: Vector<T::Compute>, const L: usize>(self, v: V) -> [T; L]
     where

@@ -4,6 +4,7 @@ use super::convert::{Convert, Stored};
 use super::fill::{LineMap, lines};
 use super::vector::Vector;
 use crate::mem::Bare;
+use crate::num::Element;
 use std::ops::{Add, Mul, Sub};
 
 /// A vector, or an element by itself.
@@ -14,6 +15,8 @@ impl<V: Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self>> Num
 pub(super) trait Coef<T, V>: Copy {
     /// Whether it is one for all.
     const ONE: bool;
+    /// As it goes into what `by` rounds.
+    fn seen<S: Element<Compute = T>>(self, by: impl Convert<S>) -> Self;
     /// Those of `n` lines from element `start` on.
     fn lines<const L: usize>(self, start: usize, n: usize) -> impl Fn(usize) -> V;
     /// That of the element `at`.
@@ -23,6 +26,10 @@ pub(super) trait Coef<T, V>: Copy {
 impl<T: Bare, V: Vector<T>> Coef<T, V> for T {
     const ONE: bool = true;
 
+    #[inline(always)]
+    fn seen<S: Element<Compute = T>>(self, by: impl Convert<S>) -> Self {
+        by.coef(self)
+    }
     #[inline(always)]
     fn lines<const L: usize>(self, _: usize, _: usize) -> impl Fn(usize) -> V {
         #[inline(always)]
@@ -38,6 +45,10 @@ impl<T: Bare, V: Vector<T>> Coef<T, V> for &[T] {
     const ONE: bool = false;
 
     #[inline(always)]
+    fn seen<S: Element<Compute = T>>(self, _: impl Convert<S>) -> Self {
+        self
+    }
+    #[inline(always)]
     fn lines<const L: usize>(self, start: usize, n: usize) -> impl Fn(usize) -> V {
         let lines = lines::<T, L>(self, start, n);
         #[inline(always)]
@@ -47,6 +58,20 @@ impl<T: Bare, V: Vector<T>> Coef<T, V> for &[T] {
     fn one(self, at: usize) -> T {
         self[at]
     }
+}
+
+/// Coefficients as they go into what `by` rounds.
+#[inline(always)]
+fn seen<T, V, C, const N: usize>(mut coefs: [C; N], by: impl Convert<T>) -> [C; N]
+where
+    T: Stored,
+    V: Vector<T::Compute>,
+    C: Coef<T::Compute, V>,
+{
+    for i in 0..N {
+        coefs[i] = coefs[i].seen::<T>(by);
+    }
+    coefs
 }
 
 /// A line, in the order of the coefficients where that matters.
@@ -92,7 +117,7 @@ where
 {
     #[inline(always)]
     fn lines<const L: usize>(&self, start: usize, n: usize) -> impl Fn(usize) -> [T; L] {
-        let (by, [k, a, b]) = (self.by, self.coefs);
+        let (by, [k, a, b]) = (self.by, seen::<T, V, C, _>(self.coefs, self.by));
         let (x, k) = (lines::<T, L>(self.x, start, n), k.lines::<L>(start, n));
         let (a, b) = (a.lines::<L>(start, n), b.lines::<L>(start, n));
         #[inline(always)]
@@ -131,7 +156,7 @@ where
 {
     #[inline(always)]
     fn lines<const L: usize>(&self, start: usize, n: usize) -> impl Fn(usize) -> [T; L] {
-        let (by, [k, a, c, d, m]) = (self.by, self.coefs);
+        let (by, [k, a, c, d, m]) = (self.by, seen::<T, V, C, _>(self.coefs, self.by));
         let (x, dy) = (lines::<T, L>(self.x, start, n), lines::<T, L>(self.dy, start, n));
         let (k, a) = (k.lines::<L>(start, n), a.lines::<L>(start, n));
         let (c, d) = (c.lines::<L>(start, n), d.lines::<L>(start, n));
@@ -174,7 +199,11 @@ where
 {
     #[inline(always)]
     fn lines<const L: usize>(&self, start: usize, n: usize) -> impl Fn(usize) -> [T; L] {
-        let (by, dy, a) = (self.by, lines::<T, L>(self.dy, start, n), self.a.lines::<L>(start, n));
+        let (by, dy, a) = (
+            self.by,
+            lines::<T, L>(self.dy, start, n),
+            seen::<T, V, C, 1>([self.a], self.by)[0].lines::<L>(start, n),
+        );
         #[inline(always)]
         move |i| {
             let dy = load::<T, V, C, W, L>(by, &dy[i]);
