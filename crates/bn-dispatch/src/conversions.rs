@@ -119,7 +119,8 @@ fn loops_convert_every_value() {
 
 #[test]
 fn shifts_convert_every_value() {
-    converts::<bf16, _>(Shifts);
+    converts::<bf16, _>(Shifts::<false>);
+    converts::<bf16, _>(Shifts::<true>);
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -26,10 +26,10 @@ use bn_core::walk::{self, Chunk, Same};
 #[cfg(feature = "half")]
 use half::{bf16, f16};
 
-/// The kernels of one element type under one instruction set, and how that converts elements. Its numbers: elements of a cache
+/// The kernels of one element type under one instruction set, and how that converts elements. Its numbers: elements of a vector and of a cache
 /// line; bytes of a streaming store; lanes of runs and of columns that its registers hold.
 macro_rules! functions {
-    ($module:ident, $t:ty, by: $by:expr, fused: $fused:expr, along: $along:expr, line: $line:expr, stores: $stores:expr, runs: $runs:expr, columns: $columns:expr, $(#[$target:meta])?) => {
+    ($module:ident, $t:ty, by: $by:expr, fused: $fused:expr, along: $along:expr, vector: $vector:expr, line: $line:expr, stores: $stores:expr, runs: $runs:expr, columns: $columns:expr, $(#[$target:meta])?) => {
         mod $module {
             use super::*;
 
@@ -91,7 +91,7 @@ macro_rules! functions {
 
             $(#[$target])?
             pub(super) fn map(tile: Tile, map: &Map<'_, $t>, out: Out<'_, $t>, hints: Hints<'_, $t>) {
-                walk::map::<$t, Chunk<<$t as Element>::Compute, { $line }>, { $line }, { $stores }>(
+                walk::map::<$t, Chunk<<$t as Element>::Compute, { $vector }>, { $vector }, { $line }, { $stores }>(
                     tile, map, out, hints, $by, #[inline(always)] || stores(),
                 );
             }
@@ -99,59 +99,59 @@ macro_rules! functions {
     };
 }
 
-functions!(f32_baseline, f32, by: Same, fused: false, along: true, line: 16, stores: 16, runs: 8, columns: 8,);
-functions!(f64_baseline, f64, by: Same, fused: false, along: true, line: 8, stores: 16, runs: 4, columns: 4,);
+functions!(f32_baseline, f32, by: Same, fused: false, along: true, vector: 16, line: 16, stores: 16, runs: 8, columns: 8,);
+functions!(f64_baseline, f64, by: Same, fused: false, along: true, vector: 8, line: 8, stores: 16, runs: 4, columns: 4,);
 #[cfg(target_arch = "x86_64")]
 functions!(
-    f32_avx2, f32, by: Same, fused: true, along: true, line: 16, stores: 32, runs: 16, columns: 16,
+    f32_avx2, f32, by: Same, fused: true, along: true, vector: 16, line: 16, stores: 32, runs: 16, columns: 16,
     #[target_feature(enable = "avx2,fma,f16c")]
 );
 #[cfg(target_arch = "x86_64")]
 functions!(
-    f64_avx2, f64, by: Same, fused: true, along: true, line: 8, stores: 32, runs: 4, columns: 8,
+    f64_avx2, f64, by: Same, fused: true, along: true, vector: 8, line: 8, stores: 32, runs: 4, columns: 8,
     #[target_feature(enable = "avx2,fma,f16c")]
 );
 #[cfg(target_arch = "x86_64")]
 functions!(
-    f32_avx512, f32, by: Same, fused: true, along: false, line: 16, stores: 64, runs: 32, columns: 32,
+    f32_avx512, f32, by: Same, fused: true, along: false, vector: 16, line: 16, stores: 64, runs: 32, columns: 32,
     #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,f16c")]
 );
 #[cfg(target_arch = "x86_64")]
 functions!(
-    f64_avx512, f64, by: Same, fused: true, along: false, line: 8, stores: 64, runs: 8, columns: 16,
+    f64_avx512, f64, by: Same, fused: true, along: false, vector: 8, line: 8, stores: 64, runs: 8, columns: 16,
     #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,f16c")]
 );
 
 #[cfg(feature = "half")]
-functions!(bf16_baseline, bf16, by: Shifts, fused: false, along: true, line: 32, stores: 16, runs: 8, columns: 8,);
+functions!(bf16_baseline, bf16, by: Shifts::<false>, fused: false, along: true, vector: 16, line: 32, stores: 16, runs: 8, columns: 8,);
 #[cfg(feature = "half")]
-functions!(f16_baseline, f16, by: Basic, fused: false, along: true, line: 32, stores: 16, runs: 8, columns: 8,);
+functions!(f16_baseline, f16, by: Basic, fused: false, along: true, vector: 8, line: 32, stores: 16, runs: 8, columns: 8,);
 #[cfg(all(feature = "half", target_arch = "x86_64"))]
 functions!(
-    bf16_avx2, bf16, by: Shifts, fused: true, along: true, line: 32, stores: 32, runs: 16, columns: 16,
+    bf16_avx2, bf16, by: Shifts::<true>, fused: true, along: true, vector: 32, line: 32, stores: 32, runs: 16, columns: 16,
     #[target_feature(enable = "avx2,fma,f16c")]
 );
 #[cfg(all(feature = "half", target_arch = "x86_64"))]
 functions!(
     // SAFETY: the functions of this module are entered where the machine has their instruction set; so in the next.
-    f16_avx2, f16, by: unsafe { F16c::<32>::detected() }, fused: true, along: true, line: 32, stores: 32, runs: 16, columns: 16,
+    f16_avx2, f16, by: unsafe { F16c::<32>::detected() }, fused: true, along: true, vector: 32, line: 32, stores: 32, runs: 16, columns: 16,
     #[target_feature(enable = "avx2,fma,f16c")]
 );
 #[cfg(all(feature = "half", target_arch = "x86_64"))]
 functions!(
-    bf16_avx512, bf16, by: Shifts, fused: true, along: false, line: 32, stores: 64, runs: 32, columns: 32,
+    bf16_avx512, bf16, by: Shifts::<false>, fused: true, along: false, vector: 32, line: 32, stores: 64, runs: 32, columns: 32,
     #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,f16c")]
 );
 #[cfg(all(feature = "half", target_arch = "x86_64"))]
 functions!(
-    f16_avx512, f16, by: unsafe { F16c::<64>::detected() }, fused: true, along: false, line: 32, stores: 64, runs: 32, columns: 32,
+    f16_avx512, f16, by: unsafe { F16c::<64>::detected() }, fused: true, along: false, vector: 16, line: 32, stores: 64, runs: 32, columns: 32,
     #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,f16c")]
 );
 
 /// A map and a sum in turns, where there are registers for half of a feature's lanes, at least, and for a map.
 #[cfg(target_arch = "x86_64")]
 macro_rules! pairs {
-    ($module:ident, $of:ident, $t:ty, by: $by:expr, line: $line:expr, lines: $lines:expr, runs: $runs:expr, stores: $stores:expr, #[$target:meta]) => {
+    ($module:ident, $of:ident, $t:ty, by: $by:expr, vector: $vector:expr, line: $line:expr, lines: $lines:expr, runs: $runs:expr, stores: $stores:expr, #[$target:meta]) => {
         mod $module {
             use super::$of::stores;
             use super::*;
@@ -166,10 +166,11 @@ macro_rules! pairs {
             ) {
                 walk::map_and_sum::<
                     $t,
-                    Chunk<f32, { $line }>,
+                    Chunk<f32, { $vector }>,
                     _,
                     Paired<{ $runs }, true>,
                     { $runs },
+                    { $vector },
                     { $line },
                     { $lines },
                     { $stores },
@@ -180,19 +181,19 @@ macro_rules! pairs {
 }
 
 #[cfg(target_arch = "x86_64")]
-pairs!(f32_avx2_pairs, f32_avx2, f32, by: Same, line: 16, lines: 1, runs: 16, stores: 32, #[target_feature(enable = "avx2,fma,f16c")]);
+pairs!(f32_avx2_pairs, f32_avx2, f32, by: Same, vector: 16, line: 16, lines: 1, runs: 16, stores: 32, #[target_feature(enable = "avx2,fma,f16c")]);
 #[cfg(target_arch = "x86_64")]
-pairs!(f32_avx512_pairs, f32_avx512, f32, by: Same, line: 16, lines: 2, runs: 32, stores: 64, #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,f16c")]);
+pairs!(f32_avx512_pairs, f32_avx512, f32, by: Same, vector: 16, line: 16, lines: 2, runs: 32, stores: 64, #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,f16c")]);
 
 #[cfg(all(feature = "half", target_arch = "x86_64"))]
-pairs!(bf16_avx2_pairs, bf16_avx2, bf16, by: Shifts, line: 32, lines: 1, runs: 16, stores: 32, #[target_feature(enable = "avx2,fma,f16c")]);
+pairs!(bf16_avx2_pairs, bf16_avx2, bf16, by: Shifts::<true>, vector: 32, line: 32, lines: 1, runs: 16, stores: 32, #[target_feature(enable = "avx2,fma,f16c")]);
 #[cfg(all(feature = "half", target_arch = "x86_64"))]
-pairs!(bf16_avx512_pairs, bf16_avx512, bf16, by: Shifts, line: 32, lines: 1, runs: 32, stores: 64, #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,f16c")]);
+pairs!(bf16_avx512_pairs, bf16_avx512, bf16, by: Shifts::<false>, vector: 32, line: 32, lines: 1, runs: 32, stores: 64, #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,f16c")]);
 #[cfg(all(feature = "half", target_arch = "x86_64"))]
 // SAFETY: as above; so in the next.
-pairs!(f16_avx2_pairs, f16_avx2, f16, by: unsafe { F16c::<32>::detected() }, line: 32, lines: 1, runs: 16, stores: 32, #[target_feature(enable = "avx2,fma,f16c")]);
+pairs!(f16_avx2_pairs, f16_avx2, f16, by: unsafe { F16c::<32>::detected() }, vector: 32, line: 32, lines: 1, runs: 16, stores: 32, #[target_feature(enable = "avx2,fma,f16c")]);
 #[cfg(all(feature = "half", target_arch = "x86_64"))]
-pairs!(f16_avx512_pairs, f16_avx512, f16, by: unsafe { F16c::<64>::detected() }, line: 32, lines: 1, runs: 32, stores: 64, #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,f16c")]);
+pairs!(f16_avx512_pairs, f16_avx512, f16, by: unsafe { F16c::<64>::detected() }, vector: 16, line: 32, lines: 1, runs: 32, stores: 64, #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,f16c")]);
 
 /// Enters a function of the level's module.
 macro_rules! enter {

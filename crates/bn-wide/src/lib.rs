@@ -36,7 +36,7 @@ macro_rules! kernels {
             }
 
             fn map(&self, tile: Tile, map: &Map<'_, $t>, out: Out<'_, $t>, hints: Hints<'_, $t>) {
-                walk::map::<$t, $vector, { LINE / size_of::<$t>() }, _>(tile, map, out, hints, Same, Built::default);
+                walk::map::<$t, $vector, { LINE / size_of::<$t>() }, { LINE / size_of::<$t>() }, _>(tile, map, out, hints, Same, Built::default);
             }
 
             fn schedule(&self) -> Schedule {
@@ -62,7 +62,7 @@ kernels!(
     ) {
         match tile.walk {
             Walk::Runs { inner } if REGISTERS && walk::take_turns(map, next) => {
-                walk::map_and_sum::<f32, vector::Simd<wide::f32x16>, Same, Paired<PAIRED>, { 8 * PAIRED }, 16, { PAIRED / 2 }, _>(
+                walk::map_and_sum::<f32, vector::Simd<wide::f32x16>, Same, Paired<PAIRED>, { 8 * PAIRED }, 16, 16, { PAIRED / 2 }, _>(
                     inner,
                     map,
                     out,

@@ -98,8 +98,24 @@ where
     if C::ONE { by.line_mixed(v) } else { by.line(v) }
 }
 
-/// y = (x − k)·a + b.
-pub(super) struct Normalize<'a, T, C, W> {
+/// Lines of L elements, of which `vector` gives K at a time.
+#[inline(always)]
+fn in_vectors<T: Bare, const K: usize, const L: usize>(
+    vector: impl Fn(usize) -> [T; K],
+) -> impl Fn(usize) -> [T; L] {
+    const { assert!(L.is_multiple_of(K)) };
+    #[inline(always)]
+    move |i| {
+        let mut line = [T::default(); L];
+        for (j, part) in line.as_chunks_mut().0.iter_mut().enumerate() {
+            *part = vector(i * (L / K) + j);
+        }
+        line
+    }
+}
+
+/// y = (x − k)·a + b, K elements at a time, as are the others.
+pub(super) struct Normalize<'a, T, C, W, const K: usize> {
     /// How elements are converted.
     pub(super) by: W,
     /// x.
@@ -108,7 +124,7 @@ pub(super) struct Normalize<'a, T, C, W> {
     pub(super) coefs: [C; 3],
 }
 
-impl<T, V, C, W> LineMap<T, V> for Normalize<'_, T, C, W>
+impl<T, V, C, W, const K: usize> LineMap<T, V> for Normalize<'_, T, C, W, K>
 where
     T: Stored,
     V: Vector<T::Compute>,
@@ -118,10 +134,13 @@ where
     #[inline(always)]
     fn lines<const L: usize>(&self, start: usize, n: usize) -> impl Fn(usize) -> [T; L] {
         let (by, [k, a, b]) = (self.by, seen::<T, V, C, _>(self.coefs, self.by));
-        let (x, k) = (lines::<T, L>(self.x, start, n), k.lines::<L>(start, n));
-        let (a, b) = (a.lines::<L>(start, n), b.lines::<L>(start, n));
-        #[inline(always)]
-        move |i| line::<T, V, C, W, L>(by, normalize(load::<T, V, C, W, L>(by, &x[i]), k(i), a(i), b(i)))
+        let n = n * (L / K);
+        let (x, k) = (lines::<T, K>(self.x, start, n), k.lines::<K>(start, n));
+        let (a, b) = (a.lines::<K>(start, n), b.lines::<K>(start, n));
+        in_vectors(
+            #[inline(always)]
+            move |i| line::<T, V, C, W, K>(by, normalize(load::<T, V, C, W, K>(by, &x[i]), k(i), a(i), b(i))),
+        )
     }
     #[inline(always)]
     fn one(&self, at: usize) -> T {
@@ -136,7 +155,7 @@ fn normalize<V: Number>(x: V, k: V, a: V, b: V) -> V {
 }
 
 /// dx = ((dy − m)·a + (x − k)·c) + d.
-pub(super) struct GradInput<'a, T, C, W> {
+pub(super) struct GradInput<'a, T, C, W, const K: usize> {
     /// How elements are converted.
     pub(super) by: W,
     /// x.
@@ -147,7 +166,7 @@ pub(super) struct GradInput<'a, T, C, W> {
     pub(super) coefs: [C; 5],
 }
 
-impl<T, V, C, W> LineMap<T, V> for GradInput<'_, T, C, W>
+impl<T, V, C, W, const K: usize> LineMap<T, V> for GradInput<'_, T, C, W, K>
 where
     T: Stored,
     V: Vector<T::Compute>,
@@ -157,15 +176,18 @@ where
     #[inline(always)]
     fn lines<const L: usize>(&self, start: usize, n: usize) -> impl Fn(usize) -> [T; L] {
         let (by, [k, a, c, d, m]) = (self.by, seen::<T, V, C, _>(self.coefs, self.by));
-        let (x, dy) = (lines::<T, L>(self.x, start, n), lines::<T, L>(self.dy, start, n));
-        let (k, a) = (k.lines::<L>(start, n), a.lines::<L>(start, n));
-        let (c, d) = (c.lines::<L>(start, n), d.lines::<L>(start, n));
-        let m = m.lines::<L>(start, n);
-        #[inline(always)]
-        move |i| {
-            let (x, dy) = (load::<T, V, C, W, L>(by, &x[i]), load::<T, V, C, W, L>(by, &dy[i]));
-            line::<T, V, C, W, L>(by, grad_input(x, dy, [k(i), a(i), c(i), d(i), m(i)]))
-        }
+        let n = n * (L / K);
+        let (x, dy) = (lines::<T, K>(self.x, start, n), lines::<T, K>(self.dy, start, n));
+        let (k, a) = (k.lines::<K>(start, n), a.lines::<K>(start, n));
+        let (c, d) = (c.lines::<K>(start, n), d.lines::<K>(start, n));
+        let m = m.lines::<K>(start, n);
+        in_vectors(
+            #[inline(always)]
+            move |i| {
+                let (x, dy) = (load::<T, V, C, W, K>(by, &x[i]), load::<T, V, C, W, K>(by, &dy[i]));
+                line::<T, V, C, W, K>(by, grad_input(x, dy, [k(i), a(i), c(i), d(i), m(i)]))
+            },
+        )
     }
     #[inline(always)]
     fn one(&self, at: usize) -> T {
@@ -181,7 +203,7 @@ fn grad_input<V: Number>(x: V, dy: V, [k, a, c, d, m]: [V; 5]) -> V {
 }
 
 /// dx = dy·a + 0.
-pub(super) struct Scale<'a, T, C, W> {
+pub(super) struct Scale<'a, T, C, W, const K: usize> {
     /// How elements are converted.
     pub(super) by: W,
     /// dy.
@@ -190,7 +212,7 @@ pub(super) struct Scale<'a, T, C, W> {
     pub(super) a: C,
 }
 
-impl<T, V, C, W> LineMap<T, V> for Scale<'_, T, C, W>
+impl<T, V, C, W, const K: usize> LineMap<T, V> for Scale<'_, T, C, W, K>
 where
     T: Stored,
     V: Vector<T::Compute>,
@@ -199,16 +221,16 @@ where
 {
     #[inline(always)]
     fn lines<const L: usize>(&self, start: usize, n: usize) -> impl Fn(usize) -> [T; L] {
-        let (by, dy, a) = (
-            self.by,
-            lines::<T, L>(self.dy, start, n),
-            seen::<T, V, C, 1>([self.a], self.by)[0].lines::<L>(start, n),
-        );
-        #[inline(always)]
-        move |i| {
-            let dy = load::<T, V, C, W, L>(by, &dy[i]);
-            line::<T, V, C, W, L>(by, scale(dy, a(i), V::splat(T::Compute::default())))
-        }
+        let (by, [a]) = (self.by, seen::<T, V, C, 1>([self.a], self.by));
+        let n = n * (L / K);
+        let (dy, a) = (lines::<T, K>(self.dy, start, n), a.lines::<K>(start, n));
+        in_vectors(
+            #[inline(always)]
+            move |i| {
+                let dy = load::<T, V, C, W, K>(by, &dy[i]);
+                line::<T, V, C, W, K>(by, scale(dy, a(i), V::splat(T::Compute::default())))
+            },
+        )
     }
     #[inline(always)]
     fn one(&self, at: usize) -> T {

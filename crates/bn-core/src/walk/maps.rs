@@ -14,9 +14,9 @@ struct Memory<'h, T, const BYTES: usize> {
     hints: Hints<'h, T>,
 }
 
-/// Writes `map` of a tile, a V of L elements at a time, which are converted as `by` does.
+/// Writes `map` of a tile, a line of L elements at a time, of which V holds K, which are converted as `by` does.
 #[inline(always)]
-pub fn map<T: Stored, V: Vector<T::Compute>, const L: usize, const BYTES: usize>(
+pub fn map<T: Stored, V: Vector<T::Compute>, const K: usize, const L: usize, const BYTES: usize>(
     tile: Tile,
     map: &Map<'_, T>,
     out: Out<'_, T>,
@@ -27,14 +27,14 @@ pub fn map<T: Stored, V: Vector<T::Compute>, const L: usize, const BYTES: usize>
     let Out::Fresh(out) = out;
     let memory = Memory { stores: hints.stream.then(stores), hints };
     match tile.walk {
-        Walk::Runs { inner } => runs::<T, V, L, BYTES>(inner, map, out, memory, by),
-        Walk::Columns => columns::<T, V, L, BYTES>(map, out, memory, by),
+        Walk::Runs { inner } => runs::<T, V, K, L, BYTES>(inner, map, out, memory, by),
+        Walk::Columns => columns::<T, V, K, L, BYTES>(map, out, memory, by),
     }
 }
 
 /// A feature's coefficients are the same all along its run.
 #[inline(always)]
-fn runs<T: Stored, V: Vector<T::Compute>, const L: usize, const BYTES: usize>(
+fn runs<T: Stored, V: Vector<T::Compute>, const K: usize, const L: usize, const BYTES: usize>(
     inner: usize,
     map: &Map<'_, T>,
     out: StripsMut<'_, T>,
@@ -49,7 +49,7 @@ fn runs<T: Stored, V: Vector<T::Compute>, const L: usize, const BYTES: usize>(
                 out,
                 memory,
                 #[inline(always)]
-                |f, [x]| Normalize { by, x, coefs: [k[f], a[f], b[f]] },
+                |f, [x]| Normalize::<_, _, _, K> { by, x, coefs: [k[f], a[f], b[f]] },
             );
         }
         Map::GradInput { x, dy, affine: GradAffine { k, a, c, d, m } } => {
@@ -59,7 +59,7 @@ fn runs<T: Stored, V: Vector<T::Compute>, const L: usize, const BYTES: usize>(
                 out,
                 memory,
                 #[inline(always)]
-                |f, [x, dy]| GradInput { by, x, dy, coefs: [k[f], a[f], c[f], d[f], m[f]] },
+                |f, [x, dy]| GradInput::<_, _, _, K> { by, x, dy, coefs: [k[f], a[f], c[f], d[f], m[f]] },
             );
         }
         Map::Scale { dy, a } => each_run::<_, V, _, 1, L, BYTES>(
@@ -68,14 +68,14 @@ fn runs<T: Stored, V: Vector<T::Compute>, const L: usize, const BYTES: usize>(
             out,
             memory,
             #[inline(always)]
-            |f, [dy]| Scale { by, dy, a: a[f] },
+            |f, [dy]| Scale::<_, _, _, K> { by, dy, a: a[f] },
         ),
     }
 }
 
 /// Every column has coefficients of its own.
 #[inline(always)]
-fn columns<T: Stored, V: Vector<T::Compute>, const L: usize, const BYTES: usize>(
+fn columns<T: Stored, V: Vector<T::Compute>, const K: usize, const L: usize, const BYTES: usize>(
     map: &Map<'_, T>,
     out: StripsMut<'_, T>,
     memory: Memory<'_, T, BYTES>,
@@ -89,7 +89,12 @@ fn columns<T: Stored, V: Vector<T::Compute>, const L: usize, const BYTES: usize>
                 memory,
                 #[inline(always)]
                 |[x], out, stores, next| {
-                    fill::<T, V, L, BYTES>(out, stores, next, &Normalize { by, x, coefs: [k, a, b] });
+                    fill::<T, V, L, BYTES>(
+                        out,
+                        stores,
+                        next,
+                        &Normalize::<_, _, _, K> { by, x, coefs: [k, a, b] },
+                    );
                 },
             );
         }
@@ -104,7 +109,7 @@ fn columns<T: Stored, V: Vector<T::Compute>, const L: usize, const BYTES: usize>
                         out,
                         stores,
                         next,
-                        &GradInput { by, x, dy, coefs: [k, a, c, d, m] },
+                        &GradInput::<_, _, _, K> { by, x, dy, coefs: [k, a, c, d, m] },
                     );
                 },
             );
@@ -115,7 +120,9 @@ fn columns<T: Stored, V: Vector<T::Compute>, const L: usize, const BYTES: usize>
                 out,
                 memory,
                 #[inline(always)]
-                |[dy], out, stores, next| fill::<T, V, L, BYTES>(out, stores, next, &Scale { by, dy, a }),
+                |[dy], out, stores, next| {
+                    fill::<T, V, L, BYTES>(out, stores, next, &Scale::<_, _, _, K> { by, dy, a })
+                },
             );
         }
     }

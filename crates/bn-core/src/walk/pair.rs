@@ -58,7 +58,7 @@ impl<'m, 's, T: Copy, const N: usize> Beside<'m, 's, T, N> {
     /// is left to the machine. Measured.
     #[inline(always)]
     fn ask(&self, at: usize, n: usize) {
-        let next = at + RUN_AHEAD / N;
+        let next = at + RUN_AHEAD * 4 / size_of::<T>() / N;
         let len = self.summed[0].len();
         let (strips, next) = if next < len { (self.summed, next) } else { (self.behind, next - len) };
         for strip in strips {
@@ -70,7 +70,7 @@ impl<'m, 's, T: Copy, const N: usize> Beside<'m, 's, T, N> {
         }
         if self.both {
             for strip in self.mapped {
-                prefetch::range::<T, true>(strip, at + MAP_AHEAD, n);
+                prefetch::range::<T, true>(strip, at + MAP_AHEAD * 4 / size_of::<T>(), n);
             }
         }
     }
@@ -98,10 +98,20 @@ pub fn take_turns<T: Element>(map: &Map<'_, T>, next: &Sum<'_, T>) -> bool {
     )
 }
 
-/// Maps runs of `inner` elements past the caches, P lines of L elements at a time, and sums as many elements of `next`, which
+/// Maps runs of `inner` elements past the caches, P lines of L elements at a time, of which V holds K, and sums as many elements of `next`, which
 /// is another block of the same size. They must be such that they [`take_turns`].
 #[inline(always)]
-pub fn map_and_sum<T, V, C, H, const W: usize, const L: usize, const P: usize, const BYTES: usize>(
+pub fn map_and_sum<
+    T,
+    V,
+    C,
+    H,
+    const W: usize,
+    const K: usize,
+    const L: usize,
+    const P: usize,
+    const BYTES: usize,
+>(
     inner: usize,
     map: &Map<'_, T>,
     out: Out<'_, T>,
@@ -123,7 +133,7 @@ pub fn map_and_sum<T, V, C, H, const W: usize, const L: usize, const P: usize, c
         ) => in_turns::<T, V, C, _, H, W, L, P, 1, BYTES>(
             inner,
             #[inline(always)]
-            |f, [x]| Normalize { by, x, coefs: [k[f], a[f], b[f]] },
+            |f, [x]| Normalize::<_, _, _, K> { by, x, coefs: [k[f], a[f], b[f]] },
             out,
             stores,
             by,
@@ -137,7 +147,7 @@ pub fn map_and_sum<T, V, C, H, const W: usize, const L: usize, const P: usize, c
         ) => in_turns::<T, V, C, _, H, W, L, P, 2, BYTES>(
             inner,
             #[inline(always)]
-            |f, [x, dy]| GradInput { by, x, dy, coefs: [k[f], a[f], c[f], d[f], m[f]] },
+            |f, [x, dy]| GradInput::<_, _, _, K> { by, x, dy, coefs: [k[f], a[f], c[f], d[f], m[f]] },
             out,
             stores,
             by,

@@ -92,7 +92,7 @@ impl<'a, T: Element, const N: usize, const R: usize> Stack<'a, T, N, R> {
             }
         }
         for i in 0..n {
-            // Half types have as many elements to half a line's worth of asking as what they are computed in.
+            // As many elements as are half a line of what they are computed in: half types are asked for as often.
             if W * size_of::<T::Compute>() >= LINE / 2 {
                 self.prefetch(cols.start + i * W, W);
             }
