@@ -121,7 +121,7 @@ fn columns<T: Stored, V: Vector<T::Compute>, const K: usize, const L: usize, con
                 memory,
                 #[inline(always)]
                 |[dy], out, stores, next| {
-                    fill::<T, V, L, BYTES>(out, stores, next, &Scale::<_, _, _, K> { by, dy, a })
+                    fill::<T, V, L, BYTES>(out, stores, next, &Scale::<_, _, _, K> { by, dy, a });
                 },
             );
         }
