@@ -133,8 +133,10 @@ functions!(
 );
 #[cfg(all(feature = "half", target_arch = "x86_64"))]
 functions!(
-    // SAFETY: the functions of this module are entered where the machine has their instruction set; so in the next.
-    f16_avx2, f16, by: unsafe { F16c::<32>::detected() }, fused: true, along: true, vector: 32, line: 32, stores: 32, runs: 16, columns: 16,
+    f16_avx2, f16,
+    // SAFETY: the functions of this module are entered where the machine has their instruction set.
+    by: unsafe { F16c::<32>::detected() },
+    fused: true, along: true, vector: 32, line: 32, stores: 32, runs: 16, columns: 16,
     #[target_feature(enable = "avx2,fma,f16c")]
 );
 #[cfg(all(feature = "half", target_arch = "x86_64"))]
@@ -144,7 +146,10 @@ functions!(
 );
 #[cfg(all(feature = "half", target_arch = "x86_64"))]
 functions!(
-    f16_avx512, f16, by: unsafe { F16c::<64>::detected() }, fused: true, along: false, vector: 16, line: 32, stores: 64, runs: 32, columns: 32,
+    f16_avx512, f16,
+    // SAFETY: likewise.
+    by: unsafe { F16c::<64>::detected() },
+    fused: true, along: false, vector: 16, line: 32, stores: 64, runs: 32, columns: 32,
     #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,f16c")]
 );
 
@@ -190,10 +195,21 @@ pairs!(bf16_avx2_pairs, bf16_avx2, bf16, by: Shifts::<true>, vector: 32, line: 3
 #[cfg(all(feature = "half", target_arch = "x86_64"))]
 pairs!(bf16_avx512_pairs, bf16_avx512, bf16, by: Shifts::<false>, vector: 32, line: 32, lines: 1, runs: 32, stores: 64, #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,f16c")]);
 #[cfg(all(feature = "half", target_arch = "x86_64"))]
-// SAFETY: as above; so in the next.
-pairs!(f16_avx2_pairs, f16_avx2, f16, by: unsafe { F16c::<32>::detected() }, vector: 32, line: 32, lines: 1, runs: 16, stores: 32, #[target_feature(enable = "avx2,fma,f16c")]);
+pairs!(
+    f16_avx2_pairs, f16_avx2, f16,
+    // SAFETY: likewise.
+    by: unsafe { F16c::<32>::detected() },
+    vector: 32, line: 32, lines: 1, runs: 16, stores: 32,
+    #[target_feature(enable = "avx2,fma,f16c")]
+);
 #[cfg(all(feature = "half", target_arch = "x86_64"))]
-pairs!(f16_avx512_pairs, f16_avx512, f16, by: unsafe { F16c::<64>::detected() }, vector: 16, line: 32, lines: 1, runs: 32, stores: 64, #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,f16c")]);
+pairs!(
+    f16_avx512_pairs, f16_avx512, f16,
+    // SAFETY: likewise.
+    by: unsafe { F16c::<64>::detected() },
+    vector: 16, line: 32, lines: 1, runs: 32, stores: 64,
+    #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,f16c")]
+);
 
 /// Enters a function of the level's module.
 macro_rules! enter {

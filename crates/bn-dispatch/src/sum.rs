@@ -159,7 +159,7 @@ pub(crate) fn add<T: Element, S: Term<T::Compute>, const W: usize, const N: usiz
 ) {
     let mut room = [[T::Compute::default(); W]; N];
     let [first, rest @ ..] = &mut room[..] else { unreachable!("sums are of one input or two") };
-    let mut wide = [&*by.widened(chunk[0], first); N];
+    let mut wide = [by.widened(chunk[0], first); N];
     for (k, room) in (1..N).zip(rest) {
         wide[k] = by.widened(chunk[k], room);
     }
