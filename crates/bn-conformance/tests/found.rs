@@ -189,3 +189,18 @@ fn a_hard_feature_with_gaps_is_the_one_without() {
         assert_eq!(step(x, dy), want);
     }
 }
+
+/// Of an infinite dy dγ has the sign of its x̂, and so have all dx on that side of the mean; on the other they are NaN.
+#[test]
+fn one_infinity_decides_the_class_of_every_gradient() {
+    fn all<T: Element>() {
+        for (at, weight) in [(3, 1.0), (4, -2.0), (5, 0.0), (6, 1e-41)] {
+            let dy = randn(2, 1.0).enumerate().map(|(i, v)| if i == at { f64::INFINITY } else { v });
+            let (got, _) = assert_right(affine(case::<T>(randn(1, 1.0).take(8), dy), weight, 0.5));
+            assert!(got.get(Tensor::Dweight).unwrap()[0].is_infinite(), "{} {weight}", T::NAME);
+        }
+    }
+    all::<f32>();
+    all::<f64>();
+    all::<bf16>();
+}

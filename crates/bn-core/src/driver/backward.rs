@@ -229,11 +229,11 @@ impl<T: Element> Step<T> for Backward<'_, T> {
                 }
             }
         };
-        // The sums of f32 are right whatever the data, and sums from elsewhere are what they are.
-        let known = T::Compute::sums_are_safe() || given.is_some();
         if *from_batch && needs == Needs::Both {
-            hard.backward(tensors, *params, (*count, *eps), *stats, known.then_some(totals), put);
+            hard.backward(tensors, *params, (*count, *eps), *stats, (totals, given.is_some()), put);
         } else {
+            // The sums of f32 are right whatever the data, and sums from elsewhere are what they are.
+            let known = T::Compute::sums_are_safe() || given.is_some();
             hard.constants(tensors, *params, *stats, if known { Needs::None } else { needs }, put);
         }
     }

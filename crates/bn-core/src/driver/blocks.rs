@@ -89,25 +89,28 @@ impl<T: Element, B: Backend> Pass<'_, T, B> {
         // 2. Coefficients.
         step.coefficients(set, state);
 
-        // 3. Map.
+        // 3. Map, where it is for any.
+        state.found.clear();
+        state.found.extend((0..features).filter(|&f| state.hard[f]));
+        state.coefs.silence(&state.found, features);
         let contiguous = step.reads().iter().flatten().all(|strips| strips.as_slice().is_some());
         let (shift, lead) = step.out().map_or((0, 0), |out| alignment::<T>(plan, out, contiguous));
         let coefs = state.coefs.spread(step.used(), plan, features, lead, shift);
         let mut ready = None;
-        if let Some((map, out)) = step.map(coefs) {
+        let any = state.found.len() < features;
+        if let Some((map, out)) = step.map(coefs).filter(|_| any) {
             let alone = self.cut.stream && is_summed && scratches.len() == 1;
             match next.filter(|_| alone).and_then(|next| self.sum_beside(next, features)) {
                 Some(sum) => ready = Some(self.map_and_sum(&map, out, &sum, &mut scratches[0], features)),
                 None => {
                     let ahead = self.cut.ahead(plan, reads_next, is_summed);
-                    self.map(&map, out, ahead, shift, scratches.len());
+                    let cut = &self.cut.beside(plan, state.found.len());
+                    Pass { cut, ..*self }.map(&map, out, ahead, shift, scratches.len());
                 }
             }
         }
 
         // 4. Hard features.
-        state.found.clear();
-        state.found.extend((0..features).filter(|&f| state.hard[f]));
         if !state.found.is_empty() {
             let desk = state.desk.get_or_insert_default();
             let inner = plan.shape.inner();

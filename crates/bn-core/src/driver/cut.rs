@@ -50,6 +50,13 @@ impl Cut {
         Self { block, far: bytes > far_bytes, stream, overlap }
     }
 
+    /// The same for a block with so many hard features: their elements are put among others, one to a line, which had better be
+    /// in a cache then.
+    pub(crate) fn beside(&self, plan: &Plan, hard: usize) -> Self {
+        let scattered = hard > 0 && matches!(plan.spread, Spread::Phases(_));
+        Self { stream: self.stream && !scattered, ..*self }
+    }
+
     /// The columns of the next block, if it is worth fetching them while this one is in work: two blocks of every input must
     /// fit L2 side by side.
     fn next_in_l2<'a, T: Copy>(

@@ -106,6 +106,10 @@ impl Plan {
                     phase.copy_from_slice(values);
                 }
             }
+            // Short runs with their length known: a feature of few values must not cost more than they do.
+            Spread::Positions(2) => spread_runs::<V, 2>(values, row),
+            Spread::Positions(3) => spread_runs::<V, 3>(values, row),
+            Spread::Positions(4) => spread_runs::<V, 4>(values, row),
             Spread::Positions(n) => {
                 for (run, v) in row.chunks_exact_mut(n).zip(values) {
                     run.fill(*v);
@@ -203,6 +207,13 @@ const NEEDS_CONTIGUOUS: &str = "strided strips reach the driver only where Plan:
 
 fn phases_of(spread: Spread) -> usize {
     if let Spread::Phases(n) = spread { n } else { 1 }
+}
+
+/// Each value N times.
+fn spread_runs<V: Copy, const N: usize>(values: &[V], row: &mut [V]) {
+    for (run, v) in row.as_chunks_mut::<N>().0.iter_mut().zip(values) {
+        *run = [*v; N];
+    }
 }
 
 #[cfg(test)]

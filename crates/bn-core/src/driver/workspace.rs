@@ -202,6 +202,13 @@ impl<R: Real> Coefs<R> {
         [(); COEFS].map(|()| &mut values.next().unwrap_or_default()[..features])
     }
 
+    /// Makes the coefficients of some of `features` features 0: products with them are no subnormal numbers, which are slow.
+    pub(super) fn silence(&mut self, some: &[usize], features: usize) {
+        for values in self.values.chunks_exact_mut(Self::stride(features)) {
+            some.iter().for_each(|&f| values[f] = R::default());
+        }
+    }
+
     /// How far a coefficient's values begin behind the one's before: a quarter of a page and 16 bytes more than whole pages.
     /// Some cores tell addresses apart by their place in a page alone: what is loaded of one coefficient then waits for what
     /// was stored of another, where they are whole pages and a few bytes apart. Exact quarters are slower too. Measured.

@@ -1,16 +1,21 @@
 //! Hard features: those whose numbers leave the safe range of their type, see [`crate::maths`].
 //!
 //! ```text
-//! f32, f16, bf16      their sums are right in f64: only the map is done again, in f64
-//! f64                 extents, sums and map in units of powers of two; statistics and sums from elsewhere are
-//!                     taken as they are
+//! f32, f16, bf16      their sums are right in f64: the map alone is another one, in f64 ([`direct`])
+//! f64                 extents, sums and map in units of powers of two ([`pieces`]); statistics and sums from
+//!                     elsewhere are taken as they are
 //! ```
 //!
 //! 1. Whatever touches an element is done by the backend's kernels for f64, or in small loops that are compiled for its
-//!    instruction set ([`window`]). Which features go together changes no bit.
-//! 2. What is not finite is settled first: the ordinary step has given what it must be, but for the class of Σdy·x̂.
+//!    instruction set. Which features go together changes no bit.
+//! 2. What is not finite is settled first ([`class`]): where a sum is NaN, so is all that is mapped with it.
+//! 3. The ordinary map leaves hard features alone, or is left out where a block has no others: it could take a hundred cycles
+//!    for each product that is subnormal.
 
+mod class;
+mod direct;
 mod extent;
+mod pieces;
 mod window;
 mod work;
 
@@ -20,7 +25,8 @@ use crate::maths::frame::Frame;
 use crate::maths::{Params, Stats, StatsRef, Totals};
 use crate::num::{Element, Real};
 use crate::tensor::{Strips, StripsMut};
-use window::{Kind, Pieces, WIDTH, Window};
+use pieces::{Kind, Pieces};
+use window::{WIDTH, Window};
 use work::{Slot, Work};
 
 /// What hard features need; made where there is one, and kept.
@@ -28,13 +34,14 @@ use work::{Slot, Work};
 pub(super) struct Desk {
     pieces: Pieces,
     features: Vec<usize>,
+    lost: Vec<usize>,
     slots: Vec<Slot>,
 }
 
 impl Default for Desk {
     fn default() -> Self {
-        let (features, slots) = (Vec::with_capacity(WIDTH), vec![Slot::default(); WIDTH]);
-        Self { pieces: Pieces::default(), features, slots }
+        let [features, lost] = [(); 2].map(|()| Vec::with_capacity(WIDTH));
+        Self { pieces: Pieces::default(), features, lost, slots: vec![Slot::default(); WIDTH] }
     }
 }
 
@@ -66,10 +73,11 @@ pub(super) struct Tensors<'t, T> {
 impl<'h, K: KernelSet> Hard<'h, K> {
     /// The same in work, with so many columns to a feature.
     fn work(self, inner: usize) -> Work<'h, K> {
-        let Desk { pieces, features, slots } = self.desk;
+        let Desk { pieces, features, lost, slots } = self.desk;
+        lost.clear();
         features.clear();
         features.extend_from_slice(self.features);
-        Work { set: self.set, inner, pieces, features, slots }
+        Work { set: self.set, inner, pieces, features, lost, slots }
     }
 
     /// y of these features, from known statistics.
@@ -102,25 +110,26 @@ impl<'h, K: KernelSet> Hard<'h, K> {
         work.normalize(params, &x, y);
     }
 
-    /// dx of these features through the batch's statistics. dβ and dγ are `known`, or taken anew with the statistics.
+    /// dx of these features through the batch's statistics. `totals` are dβ and dγ. Those of f64 may be lost, and are taken anew with
+    /// the statistics, unless they are `given` from elsewhere.
     pub(super) fn backward<T: Element>(
         self,
         Tensors { x, dy, dx }: Tensors<'_, T>,
         params: Params<'_, T::Compute>,
         batch: (usize, f64),
         stats: StatsRef<'_, T::Compute>,
-        known: Option<&[Totals<T::Compute>]>,
+        (totals, given): (&[Totals<T::Compute>], bool),
         put: Put<'_, T::Compute>,
     ) {
-        let ([x, dy], dx, inner) = lengthened([x, dy], dx, self.inner);
+        let ([x, dy], mut dx, inner) = lengthened([x, dy], dx, self.inner);
         let mut work = self.work(inner);
-        if let Some(known) = known {
-            work.take_known(&x, &dy, stats, known);
+        work.settle_classes([&x, &dy], params, stats, (totals, given), &mut dx, put);
+        if given || T::Compute::sums_are_safe() {
+            work.take_known(&x, &dy, stats, totals);
         } else {
             work.take_statistics(&x, batch, &mut |_, _| ());
             work.take_gradients(&x, &dy, put);
         }
-        work.settle_classes(&x, &dy, put);
         if let Some(mut dx) = dx {
             for (slot, f) in work.each() {
                 let weight = params.get(f).0.to_f64();

@@ -1,22 +1,12 @@
-//! Pieces of hard features: elements are gathered from their strips as f64, and results put back.
-//!
-//! 1. The same columns of several features are taken at once, so that rows of values side by side are gone over once.
-//! 2. A piece lies in L1 and is mapped as rows of columns, whatever the features were: coefficients are spread over a row,
-//!    and a narrow row is repeated until it is worth a call.
+//! Which elements of hard features go together: those in the same columns of several features, so that rows of values side
+//! by side are gone over once.
 
-use super::extent::Extent;
-use crate::kernel::{
-    Acc, Affine, Fetch, GradAffine, Hints, KernelSet, Kernels, Map, Out, Plane, Post, Sum, Tile, Walk,
-};
-use crate::num::wide::power_of_two;
-use crate::num::{Element, Real};
+use crate::num::Element;
 use crate::tensor::{Strips, StripsMut};
 use std::ops::Range;
 
-/// Columns of a piece, and the coefficients of a row.
+/// The most columns of a window, and the coefficients of a row.
 pub(super) const WIDTH: usize = 256;
-/// Elements of a piece.
-const PIECE: usize = 1024;
 
 /// Of each of some features the same columns.
 #[derive(Clone, Copy, Debug)]
@@ -41,13 +31,18 @@ impl<'f> Window<'f> {
         (WIDTH / inner.max(1)).max(1)
     }
 
-    fn width(&self) -> usize {
+    pub(super) fn width(&self) -> usize {
         self.features.len() * self.len
     }
 
-    /// The ranges of rows whose elements make a piece.
-    fn pieces(&self, rows: usize) -> impl Iterator<Item = Range<usize>> + use<> {
-        let height = (PIECE / self.width()).max(1);
+    /// Which of the features a column is of.
+    pub(super) fn feature(&self, column: usize) -> usize {
+        column / self.len
+    }
+
+    /// The ranges of rows whose elements are a piece of at most `len`, if that is a row's.
+    pub(super) fn pieces(&self, rows: usize, len: usize) -> impl Iterator<Item = Range<usize>> + use<> {
+        let height = (len / self.width()).max(1);
         (0..rows).step_by(height).map(move |start| start..rows.min(start + height))
     }
 
@@ -62,40 +57,47 @@ impl<'f> Window<'f> {
         })
     }
 
-    /// The elements of `rows` of `from`, row by row.
+    /// The elements of `rows` of `from`, row by row, each as `read` makes it.
     #[inline(always)]
-    fn gather<T: Element>(&self, from: &Strips<'_, T>, rows: Range<usize>, to: &mut [f64]) {
+    pub(super) fn gather<T: Element, V>(
+        &self,
+        from: &Strips<'_, T>,
+        rows: Range<usize>,
+        to: &mut [V],
+        read: impl Fn(T) -> V,
+    ) {
         let range = self.range();
+        let copy = |from: &[T], to: &mut [V]| from.iter().zip(to).for_each(|(&v, to)| *to = read(v));
         for (row, to) in rows.zip(to.chunks_exact_mut(self.width())) {
             let strip = from.strip(row);
             if let Some(range) = &range {
-                widen(&strip[range.clone()], to);
+                copy(&strip[range.clone()], to);
             } else if self.inner == 1 {
                 for (to, &f) in to.iter_mut().zip(self.features) {
-                    *to = strip[f].to_compute().to_f64();
+                    *to = read(strip[f]);
                 }
             } else {
                 for (to, &f) in to.chunks_exact_mut(self.len).zip(self.features) {
-                    widen(&strip[f * self.inner + self.start..][..self.len], to);
+                    copy(&strip[f * self.inner + self.start..][..self.len], to);
                 }
             }
         }
     }
 
-    /// Puts `values` back into `rows` of `out`, rounded.
+    /// Puts `values` back into `rows` of `out`.
     #[inline(always)]
-    fn scatter<T: Element>(&self, values: &[f64], rows: Range<usize>, out: &mut StripsMut<'_, T>) {
-        let (width, range) = (self.width(), self.range());
-        let mut narrow = [T::default(); WIDTH];
-        for (row, values) in rows.zip(values.chunks_exact(width)) {
-            for (to, &v) in narrow.iter_mut().zip(values) {
-                *to = T::from_compute(T::Compute::from_f64(v));
-            }
+    pub(super) fn scatter<T: Copy>(&self, values: &[T], rows: Range<usize>, out: &mut StripsMut<'_, T>) {
+        let range = self.range();
+        for (row, values) in rows.zip(values.chunks_exact(self.width())) {
             let mut strip = out.strip_mut(row);
             if let Some(range) = &range {
-                strip.copy(range.start, &narrow[..width]);
+                strip.copy(range.start, values);
+            } else if self.inner == 1 {
+                for (&v, &f) in values.iter().zip(self.features) {
+                    strip.set(f, v);
+                }
             } else {
-                for (values, &f) in narrow[..width].chunks_exact(self.len).zip(self.features) {
+                for (values, &f) in values.chunks_exact(self.len).zip(self.features) {
                     strip.copy(f * self.inner + self.start, values);
                 }
             }
@@ -114,256 +116,9 @@ impl<'f> Window<'f> {
     }
 
     /// Of a piece of `len` elements, its whole long rows and what is left: where they lie, their number and their length.
-    fn rows(&self, len: usize) -> [(Range<usize>, usize, usize); 2] {
+    pub(super) fn rows(&self, len: usize) -> [(Range<usize>, usize, usize); 2] {
         let row = WIDTH / self.width() * self.width();
         let (whole, rest) = (len / row, len % row);
         [(0..whole * row, whole, row), (whole * row..len, usize::from(rest > 0), rest)]
-    }
-}
-
-#[inline(always)]
-fn widen<T: Element>(from: &[T], to: &mut [f64]) {
-    for (to, v) in to.iter_mut().zip(from) {
-        *to = v.to_compute().to_f64();
-    }
-}
-
-/// v·2ᵉ for each column, in three steps that are exact but for the last.
-#[derive(Clone, Debug)]
-pub(super) struct Scale([Vec<f64>; 2]);
-
-impl Default for Scale {
-    fn default() -> Self {
-        Self([vec![1.0; WIDTH], vec![1.0; WIDTH]])
-    }
-}
-
-impl Scale {
-    pub(super) fn set(&mut self, window: &Window<'_>, exponent: impl Fn(usize) -> i32) {
-        let [steps, last] = &mut self.0;
-        let third = |i| exponent(i).clamp(-2200, 2200) / 3;
-        window.spread(|i| power_of_two(third(i)), steps);
-        window.spread(|i| power_of_two(exponent(i).clamp(-2200, 2200) - 2 * third(i)), last);
-    }
-
-    /// A piece of the `rows` of `from`, scaled and without `k`.
-    fn read<T: Element>(
-        &self,
-        set: &impl KernelSet,
-        window: &Window<'_>,
-        from: &Strips<'_, T>,
-        rows: Range<usize>,
-        to: &mut [f64],
-        k: &[f64],
-    ) {
-        set.vectorize(
-            #[inline(always)]
-            || {
-                window.gather(from, rows, to);
-                self.apply(window, to, k);
-            },
-        );
-    }
-
-    /// Applies it to a piece, and takes `k` away.
-    #[inline(always)]
-    fn apply(&self, window: &Window<'_>, values: &mut [f64], k: &[f64]) {
-        let row = WIDTH / window.width() * window.width();
-        let [steps, last] = &self.0;
-        for values in values.chunks_mut(row) {
-            for ((v, &k), (&step, &last)) in values.iter_mut().zip(k).zip(steps.iter().zip(last)) {
-                *v = *v * step * step * last - k;
-            }
-        }
-    }
-}
-
-/// Memory for pieces and what belongs to their columns.
-#[derive(Clone, Debug)]
-pub(super) struct Pieces {
-    x: Vec<f64>,
-    dy: Vec<f64>,
-    result: Vec<f64>,
-    lanes: Vec<f64>,
-    zeros: Vec<f64>,
-    /// What scales nothing.
-    units: Scale,
-    /// How x, dy and the result are scaled.
-    pub(super) scales: [Scale; 3],
-    /// The pilot that x loses.
-    pub(super) k: Vec<f64>,
-    /// δ, a, b or c, d and m.
-    pub(super) coefs: [Vec<f64>; 5],
-}
-
-impl Default for Pieces {
-    fn default() -> Self {
-        let row = || vec![0.0; WIDTH];
-        let piece = || vec![0.0; PIECE];
-        Self {
-            x: piece(),
-            dy: piece(),
-            result: piece(),
-            lanes: vec![0.0; 4 * WIDTH],
-            zeros: row(),
-            units: Scale::default(),
-            scales: Default::default(),
-            k: row(),
-            coefs: [(); 5].map(|()| row()),
-        }
-    }
-}
-
-/// What is mapped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    Normalize,
-    GradInput,
-    Scale,
-}
-
-impl Pieces {
-    /// Maps a window of the inputs x and dy, as far as `kind` needs them, to `out`.
-    pub(super) fn map<T: Element>(
-        &mut self,
-        set: &impl KernelSet,
-        window: &Window<'_>,
-        kind: Kind,
-        [x, dy]: [Option<&Strips<'_, T>>; 2],
-        out: &mut StripsMut<'_, T>,
-    ) {
-        for rows in window.pieces(out.rows()) {
-            let len = rows.len() * window.width();
-            if let Some(x) = x {
-                self.scales[0].read(set, window, x, rows.clone(), &mut self.x[..len], &self.k);
-            }
-            if let Some(dy) = dy {
-                self.scales[1].read(set, window, dy, rows.clone(), &mut self.dy[..len], &self.zeros);
-            }
-            for (at, rows, width) in window.rows(len) {
-                if rows > 0 {
-                    self.map_rows(set.f64(), kind, at, rows, width);
-                }
-            }
-            let (scale, result, zeros) = (&self.scales[2], &mut self.result[..len], &self.zeros);
-            set.vectorize(
-                #[inline(always)]
-                || {
-                    scale.apply(window, result, zeros);
-                    window.scatter(result, rows, out);
-                },
-            );
-        }
-    }
-
-    fn map_rows(
-        &mut self,
-        kernels: &dyn Kernels<f64>,
-        kind: Kind,
-        at: Range<usize>,
-        rows: usize,
-        width: usize,
-    ) {
-        let cut = |v| Strips::from_slice(v, rows, width).unwrap_or_else(|| unreachable!("rows of a piece"));
-        let (x, dy) = (cut(&self.x[at.clone()]), cut(&self.dy[at.clone()]));
-        let [k, a, bc, d, m] = self.coefs.each_ref().map(|row| &row[..width]);
-        let map = match kind {
-            Kind::Normalize => Map::Normalize { x, affine: Affine { k, a, b: bc }, post: Post::Pass },
-            Kind::GradInput => Map::GradInput { x, dy, affine: GradAffine { k, a, c: bc, d, m } },
-            Kind::Scale => Map::Scale { dy, a },
-        };
-        let to = StripsMut::from_output((&mut self.result[at]).into(), rows, width);
-        let to = Out::Fresh(to.unwrap_or_else(|| unreachable!("rows of a piece")));
-        kernels.map(Tile { features: width, walk: Walk::Columns }, &map, to, Hints::default());
-    }
-
-    /// The sums of a window around its k: of x alone its moments, of x and dy those of the backward. A lane to a column, so that
-    /// they do not depend on which features go together. `add` gets each lane of a feature.
-    pub(super) fn sum<T: Element>(
-        &mut self,
-        set: &impl KernelSet,
-        window: &Window<'_>,
-        x: &Strips<'_, T>,
-        dy: Option<&Strips<'_, T>>,
-        mut add: impl FnMut(usize, [(f64, f64); 2]),
-    ) {
-        let width = window.width();
-        let lanes = &mut self.lanes[..4 * width];
-        lanes.fill(0.0);
-        for rows in window.pieces(x.rows()) {
-            let (height, len) = (rows.len(), rows.len() * width);
-            self.scales[0].read(set, window, x, rows.clone(), &mut self.x[..len], &self.zeros);
-            if let Some(dy) = dy {
-                self.scales[1].read(set, window, dy, rows, &mut self.dy[..len], &self.zeros);
-            }
-            let cut = |v| Strips::from_slice(v, height, width).unwrap_or_else(|| unreachable!("a piece"));
-            let (x, pilot) = (cut(&self.x), Some(&self.k[..width]));
-            let sum = match dy {
-                Some(_) => Sum::Grads { x, dy: cut(&self.dy), pilot },
-                None => Sum::Moments { x, pilot },
-            };
-            let tile = Tile { features: width, walk: Walk::Columns };
-            set.f64().sum(tile, &sum, Fetch::Near, Acc::new(lanes, width));
-        }
-        let acc = Acc::new(lanes, width);
-        for lane in 0..width {
-            let of = |plane: &Plane<'_>| (plane.hi[lane], plane.lo[lane]);
-            add(lane / window.len, [of(&acc.first), of(&acc.second)]);
-        }
-    }
-
-    /// The smallest and the largest finite number of each column, and whether all are finite.
-    pub(super) fn extents<T: Element>(
-        &mut self,
-        set: &impl KernelSet,
-        window: &Window<'_>,
-        of: &Strips<'_, T>,
-        mut add: impl FnMut(usize, Extent),
-    ) {
-        let width = window.width();
-        let mut all = [Extent::default(); WIDTH];
-        let all = &mut all[..width];
-        for rows in window.pieces(of.rows()) {
-            let len = rows.len() * width;
-            let (x, all) = (&mut self.x[..len], &mut *all);
-            set.vectorize(
-                #[inline(always)]
-                || {
-                    window.gather(of, rows, x);
-                    for row in x.chunks_exact(width) {
-                        for (extent, &v) in all.iter_mut().zip(row) {
-                            extent.take(v);
-                        }
-                    }
-                },
-            );
-        }
-        all.iter().enumerate().for_each(|(column, extent)| add(column / window.len, *extent));
-    }
-
-    /// What the products of x̂ and the dy that are not finite come to, for each column: the class of Σdy·x̂, which the sums around a
-    /// pilot do not tell.
-    pub(super) fn classes<T: Element>(
-        &mut self,
-        set: &impl KernelSet,
-        window: &Window<'_>,
-        x: &Strips<'_, T>,
-        dy: &Strips<'_, T>,
-        mut add: impl FnMut(usize, f64),
-    ) {
-        let width = window.width();
-        let mut all = [0.0; WIDTH];
-        let all = &mut all[..width];
-        for rows in window.pieces(x.rows()) {
-            let len = rows.len() * width;
-            self.scales[0].read(set, window, x, rows.clone(), &mut self.x[..len], &self.k);
-            self.units.read(set, window, dy, rows, &mut self.dy[..len], &self.zeros);
-            for (x, dy) in self.x[..len].chunks_exact(width).zip(self.dy[..len].chunks_exact(width)) {
-                for (((sum, x), dy), delta) in all.iter_mut().zip(x).zip(dy).zip(&self.coefs[0]) {
-                    *sum += if dy.is_finite() { 0.0 } else { dy * (x - delta) };
-                }
-            }
-        }
-        all.iter().enumerate().for_each(|(column, &sum)| add(column / window.len, sum));
     }
 }

@@ -1,13 +1,17 @@
 //! Hard features in work: what is found out about each before its map, window by window.
 
+use super::class;
+use super::direct::{Coefs, Inputs, fill_nan, map_one, map_window};
 use super::extent::Extent;
-use super::window::{Kind, Pieces, Window};
+use super::pieces::{Kind, Pieces};
+use super::window::{WIDTH, Window};
 use crate::kernel::KernelSet;
 use crate::maths::frame::{Coef, Frame, double};
 use crate::maths::{Params, Stats, StatsRef, Totals};
-use crate::num::wide::exponent;
+use crate::num::wide::{exponent, ldexp};
 use crate::num::{Dd, Element, Real, Wide};
 use crate::tensor::{Strips, StripsMut};
+use std::ops::Range;
 
 /// A feature.
 #[derive(Clone, Copy, Debug, Default)]
@@ -29,6 +33,8 @@ pub(super) struct Work<'w, K> {
     pub(super) inner: usize,
     pub(super) pieces: &'w mut Pieces,
     pub(super) features: &'w mut Vec<usize>,
+    /// Features whose results are all NaN.
+    pub(super) lost: &'w mut Vec<usize>,
     pub(super) slots: &'w mut Vec<Slot>,
 }
 
@@ -40,6 +46,20 @@ fn unit(largest: f64) -> i32 {
 /// The nearest number of the type to `v` · 2ᵉ.
 fn scaled<R: Real>(v: Dd, e: i32) -> R {
     R::from_f64(v.ldexp(e).to_f64())
+}
+
+impl Slot {
+    /// The coefficients of its map, where its units are 1.
+    fn coefs(&self, kind: Kind) -> Coefs<f64> {
+        let Coef { delta, a, b, c, d, m, out } = self.coef;
+        let [a, b, c, d] = [a, b, c, d].map(|v| ldexp(v, out));
+        [self.frame.k, delta, a, if kind == Kind::Normalize { b } else { c }, d, m]
+    }
+}
+
+/// The columns of feature `f`.
+fn columns(f: usize, inner: usize) -> Range<usize> {
+    f * inner..(f + 1) * inner
 }
 
 /// Makes `pieces` ready to read the window's features: x without its pilot and dy, each in its unit.
@@ -55,21 +75,22 @@ impl<K: KernelSet> Work<'_, K> {
         self.slots.iter_mut().zip(self.features.iter().copied())
     }
 
-    /// Leaves out all features of which `keep` says so.
+    /// Goes on with the features that are to be kept alone: the results of the others are all NaN.
     fn retain(&mut self, keep: impl Fn(&Slot) -> bool) {
         let mut kept = 0;
         for i in 0..self.features.len() {
             if keep(&self.slots[i]) {
-                (self.features[kept], self.slots[kept]) = (self.features[i], self.slots[i]);
+                self.features.swap(kept, i);
+                self.slots.swap(kept, i);
                 kept += 1;
             }
         }
-        self.features.truncate(kept);
+        self.lost.extend(self.features.drain(kept..));
     }
 
     fn extents<T: Element>(&mut self, of: &Strips<'_, T>) {
         self.each().for_each(|(slot, _)| slot.extent = Extent::default());
-        let Self { set, inner, pieces, features, slots } = self;
+        let Self { set, inner, pieces, features, slots, .. } = self;
         for window in Window::of(features, *inner) {
             pieces.extents(*set, &window, of, |i, extent| slots[i].extent.join(extent));
         }
@@ -78,7 +99,7 @@ impl<K: KernelSet> Work<'_, K> {
     /// The sums of x around the frames' k, or of x and dy.
     fn sum<T: Element>(&mut self, x: &Strips<'_, T>, dy: Option<&Strips<'_, T>>) {
         self.each().for_each(|(slot, _)| slot.sums = Default::default());
-        let Self { set, inner, pieces, features, slots } = self;
+        let Self { set, inner, pieces, features, slots, .. } = self;
         for window in Window::of(features, *inner) {
             take_to(pieces, &window, slots);
             pieces.sum(*set, &window, x, dy, |i, lane| {
@@ -158,7 +179,7 @@ impl<K: KernelSet> Work<'_, K> {
         }
     }
 
-    /// dβ and dγ around the frames' k; of a dy that is not finite dβ alone, which has been put already.
+    /// dβ and dγ around the frames' k, of a dy that is finite.
     pub(super) fn take_gradients<T: Element>(
         &mut self,
         x: &Strips<'_, T>,
@@ -169,41 +190,64 @@ impl<K: KernelSet> Work<'_, K> {
         self.sum(x, Some(dy));
         for (slot, f) in self.each() {
             slot.sums[1] = slot.frame.dweight(slot.sums, 0);
-            if slot.finite {
-                put(f, slot.sums.map(|sum| Some(scaled(sum, slot.unit))));
-            }
+            put(f, slot.sums.map(|sum| Some(scaled(sum, slot.unit))));
         }
     }
 
-    /// Of a dβ that is not finite dγ is of the class of what is not finite in dy. Where dβ is NaN, so is all of dx already, and the
-    /// feature is done.
+    /// Settles the features whose Σdy is not finite, and goes on with the others. The class of Σdy·x̂ is looked up, unless the sums
+    /// are `given` from elsewhere.
     pub(super) fn settle_classes<T: Element>(
         &mut self,
-        x: &Strips<'_, T>,
-        dy: &Strips<'_, T>,
+        [x, dy]: [&Strips<'_, T>; 2],
+        params: Params<'_, T::Compute>,
+        stats: StatsRef<'_, T::Compute>,
+        (totals, given): (&[Totals<T::Compute>], bool),
+        dx: &mut Option<StripsMut<'_, T>>,
         put: &mut dyn FnMut(usize, [Option<T::Compute>; 2]),
     ) {
-        let lost = |slot: &Slot| !slot.sums[0].to_f64().is_finite();
-        if !self.each().any(|(slot, _)| lost(slot)) {
-            return;
+        let Self { set, inner, features, lost, .. } = self;
+        // In front those that are finite.
+        let finite = |f: usize| totals[f].0.to_f64().is_finite();
+        features.sort_unstable_by_key(|&f| (!finite(f), f));
+        let split = features.partition_point(|&f| finite(f));
+        let (known, open) = (given || T::Compute::sums_are_safe(), &features[split..]);
+        let around = |f: usize| [stats.k[f].to_f64(), stats.delta[f].to_f64()];
+        let mut classes = [class::Class::default(); WIDTH];
+        for window in Window::of(open, *inner).filter(|_| !given) {
+            let around = |i: usize| around(open[i]);
+            class::add(*set, &window, [x, dy], around, known, &mut classes[..open.len()]);
         }
-        for (slot, _) in self.each().filter(|(slot, _)| lost(slot)) {
-            slot.sums[1] = Dd::default();
+        let mut overflowed = split;
+        for (i, class) in (split..features.len()).zip(classes) {
+            let f = features[i];
+            let sums = [totals[f].0, totals[f].1].map(Wide::to_f64);
+            let [first, second] = match (given, known) {
+                (true, _) => sums,
+                (false, true) => [sums[0], class[1]],
+                (false, false) => class,
+            };
+            if first == 0.0 {
+                // Every dy is finite, and the sum alone has overflowed.
+                features[overflowed] = f;
+                overflowed += 1;
+                continue;
+            }
+            if !given {
+                put(f, [first, second].map(|v| Some(T::Compute::from_f64(v))));
+            }
+            if first.is_nan() | second.is_nan() {
+                lost.push(f);
+            } else if let Some(dx) = dx {
+                // Signs alone count.
+                let weight = params.get(f).0.to_f64();
+                let a = if weight.is_finite() && weight != 0.0 { weight.signum() } else { weight };
+                let inputs = Inputs { kind: Kind::GradInput, x: Some(*x), dy: Some(*dy) };
+                let [k, delta] = around(f);
+                map_one(*set, columns(f, *inner), inputs, [k, delta, a, -(a * second), 0.0, first], dx);
+            }
         }
-        let Self { set, inner, pieces, features, slots } = self;
-        for window in Window::of(features, *inner) {
-            take_to(pieces, &window, slots);
-            window.spread(|i| slots[i].frame.delta.to_f64(), &mut pieces.coefs[0]);
-            pieces.classes(*set, &window, x, dy, |i, class| {
-                if lost(&slots[i]) {
-                    slots[i].sums[1] = slots[i].sums[1] + Dd::from_f64(class);
-                }
-            });
-        }
-        for (slot, f) in self.each().filter(|(slot, _)| lost(slot)) {
-            put(f, [None, Some(scaled(slot.sums[1], 0))]);
-        }
-        self.retain(|slot| !slot.sums[0].to_f64().is_nan());
+        features.truncate(overflowed);
+        features.sort_unstable();
     }
 
     /// dβ alone, where dy is finite, of which the units are taken already.
@@ -262,8 +306,28 @@ impl<K: KernelSet> Work<'_, K> {
         inputs: [Option<&Strips<'_, T>>; 2],
         out: &mut StripsMut<'_, T>,
     ) {
-        let Self { set, inner, pieces, features, slots } = self;
+        let Self { set, inner, pieces, features, lost, slots } = self;
+        lost.sort_unstable();
+        Window::of(lost, *inner).for_each(|window| fill_nan(&window, out));
+        let direct = T::Compute::sums_are_safe();
+        if direct && (features.len() == 1 || Window::fitting(*inner) == 1) {
+            let [x, dy] = inputs.map(Option::<&_>::copied);
+            for (slot, &f) in slots.iter().zip(&**features) {
+                map_one(*set, columns(f, *inner), Inputs { kind, x, dy }, slot.coefs(kind), out);
+            }
+            return;
+        }
         for window in Window::of(features, *inner) {
+            if direct {
+                let [x, dy] = inputs.map(Option::<&_>::copied);
+                let rows = pieces.coefs.each_mut();
+                for (i, row) in [&mut pieces.k].into_iter().chain(rows).enumerate() {
+                    window.spread(|slot| slots[slot].coefs(kind)[i], row);
+                }
+                let [delta, a, bc, d, m] = pieces.coefs.each_ref().map(|row| &row[..]);
+                map_window(*set, &window, Inputs { kind, x, dy }, [&pieces.k, delta, a, bc, d, m], out);
+                continue;
+            }
             take_to(pieces, &window, slots);
             pieces.scales[2].set(&window, |i| slots[i].coef.out);
             let [k, a, bc, d, m] = &mut pieces.coefs;
