@@ -66,9 +66,9 @@ impl<T: Real> Stats<T> {
         let size = term + bias.to_f64().powi(2);
         let normal = (self.delta.to_f64() == 0.0) | (b.to_f64().abs() >= T::LOW) | is_beside::<T>(size);
         let fits = fits_factor::<T>(weight, a) & self.fits_mean() & sums & T::fits(b.to_f64()) & normal;
-        let slow = from_batch & (is_slow::<T>(self.var.to_f64()) | is_slow::<T>(term));
+        let quick = !from_batch | (is_quick::<T>(self.var.to_f64()) & is_quick::<T>(term));
         let settled = from_batch & self.is_settled();
-        AffineCoef { a: T::round(a), b: T::round(b), hard: (slow | !fits) & !settled }
+        AffineCoef { a: T::round(a), b: T::round(b), hard: !(fits & quick) & !settled }
     }
 
     /// The pilot of the backward's sums through batch statistics: 0, or k where Σdy·x would cancel too much (see [`Real::RECENTRE`]).
@@ -121,8 +121,8 @@ impl<T: Real> Stats<T> {
         let m = (T::round(wide.m).widen() == wide.m) | (least >= T::LOW);
         let rest = T::fits(wide.m.to_f64()) & T::fits(wide.d.to_f64());
         let terms = rest & (n * term <= (T::HIGH * T::HIGH).min(f64::MAX));
-        let slow = is_slow::<T>(self.var.to_f64()) | is_slow::<T>(least * least);
-        slow | !(sums & products & a & c & large & m & terms & self.fits_mean())
+        let quick = is_quick::<T>(self.var.to_f64()) & is_quick::<T>(least * least);
+        !(sums & products & a & c & large & m & terms & quick & self.fits_mean())
     }
 
     /// Whether what c loses to underflow is nothing beside the size of dy: with h = dγ/n, |m| and |h| are at most
@@ -146,11 +146,11 @@ fn is_beside<T: Real>(square: f64) -> bool {
     T::sums_are_safe() & (square >= (T::LOW * BESIDE) * (T::LOW * BESIDE))
 }
 
-/// Whether values of this mean square are so small that some would be subnormal: not wrong, but a processor may take a hundred
-/// cycles for each product with them. 0 is quick.
+/// Whether values of this mean square are 0, or too large for some of them to be subnormal. Those would not be wrong, but a
+/// processor may take a hundred cycles for each product with them.
 #[inline(always)]
-fn is_slow<T: Real>(square: f64) -> bool {
-    T::sums_are_safe() & (square > 0.0) & !is_beside::<T>(square)
+fn is_quick<T: Real>(square: f64) -> bool {
+    !T::sums_are_safe() | (square == 0.0) | is_beside::<T>(square)
 }
 
 /// Whether a factor of a product, `weight` times something that is not 0, keeps its digits: a 0 that is none has lost them.
