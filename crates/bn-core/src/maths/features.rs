@@ -135,14 +135,25 @@ pub(crate) fn gradients<R: Real>(
     hard: &mut [bool],
 ) {
     params.copy_weight(a);
-    each_grad(stats, totals, a, c, d, m, hard, |stats, sums, weight| {
-        let grads = stats.param_grads(grad_pilot(from_batch, &stats), sums.0, sums.1);
-        let coef = match through {
-            true => GradCoef::from_batch(&stats, weight, n, &grads, sums),
-            false => GradCoef::from_constants(&stats, weight, sums),
-        };
-        ((grads.dbias, grads.dweight), coef)
-    });
+    each_grad(
+        stats,
+        totals,
+        a,
+        c,
+        d,
+        m,
+        hard,
+        // Not inlined for itself once there are four element types; a call keeps the loop from becoming vectors.
+        #[inline(always)]
+        |stats, sums, weight| {
+            let grads = stats.param_grads(grad_pilot(from_batch, &stats), sums.0, sums.1);
+            let coef = match through {
+                true => GradCoef::from_batch(&stats, weight, n, &grads, sums),
+                false => GradCoef::from_constants(&stats, weight, sums),
+            };
+            ((grads.dbias, grads.dweight), coef)
+        },
+    );
     k.copy_from_slice(stats.k);
 }
 
