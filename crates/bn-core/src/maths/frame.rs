@@ -45,6 +45,14 @@ pub(crate) struct Coef {
     pub(crate) out: i32,
 }
 
+impl Coef {
+    /// The same for results as they are, where f64 holds all that these become.
+    pub(crate) fn unscaled(self) -> Self {
+        let [a, b, c, d] = [self.a, self.b, self.c, self.d].map(|v| ldexp(v, self.out));
+        Self { a, b, c, d, out: 0, ..self }
+    }
+}
+
 /// `v` as mantissa and exponent; what is 0 or not finite keeps itself.
 fn mantissa(v: Dd) -> (Dd, i32) {
     let leading = v.to_f64();

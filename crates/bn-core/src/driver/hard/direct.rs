@@ -1,10 +1,10 @@
 //! Maps of hard features whose data f64 holds as they are: f32, f16 and bf16. A line is widened, mapped and rounded once.
 
-use super::pieces::{Kind, narrow, wide};
+use super::pieces::{Inputs, Kind, narrow, wide};
 use super::window::{WIDTH, Window};
 use crate::kernel::KernelSet;
 use crate::num::Element;
-use crate::tensor::{Strips, StripsMut};
+use crate::tensor::StripsMut;
 use std::ops::Range;
 
 /// A coefficient of the elements of a line: one for all of them, or one for each.
@@ -39,14 +39,6 @@ impl At for &[f64] {
 
 /// k, δ, a, then b or c, d and m of ((dy−m)·a + ((x−k)−δ)·c) + d, of ((x−k)−δ)·a + b, or of dy·a.
 pub(super) type Coefs<C> = [C; 6];
-
-/// A map's kind and its inputs, x and dy as far as it has them.
-#[derive(Clone, Copy)]
-pub(super) struct Inputs<'i, T> {
-    pub(super) kind: Kind,
-    pub(super) x: Option<Strips<'i, T>>,
-    pub(super) dy: Option<Strips<'i, T>>,
-}
 
 #[inline(always)]
 fn line<T: Element, C: At>(kind: Kind, coefs: Coefs<C>, [x, dy]: [&[T]; 2], to: &mut [T]) {
@@ -120,13 +112,7 @@ pub(super) fn map_window<T: Element>(
                 let len = rows.len() * window.width();
                 for (from, to) in [(&x, &mut own_x), (&dy, &mut own_dy)] {
                     if let Some(from) = from {
-                        window.gather(
-                            from,
-                            rows.clone(),
-                            &mut to[..len],
-                            #[inline(always)]
-                            |v| v,
-                        );
+                        window.gather(from, rows.clone(), &mut to[..len], |v| v);
                     }
                 }
                 line(kind, coefs, [&own_x, &own_dy], &mut mapped[..len]);

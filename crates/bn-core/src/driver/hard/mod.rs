@@ -25,7 +25,7 @@ use crate::maths::frame::Frame;
 use crate::maths::{Params, Stats, StatsRef, Totals};
 use crate::num::{Element, Real};
 use crate::tensor::{Strips, StripsMut};
-use pieces::{Kind, Pieces};
+use pieces::{Inputs, Kind, Pieces};
 use window::{WIDTH, Window};
 use work::{Slot, Work};
 
@@ -135,7 +135,7 @@ impl<'h, K: KernelSet> Hard<'h, K> {
                 let weight = params.get(f).0.to_f64();
                 slot.coef = slot.frame.through(weight, batch.0, slot.sums, slot.unit);
             }
-            work.map(Kind::GradInput, [Some(&x), Some(&dy)], &mut dx);
+            work.map(Inputs { kind: Kind::GradInput, x: Some(x), dy: Some(dy) }, &mut dx);
         }
     }
 
@@ -162,7 +162,7 @@ impl<'h, K: KernelSet> Hard<'h, K> {
                 let frame = Frame::given(&stats.get(f), 0);
                 slot.coef = frame.constant(params.get(f).0.to_f64(), slot.unit);
             }
-            work.map(Kind::Scale, [None, Some(&dy)], &mut dx);
+            work.map(Inputs { kind: Kind::Scale, x: None, dy: Some(dy) }, &mut dx);
         }
     }
 }

@@ -8,6 +8,7 @@ use super::window::{WIDTH, Window};
 use crate::kernel::{
     Acc, Affine, Fetch, GradAffine, Hints, KernelSet, Kernels, Map, Out, Plane, Post, Sum, Tile, Walk,
 };
+use crate::maths::frame::Coef;
 use crate::num::wide::power_of_two;
 use crate::num::{Element, Real};
 use crate::tensor::{Strips, StripsMut};
@@ -119,22 +120,36 @@ pub(super) enum Kind {
     Scale,
 }
 
+impl Kind {
+    /// The coefficient in the third place: b or c.
+    pub(super) fn third(self, coef: &Coef) -> f64 {
+        if self == Self::Normalize { coef.b } else { coef.c }
+    }
+}
+
+/// A map's kind and its inputs, as far as it has them.
+#[derive(Clone, Copy)]
+pub(super) struct Inputs<'i, T> {
+    pub(super) kind: Kind,
+    pub(super) x: Option<Strips<'i, T>>,
+    pub(super) dy: Option<Strips<'i, T>>,
+}
+
 impl Pieces {
-    /// Maps a window of the inputs x and dy, as far as `kind` needs them, to `out`.
+    /// Maps a window of the inputs to `out`.
     pub(super) fn map<T: Element>(
         &mut self,
         set: &impl KernelSet,
         window: &Window<'_>,
-        kind: Kind,
-        [x, dy]: [Option<&Strips<'_, T>>; 2],
+        Inputs { kind, x, dy }: Inputs<'_, T>,
         out: &mut StripsMut<'_, T>,
     ) {
         for rows in window.pieces(out.rows(), PIECE) {
             let len = rows.len() * window.width();
-            if let Some(x) = x {
+            if let Some(x) = &x {
                 self.scales[0].read(set, window, x, rows.clone(), &mut self.x[..len], &self.k);
             }
-            if let Some(dy) = dy {
+            if let Some(dy) = &dy {
                 self.scales[1].read(set, window, dy, rows.clone(), &mut self.dy[..len], &self.zeros);
             }
             for (at, rows, width) in window.rows(len) {

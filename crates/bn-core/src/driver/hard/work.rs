@@ -1,14 +1,14 @@
 //! Hard features in work: what is found out about each before its map, window by window.
 
 use super::class;
-use super::direct::{Coefs, Inputs, fill_nan, map_one, map_window};
+use super::direct::{fill_nan, map_one, map_window};
 use super::extent::Extent;
-use super::pieces::{Kind, Pieces};
+use super::pieces::{Inputs, Kind, Pieces};
 use super::window::{WIDTH, Window};
 use crate::kernel::KernelSet;
 use crate::maths::frame::{Coef, Frame, double};
 use crate::maths::{Params, Stats, StatsRef, Totals};
-use crate::num::wide::{exponent, ldexp};
+use crate::num::wide::exponent;
 use crate::num::{Dd, Element, Real, Wide};
 use crate::tensor::{Strips, StripsMut};
 use std::ops::Range;
@@ -46,15 +46,6 @@ fn unit(largest: f64) -> i32 {
 /// The nearest number of the type to `v` · 2ᵉ.
 fn scaled<R: Real>(v: Dd, e: i32) -> R {
     R::from_f64(v.ldexp(e).to_f64())
-}
-
-impl Slot {
-    /// The coefficients of its map, where its units are 1.
-    fn coefs(&self, kind: Kind) -> Coefs<f64> {
-        let Coef { delta, a, b, c, d, m, out } = self.coef;
-        let [a, b, c, d] = [a, b, c, d].map(|v| ldexp(v, out));
-        [self.frame.k, delta, a, if kind == Kind::Normalize { b } else { c }, d, m]
-    }
 }
 
 /// The columns of feature `f`.
@@ -206,38 +197,39 @@ impl<K: KernelSet> Work<'_, K> {
         put: &mut dyn FnMut(usize, [Option<T::Compute>; 2]),
     ) {
         let Self { set, inner, features, lost, .. } = self;
-        // In front those that are finite.
-        let finite = |f: usize| totals[f].0.to_f64().is_finite();
-        features.sort_unstable_by_key(|&f| (!finite(f), f));
-        let split = features.partition_point(|&f| finite(f));
-        let (known, open) = (given || T::Compute::sums_are_safe(), &features[split..]);
+        features.retain(|&f| {
+            let finite = totals[f].0.to_f64().is_finite();
+            if !finite {
+                lost.push(f);
+            }
+            finite
+        });
+        let known = given || T::Compute::sums_are_safe();
         let around = |f: usize| [stats.k[f].to_f64(), stats.delta[f].to_f64()];
         let mut classes = [class::Class::default(); WIDTH];
-        for window in Window::of(open, *inner).filter(|_| !given) {
-            let around = |i: usize| around(open[i]);
-            class::add(*set, &window, [x, dy], around, known, &mut classes[..open.len()]);
+        for window in Window::of(lost, *inner).filter(|_| !given) {
+            class::add(*set, &window, [x, dy], |i| around(lost[i]), known, &mut classes[..lost.len()]);
         }
-        let mut overflowed = split;
-        for (i, class) in (split..features.len()).zip(classes) {
-            let f = features[i];
+        let mut classes = classes.into_iter();
+        lost.retain(|&f| {
             let sums = [totals[f].0, totals[f].1].map(Wide::to_f64);
-            let [first, second] = match (given, known) {
-                (true, _) => sums,
-                (false, true) => [sums[0], class[1]],
-                (false, false) => class,
+            let [first, second] = match (given, known, classes.next().unwrap_or_default()) {
+                (true, ..) => sums,
+                (false, true, class) => [sums[0], class[1]],
+                (false, false, class) => class,
             };
             if first == 0.0 {
                 // Every dy is finite, and the sum alone has overflowed.
-                features[overflowed] = f;
-                overflowed += 1;
-                continue;
+                features.push(f);
+                return false;
             }
             if !given {
                 put(f, [first, second].map(|v| Some(T::Compute::from_f64(v))));
             }
             if first.is_nan() | second.is_nan() {
-                lost.push(f);
-            } else if let Some(dx) = dx {
+                return true;
+            }
+            if let Some(dx) = dx {
                 // Signs alone count.
                 let weight = params.get(f).0.to_f64();
                 let a = if weight.is_finite() && weight != 0.0 { weight.signum() } else { weight };
@@ -245,8 +237,8 @@ impl<K: KernelSet> Work<'_, K> {
                 let [k, delta] = around(f);
                 map_one(*set, columns(f, *inner), inputs, [k, delta, a, -(a * second), 0.0, first], dx);
             }
-        }
-        features.truncate(overflowed);
+            false
+        });
         features.sort_unstable();
     }
 
@@ -295,48 +287,43 @@ impl<K: KernelSet> Work<'_, K> {
             slot.coef = slot.frame.affine(weight.to_f64(), bias.to_f64());
         }
         if let Some(mut y) = y {
-            self.map(Kind::Normalize, [Some(x), None], &mut y);
+            self.map(Inputs { kind: Kind::Normalize, x: Some(*x), dy: None }, &mut y);
         }
     }
 
     /// Maps all features to `out`.
-    pub(super) fn map<T: Element>(
-        &mut self,
-        kind: Kind,
-        inputs: [Option<&Strips<'_, T>>; 2],
-        out: &mut StripsMut<'_, T>,
-    ) {
-        let Self { set, inner, pieces, features, lost, slots } = self;
-        lost.sort_unstable();
-        Window::of(lost, *inner).for_each(|window| fill_nan(&window, out));
-        let direct = T::Compute::sums_are_safe();
-        if direct && (features.len() == 1 || Window::fitting(*inner) == 1) {
-            let [x, dy] = inputs.map(Option::<&_>::copied);
+    pub(super) fn map<T: Element>(&mut self, inputs: Inputs<'_, T>, out: &mut StripsMut<'_, T>) {
+        let (kind, inner, direct) = (inputs.kind, self.inner, T::Compute::sums_are_safe());
+        self.lost.sort_unstable();
+        Window::of(self.lost, inner).for_each(|window| fill_nan(&window, out));
+        if direct {
+            self.each().for_each(|(slot, _)| slot.coef = slot.coef.unscaled());
+        }
+        let Self { set, pieces, features, slots, .. } = self;
+        if direct && (features.len() == 1 || Window::fitting(inner) == 1) {
             for (slot, &f) in slots.iter().zip(&**features) {
-                map_one(*set, columns(f, *inner), Inputs { kind, x, dy }, slot.coefs(kind), out);
+                let Coef { delta, a, d, m, .. } = slot.coef;
+                let coefs = [slot.frame.k, delta, a, kind.third(&slot.coef), d, m];
+                map_one(*set, columns(f, inner), inputs, coefs, out);
             }
             return;
         }
-        for window in Window::of(features, *inner) {
-            if direct {
-                let [x, dy] = inputs.map(Option::<&_>::copied);
-                let rows = pieces.coefs.each_mut();
-                for (i, row) in [&mut pieces.k].into_iter().chain(rows).enumerate() {
-                    window.spread(|slot| slots[slot].coefs(kind)[i], row);
-                }
-                let [delta, a, bc, d, m] = pieces.coefs.each_ref().map(|row| &row[..]);
-                map_window(*set, &window, Inputs { kind, x, dy }, [&pieces.k, delta, a, bc, d, m], out);
-                continue;
-            }
-            take_to(pieces, &window, slots);
-            pieces.scales[2].set(&window, |i| slots[i].coef.out);
-            let [k, a, bc, d, m] = &mut pieces.coefs;
-            window.spread(|i| slots[i].coef.delta, k);
+        for window in Window::of(features, inner) {
+            let [delta, a, bc, d, m] = &mut pieces.coefs;
+            window.spread(|i| slots[i].coef.delta, delta);
             window.spread(|i| slots[i].coef.a, a);
-            window.spread(|i| if kind == Kind::Normalize { slots[i].coef.b } else { slots[i].coef.c }, bc);
+            window.spread(|i| kind.third(&slots[i].coef), bc);
             window.spread(|i| slots[i].coef.d, d);
             window.spread(|i| slots[i].coef.m, m);
-            pieces.map(*set, &window, kind, inputs, out);
+            if direct {
+                window.spread(|i| slots[i].frame.k, &mut pieces.k);
+                let [delta, a, bc, d, m] = pieces.coefs.each_ref().map(|row| &row[..]);
+                map_window(*set, &window, inputs, [&pieces.k, delta, a, bc, d, m], out);
+            } else {
+                take_to(pieces, &window, slots);
+                pieces.scales[2].set(&window, |i| slots[i].coef.out);
+                pieces.map(*set, &window, inputs, out);
+            }
         }
     }
 }
