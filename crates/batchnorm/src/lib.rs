@@ -66,8 +66,8 @@
 
 pub use bn_core::mem::Output;
 pub use bn_core::{
-    Backend, Between, Config, Element, Error, Executor, Gradients, Grads, KernelSet, Kernels, Layout, Mode,
-    Real, RunningStats, RunningVar, Saved, Serial, Shape, ShapeError, Workspace, functions,
+    Backend, Config, Element, Error, Executor, Gradients, Grads, KernelSet, Kernels, Layout, Mode,
+    Real, RunningStats, RunningVar, Saved, Serial, Shape, ShapeError, Workspace, functions, parts,
 };
 #[cfg(feature = "dispatch")]
 pub use bn_dispatch::{Dispatch, Level, LevelError};

@@ -1,8 +1,7 @@
-//! The functions under the layer: they give the layer's bits, compute what is asked for and no more, and let somebody
-//! stand between sums and coefficients.
+//! The functions under the layer: they give the layer's bits, and compute what is asked for and no more.
 
 use batchnorm::functions::{self, Backward, Commit, Forward, Running};
-use batchnorm::{BatchNorm, Between, DefaultBackend, Error, Grads, RunningVar, Saved, Shape, Workspace};
+use batchnorm::{BatchNorm, DefaultBackend, Error, Grads, RunningVar, Saved, Shape, Workspace};
 
 const EPS: f64 = 1e-5;
 
@@ -156,110 +155,6 @@ fn what_nobody_asks_for_is_not_computed() {
     }
 }
 
-/// Runs both passes with somebody between sums and coefficients.
-fn apart(step: &Step, between: &mut dyn FnMut(Between<'_, f32>)) -> (Vec<f32>, Saved<f32>, [Vec<f32>; 3]) {
-    let backend = DefaultBackend::default();
-    let (mut y, mut saved) = (vec![f32::NAN; step.x.len()], Saved::default());
-    let mut workspace = Workspace::default();
-    functions::train_between(&backend, step.forward(&mut y), &mut saved, &mut workspace, between).unwrap();
-    let mut grads =
-        [vec![f32::NAN; step.x.len()], vec![0.0; step.weight.len()], vec![0.0; step.weight.len()]];
-    let [dx, dweight, dbias] = &mut grads;
-    let back = Backward {
-        x: &step.x,
-        dy: &step.dy,
-        weight: Some(&step.weight),
-        dx: Some(dx.into()),
-        dweight: Some(dweight),
-        dbias: Some(dbias),
-    };
-    functions::backward_between(&backend, back, &saved, &mut workspace, between).unwrap();
-    (y, saved, grads)
-}
-
-#[test]
-fn phases_run_apart_give_the_same_bits() {
-    for (shape, centre) in shapes() {
-        let step = Step::new(shape, centre);
-        let mut rounds = 0;
-        let (y, saved, [dx, dweight, dbias]) = apart(&step, &mut |between| {
-            assert_eq!((between.sums.len(), *between.count), (shape.features(), shape.count()));
-            rounds += 1;
-        });
-        let (want, want_saved) = step.train();
-        assert_eq!((bits(&y), &saved), (bits(&want), &want_saved), "{shape} {centre}");
-        let gradients =
-            Gradients { dx: Some(bits(&dx)), dweight: Some(bits(&dweight)), dbias: Some(bits(&dbias)) };
-        assert_eq!(gradients, step.backward(&want_saved, &step.x, [true; 3]), "{shape} {centre}");
-        // Far from zero the forward is summed a second time.
-        assert_eq!(rounds, if centre > 1.0 { 3 } else { 2 }, "{shape} {centre}");
-    }
-}
-
-/// Two parts of a batch, each of which takes in the other's sums, have the statistics and gradients of the whole.
-#[test]
-fn parts_take_in_each_others_sums() {
-    for (shape, centre) in shapes() {
-        let whole = Step::new(shape, centre);
-        let strip = shape.features() * shape.inner();
-        let (_, want) = whole.train();
-        let gradients = whole.backward(&want, &whole.x, [true; 3]);
-        let cut = shape.outer() / 3;
-        let part = |rows: std::ops::Range<usize>| Step {
-            shape: Shape::new(rows.len(), shape.features(), shape.inner()).unwrap(),
-            x: whole.x[rows.start * strip..rows.end * strip].to_vec(),
-            dy: whole.dy[rows.start * strip..rows.end * strip].to_vec(),
-            weight: whole.weight.clone(),
-            bias: whole.bias.clone(),
-        };
-        // One part has no sample at all.
-        let parts = [part(0..cut), part(cut..cut), part(cut..shape.outer())];
-        let (exchange, barrier) = (std::sync::Mutex::new(Vec::new()), std::sync::Barrier::new(3));
-        let results: Vec<_> = std::thread::scope(|scope| {
-            let run = |part| {
-                let (exchange, barrier) = (&exchange, &barrier);
-                scope.spawn(move || {
-                    apart(part, &mut |between: Between<'_, f32>| {
-                        exchange.lock().unwrap().push((between.sums.to_vec(), *between.count));
-                        barrier.wait();
-                        let all = exchange.lock().unwrap().clone();
-                        for (f, sum) in between.sums.iter_mut().enumerate() {
-                            *sum = all.iter().fold((0.0, 0.0), |t, (s, _)| (t.0 + s[f].0, t.1 + s[f].1));
-                        }
-                        *between.count = all.iter().map(|(_, count)| count).sum();
-                        barrier.wait();
-                        exchange.lock().unwrap().clear();
-                        barrier.wait();
-                    })
-                })
-            };
-            let running: Vec<_> = parts.iter().map(run).collect();
-            running.into_iter().map(|thread| thread.join().unwrap()).collect()
-        });
-        let close = |got: f32, want: f32, scale: f32| (got - want).abs() <= 1e-5 * scale.max(want.abs());
-        let mut dx = Vec::new();
-        for (_, saved, [part_dx, dweight, dbias]) in &results {
-            assert!(
-                saved.mean().zip(want.mean()).all(|(got, want)| close(got, want, 1.0)),
-                "{shape} {centre}"
-            );
-            assert!(saved.var().zip(want.var()).all(|(got, want)| close(got, want, 1.0)), "{shape} {centre}");
-            let back = |bits: &Option<Vec<u32>>| -> Vec<f32> {
-                bits.iter().flatten().map(|&bits| f32::from_bits(bits)).collect()
-            };
-            for (got, want) in [(dweight, back(&gradients.dweight)), (dbias, back(&gradients.dbias))] {
-                assert!(got.iter().zip(want).all(|(&got, want)| close(got, want, 10.0)), "{shape} {centre}");
-            }
-            dx.extend_from_slice(part_dx);
-        }
-        let want_dx = gradients.dx.unwrap();
-        assert!(
-            dx.iter().zip(want_dx).all(|(&got, want)| close(got, f32::from_bits(want), 1.0)),
-            "{shape} {centre}"
-        );
-    }
-}
-
 #[test]
 fn wrong_buffers_are_named_and_nothing_is_written() {
     let (shape, centre) = shapes()[0];
@@ -295,27 +190,4 @@ fn wrong_buffers_are_named_and_nothing_is_written() {
     let error = functions::backward(&backend, back, &saved, &mut workspace).unwrap_err();
     assert_eq!(error, length("dbias", features, features + 1));
     assert!(y.iter().chain(&dbias).all(|&v| v == 7.0));
-}
-
-#[test]
-fn a_batch_that_counts_nothing_leaves_nothing_of_the_step_before() {
-    let (shape, centre) = shapes()[0];
-    let step = Step::new(shape, centre);
-    let (mut y, mut saved, mut workspace) = (vec![0.0; step.x.len()], step.train().1, Workspace::default());
-    assert!(saved.var().any(|v| v != 0.0));
-    let backend = DefaultBackend::default();
-    functions::train_between(&backend, step.forward(&mut y), &mut saved, &mut workspace, &mut |between| {
-        *between.count = 0;
-    })
-    .unwrap();
-    assert!(saved.mean().chain(saved.var()).all(|v| v == 0.0));
-    let (mut mean, mut var) = (vec![3.0; shape.features()], vec![4.0; shape.features()]);
-    let mut commit = |momentum| {
-        let (mean, var) = (&mut mean, &mut var);
-        let into = Commit { mean, var, momentum, batches: 0, kind: RunningVar::Unbiased };
-        functions::commit(&backend, &saved, into)
-    };
-    assert_eq!(commit(None), Ok(()));
-    assert_eq!(commit(Some(f64::INFINITY)), Err(Error::Momentum { got: f64::INFINITY }));
-    assert!(mean.iter().all(|&v| v == 3.0) && var.iter().all(|&v| v == 4.0));
 }

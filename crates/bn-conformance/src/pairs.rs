@@ -78,7 +78,7 @@ impl<T: Real> Tensor<T> {
             (map, Sum::Moments { x: next_x, pilot: None })
         };
         if in_turns {
-            kernels.map_and_sum(tile, &map, Out::Fresh(to), &next, acc);
+            kernels.map_and_sum(tile, &map, Out::Fresh(to), &next, Fetch::Near, acc);
         } else {
             kernels.map(tile, &map, Out::Fresh(to), Hints::default());
             kernels.sum(tile, &next, Fetch::Near, acc);

@@ -60,7 +60,7 @@ pub(crate) fn sum<T: Element, S: Term<T::Compute>, const W: usize, const N: usiz
     acc: &mut Acc<'_>,
 ) {
     let len = inputs[0].len();
-    let lead = if len < ALIGN_ABOVE { 0 } else { mem::lead(inputs[0].strip_or_empty(0)) };
+    let lead = if len < ALIGN_ABOVE { 0 } else { mem::lead(inputs[0].strip_or_behind(0)) };
     let end = lead + (len - lead) / W * W;
     let mut columns = Columns::<_, _, W> { term, by, acc, whole: lead..end, ends: [0..lead, end..len] };
     if S::RARE {

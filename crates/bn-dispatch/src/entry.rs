@@ -167,6 +167,7 @@ macro_rules! pairs {
                 map: &Map<'_, $t>,
                 out: Out<'_, $t>,
                 next: &Sum<'_, $t>,
+                fetch: Fetch,
                 acc: &mut Acc<'_>,
             ) {
                 walk::map_and_sum::<
@@ -179,7 +180,7 @@ macro_rules! pairs {
                     { $line },
                     { $lines },
                     { $stores },
-                >(inner, map, out, &stores(), $by, next, acc);
+                >(inner, map, out, &stores(), $by, (next, fetch), acc);
             }
         }
     };
@@ -261,18 +262,19 @@ macro_rules! kernels {
                 map: &Map<'_, $t>,
                 out: Out<'_, $t>,
                 next: &Sum<'_, $t>,
+                fetch: Fetch,
                 mut acc: Acc<'_>,
             ) {
                 match (self.level(), tile.walk) {
                     #[cfg(target_arch = "x86_64")]
                     (Level::Avx512, Walk::Runs { inner }) if walk::take_turns(map, next) => {
                         // SAFETY: as in `enter`.
-                        unsafe { $avx512::map_and_sum(inner, map, out, next, &mut acc) }
+                        unsafe { $avx512::map_and_sum(inner, map, out, next, fetch, &mut acc) }
                     }
                     #[cfg(target_arch = "x86_64")]
                     (Level::Avx2, Walk::Runs { inner }) if walk::take_turns(map, next) => {
                         // SAFETY: as in `enter`.
-                        unsafe { $avx2::map_and_sum(inner, map, out, next, &mut acc) }
+                        unsafe { $avx2::map_and_sum(inner, map, out, next, fetch, &mut acc) }
                     }
                     _ => map_then_sum(self, tile, map, out, next, acc),
                 }

@@ -31,7 +31,7 @@ impl<'a, T, const N: usize> Window<'a, T, N> {
         let mut strips: [[&[T]; N]; WINDOW + 1] = [[&[]; N]; WINDOW + 1];
         for (i, strips) in strips.iter_mut().enumerate() {
             for (strip, input) in strips.iter_mut().zip(inputs) {
-                *strip = input.strip_or_empty(start + i);
+                *strip = input.strip_or_behind(start + i);
             }
         }
         Self { strips, rows: WINDOW.min(inputs[0].rows().saturating_sub(start)) }

@@ -58,6 +58,7 @@ kernels!(
         map: &Map<'_, f32>,
         out: Out<'_, f32>,
         next: &Sum<'_, f32>,
+        fetch: Fetch,
         mut acc: Acc<'_>,
     ) {
         match tile.walk {
@@ -68,7 +69,7 @@ kernels!(
                     out,
                     &Built::default(),
                     Same,
-                    next,
+                    (next, fetch),
                     &mut acc,
                 );
             }

@@ -1,39 +1,16 @@
-//! The phases of a step run apart: the sums of all blocks, then whatever somebody does with them, then coefficients and
-//! maps.
-//!
-//! What stands between may add the sums of other parts of the batch, or put a caller's own in their place. A tensor is then
-//! read once more than by [`run`], which maps a block while it is in cache. The bits are those of [`run`], where nothing
-//! stands between and no feature is hard.
+//! The sums of a part of a batch, apart from what becomes of them: node by node of the batch's tree.
 
-use super::backward::Backward;
 use super::blocks::run;
-use super::forward::{Forward, Statistics};
 use super::hard::Hard;
-use super::plan::Plan;
+use super::plan::{Plan, leaf_samples};
 use super::step::{Settled, Step, split_columns, split_some};
+use super::tree;
 use super::workspace::{COEFS, State, Workspace};
 use crate::kernel::{Backend, KernelSet, Map, Sum};
-use crate::maths::{Totals, features};
-use crate::num::{Element, Real};
+use crate::maths::Totals;
+use crate::num::Element;
 use crate::tensor::{Place, Shape, Strips, StripsMut};
-
-/// The sums of a step, for who stands between them and the coefficients.
-///
-/// A forward comes here with Σ(x−k) and Σ(x−k)², k = 0, and where any feature's mean is far from zero once more, with
-/// its mean as k: then there are `pilots`. A backward comes once, with Σdy and Σdy·(x−k).
-///
-/// Whether a forward comes twice follows from the bits of the sums that it is left with. Who runs parts side by side leaves
-/// the same sums and the same count to all of them, or some wait for others that do not come.
-#[derive(Debug)]
-pub struct Between<'a, R: Real> {
-    /// Both sums of each feature.
-    pub sums: &'a mut [(R::Wide, R::Wide)],
-    /// k of each feature, 0 where there is none.
-    pub pilots: Option<&'a [R]>,
-    /// n, the number of values of a feature: of a forward those that the sums are of, to be changed with them; of a backward
-    /// those of the forward, whatever is written here.
-    pub count: &'a mut usize,
-}
+use std::ops::Range;
 
 /// Sums and nothing else, into a slice.
 struct Summing<'a, T: Element> {
@@ -116,60 +93,38 @@ impl<T: Element> Step<T> for Summing<'_, T> {
     fn hard(&mut self, _: Hard<'_, impl KernelSet>, _: &[Totals<T::Compute>]) {}
 }
 
-/// Runs a forward whose sums `between` sees. The count that the statistics are of is returned.
-pub(crate) fn forward_apart<T: Element, B: Backend>(
+/// Sums a part of a batch, whose first sample is that batch's sample `first`: x, or x and dy, around `pilots` or 0. `put` gets the
+/// sums of each node: the samples of the batch that it covers.
+///
+/// A part that begins at a leaf has as many nodes as it takes to cover its leaves, so that they can be merged as in the whole. One
+/// that begins elsewhere is a single node.
+pub(crate) fn sum_part<T: Element, B: Backend>(
     backend: &B,
-    step: Forward<'_, T>,
+    (shape, of): (Shape, [Option<&[T]>; 2]),
+    first: usize,
+    pilots: Option<&[T::Compute]>,
     workspace: &mut Workspace<T>,
-    between: &mut dyn FnMut(Between<'_, T::Compute>),
-) -> usize {
-    let Forward { shape, x, mut y, params, stats, eps, count: own } = step;
-    let mut count = own;
-    let stats = match stats {
-        Statistics::Given(_) => unreachable!("given statistics need no sums"),
-        Statistics::Batch(mut stats) => {
-            let (mut totals, mut again) = workspace.take_apart(shape.features());
-            let of = [Some(x.reborrow()), None];
-            run(backend, Summing { shape, of, pilots: None, totals: &mut totals }, workspace);
-            between(Between { sums: &mut totals, pilots: None, count: &mut count });
-            if count == 0 {
-                // Nothing of the step before is left.
-                stats.clear();
-            } else if features::statistics(count, eps, &totals, stats.reborrow(), &mut again) {
-                let pilots = stats.k.to_vec();
-                let of = [Some(x.reborrow()), None];
-                let summing = Summing { shape, of, pilots: Some(&pilots), totals: &mut totals };
-                run(backend, summing, workspace);
-                count = own;
-                between(Between { sums: &mut totals, pilots: Some(&pilots), count: &mut count });
-                features::recentred(count, eps, &totals, stats.reborrow(), &again);
-            }
-            workspace.put_apart((totals, again));
-            stats
-        }
-    };
-    let (x, y, stats) = (x.reborrow(), y.reborrow(), Statistics::Given(stats.as_ref()));
-    run(backend, Forward { shape, x, y, params, stats, eps, count }, workspace);
-    count
-}
-
-/// Runs a backward whose sums `between` sees.
-pub(crate) fn backward_apart<T: Element, B: Backend>(
-    backend: &B,
-    mut step: Backward<'_, T>,
-    workspace: &mut Workspace<T>,
-    between: &mut dyn FnMut(Between<'_, T::Compute>),
+    put: &mut dyn FnMut(Range<usize>, &[Totals<T::Compute>]),
 ) {
-    let (shape, mut count) = (step.shape, step.count);
-    let (mut totals, again) = workspace.take_apart(shape.features());
-    let pilots = features::off_centre(step.from_batch, step.stats).then(|| {
-        let mut pilots = vec![T::Compute::default(); shape.features()];
-        features::grad_pilots(step.from_batch, step.stats, &mut pilots);
-        pilots
-    });
-    let of = [Some(step.x.reborrow()), Some(step.dy.reborrow())];
-    run(backend, Summing { shape, of, pilots: pilots.as_deref(), totals: &mut totals }, workspace);
-    between(Between { sums: &mut totals, pilots: pilots.as_deref(), count: &mut count });
-    run(backend, step.with_sums(&totals), workspace);
-    workspace.put_apart((totals, again));
+    let (features, inner) = (shape.features(), shape.inner());
+    let leaf = leaf_samples(features, inner);
+    let mut totals = vec![Totals::<T::Compute>::default(); features];
+    let strip = features * inner;
+    let mut sum = |rows: Range<usize>| {
+        // A part of a tensor that has a shape has one too.
+        let shape = Shape::new(rows.len(), features, inner).unwrap_or_default();
+        let of = of.map(|of| of.and_then(|of| shape.strips(&of[rows.start * strip..rows.end * strip])));
+        run(backend, Summing { shape, of, pilots, totals: &mut totals }, workspace);
+        put(first + rows.start..first + rows.end, &totals);
+    };
+    if shape.outer() == 0 {
+        return;
+    }
+    if !first.is_multiple_of(leaf) {
+        return sum(0..shape.outer());
+    }
+    let leaves = first / leaf..first / leaf + shape.outer().div_ceil(leaf);
+    for node in tree::covering(leaves) {
+        sum(node.start * leaf - first..(node.end * leaf - first).min(shape.outer()));
+    }
 }

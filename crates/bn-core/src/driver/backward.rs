@@ -43,19 +43,6 @@ pub(super) enum Needs {
 }
 
 impl<T: Element> Backward<'_, T> {
-    /// The same backward from known sums.
-    pub(super) fn with_sums<'s>(&'s mut self, totals: &'s [Totals<T::Compute>]) -> Backward<'s, T> {
-        Backward {
-            x: self.x.reborrow(),
-            dy: self.dy.reborrow(),
-            dx: self.dx.as_mut().map(StripsMut::reborrow),
-            dweight: self.dweight,
-            dbias: self.dbias,
-            given: Some(totals),
-            ..*self
-        }
-    }
-
     fn needs(&self) -> Needs {
         let through_sums = self.whole || self.dx.is_some() && self.from_batch;
         match (through_sums || !self.dweight.is_empty(), self.dbias.is_empty()) {

@@ -3,7 +3,7 @@
 use super::convert::Chosen;
 use super::cut::{Cut, alignment};
 use super::hard::{self, Hard};
-use super::pass::{Pass, Summed};
+use super::pass::Pass;
 use super::plan::Plan;
 use super::reduce;
 use super::step::{Settled, Step};
@@ -29,14 +29,14 @@ impl<T: Element, B: Backend> Pass<'_, T, B> {
     /// Runs `step` block by block: in parallel as far as there is room and there are blocks, then one by one.
     fn blocks<S: Step<T>>(&self, step: S, mut room: Room<'_, T::Compute>) {
         let blocks = step.features().div_ceil(self.cut.block);
-        let share_out = blocks > 1 && (self.plan.segments == 1 || blocks >= room.jobs());
+        let share_out = blocks > 1 && (self.cut.shares == 1 || blocks >= room.jobs());
         if room.jobs() > 1 && share_out {
             let (head, tail) = self.split(step, blocks / 2 * self.cut.block);
             let (left, right) = room.halves();
             self.backend.exec().join(|| self.blocks(head, left), || self.blocks(tail, right));
             return;
         }
-        let (mut rest, mut summed) = (step, None);
+        let (mut rest, mut summed) = (step, false);
         while rest.features() > self.cut.block {
             let (head, tail) = self.split(rest, self.cut.block);
             summed = self.block(head, Some(&tail), summed, &mut room);
@@ -50,34 +50,33 @@ impl<T: Element, B: Backend> Pass<'_, T, B> {
     }
 
     /// Does a single block, with as many threads as there is room for. `next` is what comes after it, of which it may take
-    /// the sums.
+    /// the sums: it says so, and that one is `summed` then, into its scratch.
     fn block<S: Step<T>>(
         &self,
         mut step: S,
         next: Option<&S>,
-        summed: Option<Summed>,
+        summed: bool,
         room: &mut Room<'_, T::Compute>,
-    ) -> Option<Summed> {
+    ) -> bool {
         let (plan, set, features) = (self.plan, self.backend.kernels(), step.features());
         let (scratches, state) = (&mut *room.scratches, &mut room.states[0]);
         let lead = step.out().map_or(0, |out| out.lead);
         let reads_next = next.map_or([None; 2], Step::reads);
         let fetch = self.cut.fetch(plan, reads_next);
-        let (is_summed, all) = (step.sum(None).is_some(), 0..plan.segments);
+        let is_summed = step.sum(None).is_some();
 
         // 1. Sum and settle, perhaps once more around other pilots.
         let (mut summed, mut again) = (summed, false);
         let mut off_centre =
-            summed.is_none() && is_summed && step.pilots(set, &mut state.pilots.values[..features]);
+            !summed && is_summed && step.pilots(set, &mut state.pilots.values[..features]);
         loop {
             let totals = &mut state.totals[..features];
-            if let Some(Summed(lanes)) = summed.take() {
-                scratches[0].lanes = lanes;
-                reduce::fold::<T::Compute>(plan, &mut scratches[0].lanes, totals, false);
+            if std::mem::take(&mut summed) {
+                totals.copy_from_slice(&scratches[0].beside[..features]);
             } else if is_summed {
                 let pilots = off_centre.then(|| state.pilots.spread(plan, features, lead));
                 if let Some(sum) = step.sum(pilots) {
-                    reduce::reduce(self, (&sum, fetch), all.clone(), scratches, totals, false);
+                    reduce::reduce(self, (&sum, fetch), plan.tree.root(), scratches, totals);
                 }
             }
             if step.settle(set, state, again) == Settled::Yes {
@@ -96,12 +95,15 @@ impl<T: Element, B: Backend> Pass<'_, T, B> {
         let contiguous = step.reads().iter().flatten().all(|strips| strips.as_slice().is_some());
         let (shift, lead) = step.out().map_or((0, 0), |out| alignment::<T>(plan, out, contiguous));
         let coefs = state.coefs.spread(step.used(), plan, features, lead, shift);
-        let mut ready = None;
+        let mut ready = false;
         let any = state.found.len() < features;
         if let Some((map, out)) = step.map(coefs).filter(|_| any) {
             let alone = self.cut.stream && is_summed && scratches.len() == 1;
             match next.filter(|_| alone).and_then(|next| self.sum_beside(next, features)) {
-                Some(sum) => ready = Some(self.map_and_sum(&map, out, &sum, &mut scratches[0], features)),
+                Some(sum) => {
+                    self.map_and_sum(&map, out, &sum, &mut scratches[0], features);
+                    ready = true;
+                }
                 None => {
                     let ahead = self.cut.ahead(plan, reads_next, is_summed);
                     let cut = &self.cut.beside(plan, state.found.len());

@@ -18,9 +18,18 @@ const FAR_ROW_BYTES: usize = 8 << 20;
 const FAR_SHORT_RUN_BYTES: usize = 32 << 20;
 const FAR_RUN_BYTES: usize = 64 << 20;
 
+/// Where there are few features, sums are shared out until they and the shares of each are so many jobs. Values side by side are
+/// counted as groups of features.
+const JOBS: usize = 64;
+const GROUP: usize = 256;
+/// A share has at least this many elements.
+const SHARE: usize = 1 << 16;
+
 /// How a step over a tensor of one shape and type is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Cut {
+    /// The sums of a block are worth being shared out among so many jobs.
+    pub(crate) shares: usize,
     /// Features to a block.
     pub(crate) block: usize,
     /// Whether the tensor is too large for the caches.
@@ -46,8 +55,14 @@ impl Cut {
             Spread::Phases(_) => (MAX_LANES / 2, FAR_ROW_BYTES),
         };
         let stream = plan.shape.len() * size_of::<T>() > wanted.stream_above(plan.spread);
-        let overlap = wanted.overlap && plan.spread == Spread::Run && plan.segments == 1;
-        Self { block, far: bytes > far_bytes, stream, overlap }
+        let features = plan.shape.features();
+        let groups = match plan.spread {
+            Spread::Run | Spread::Positions(_) => features,
+            Spread::Phases(_) => features.div_ceil(GROUP),
+        };
+        let shares = (plan.shape.len() / SHARE).min(JOBS / groups.max(1)).clamp(1, plan.tree.units().max(1));
+        let overlap = wanted.overlap && plan.spread == Spread::Run && shares == 1;
+        Self { shares, block, far: bytes > far_bytes, stream, overlap }
     }
 
     /// The same for a block with so many hard features: their elements are put among others, one to a line, which had better be
@@ -77,6 +92,13 @@ impl Cut {
             _ if self.far => Fetch::Far,
             _ => Fetch::Near,
         }
+    }
+
+    /// What the sums of the next block fetch while this one is mapped: into L1, but where L2 does not hold both blocks.
+    pub(crate) fn fetch_beside<T: Copy>(next: [Option<Strips<'_, T>>; 2]) -> Fetch {
+        let bytes = |strips: &Strips<'_, T>| 2 * strips.rows() * strips.len() * size_of::<T>();
+        let fits = next.iter().flatten().map(bytes).sum::<usize>() <= L2_BYTES;
+        if fits { Fetch::Near } else { Fetch::Far }
     }
 
     /// What of the next block is fetched while this one is mapped. `summed` says that this one was summed before.

@@ -14,6 +14,8 @@ use crate::tensor::{Place, Shape, Strips, StripsMut};
 pub(crate) enum Statistics<'a, T: Element> {
     /// Of the batch, to be put here.
     Batch(StatsMut<'a, T::Compute>),
+    /// Those of the batch that x is a part of.
+    Pooled(StatsRef<'a, T::Compute>),
     /// From elsewhere.
     Given(StatsRef<'a, T::Compute>),
 }
@@ -35,7 +37,7 @@ impl<T: Element> Statistics<'_, T> {
     fn get(&self) -> StatsRef<'_, T::Compute> {
         match self {
             Self::Batch(stats) => stats.as_ref(),
-            Self::Given(stats) => *stats,
+            Self::Pooled(stats) | Self::Given(stats) => *stats,
         }
     }
 
@@ -44,6 +46,10 @@ impl<T: Element> Statistics<'_, T> {
             Self::Batch(stats) => {
                 let (head, tail) = stats.split_at(feature);
                 (Self::Batch(head), Self::Batch(tail))
+            }
+            Self::Pooled(stats) => {
+                let (head, tail) = stats.split_at(feature);
+                (Self::Pooled(head), Self::Pooled(tail))
             }
             Self::Given(stats) => {
                 let (head, tail) = stats.split_at(feature);
@@ -124,7 +130,7 @@ impl<T: Element> Step<T> for Forward<'_, T> {
 
     fn coefficients(&mut self, kernels: &impl KernelSet, State { coefs, hard, .. }: &mut State<T::Compute>) {
         let (stats, params) = (self.stats.get(), self.params);
-        let from_batch = matches!(self.stats, Statistics::Batch(_));
+        let from_batch = !matches!(self.stats, Statistics::Given(_));
         let [k, a, b, ..] = coefs.values(stats.k.len());
         kernels.vectorize(
             #[inline(always)]

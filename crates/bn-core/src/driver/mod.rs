@@ -4,7 +4,7 @@
 //! run                 the whole tensor as a step, in blocks (blocks.rs):
 //!   share out         halves of the features, until a job has a scratch of its own
 //!   for each block    as the step says (step.rs; forward.rs, backward.rs, apart.rs):
-//!     sum             segment by segment into lanes, which are folded (reduce.rs)
+//!     sum             unit by unit into lanes, which are folded and merged in a tree (reduce.rs, tree.rs)
 //!     settle          sums become statistics or gradients (maths), or are taken again around their pilots
 //!     coefficients    of the map
 //!     map             while the kernels sum the next block, or rows shared out (rows.rs)
@@ -26,12 +26,14 @@ mod reduce;
 mod rows;
 mod step;
 mod tiles;
+mod tree;
 mod workspace;
 
-pub use apart::Between;
-pub(crate) use apart::{backward_apart, forward_apart};
+pub(crate) use apart::sum_part;
 pub(crate) use backward::Backward;
 pub(crate) use blocks::run;
 pub(crate) use cut::takes_strides;
 pub(crate) use forward::{Forward, Statistics};
+pub(crate) use plan::leaf_samples;
+pub(crate) use tree::are_siblings;
 pub use workspace::Workspace;

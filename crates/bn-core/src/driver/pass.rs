@@ -1,4 +1,4 @@
-//! What a step's blocks have in common, and what one leaves for the next.
+//! What a step's blocks have in common.
 
 use super::cut::Cut;
 use super::plan::Plan;
@@ -12,6 +12,3 @@ pub(super) struct Pass<'p, T: Element, B> {
     pub(super) plan: &'p Plan,
     pub(super) cut: &'p Cut,
 }
-
-/// A block whose sums are in these lanes already: they were taken while the block before was mapped.
-pub(super) struct Summed(pub(super) Vec<f64>);

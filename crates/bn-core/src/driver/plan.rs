@@ -1,8 +1,9 @@
 //! The numeric plan: which elements share a virtual lane, and in which order partial sums are merged.
 //!
-//! It follows from a tensor's shape and element type alone, so that no machine or number of threads changes a bit. What
-//! changes none is no part of it: see [`cut`](super::cut).
+//! It follows from features, inner and the place of a sample alone: no machine or number of threads changes a bit, and a part
+//! of a batch has the sums that it has within the whole. What changes no bit is no part of it: see [`cut`](super::cut).
 
+use super::tree::Tree;
 use crate::kernel::{Spread, Tile, Walk};
 use crate::num::Real;
 use crate::tensor::{Shape, Strips, StripsMut};
@@ -10,16 +11,17 @@ use std::ops::Range;
 
 /// Virtual lanes of one kernel call: two planes of as many f64 (four for f64 data) fit L1.
 pub(super) const MAX_LANES: usize = 2048;
-/// Features that are counted as one group where segments are made of rows of values side by side.
-const SEGMENT_FEATURES: usize = 256;
-/// Rows of few features are dealt to as many accumulators as make a row of about this length.
+/// Rows of few features are dealt to as many lanes, a power of two, as make a row of at most this length.
 const PHASE_ROW: usize = 1024;
 /// Runs of a feature up to this length are summed position by position, down the strips.
 const SHORT_RUN: usize = 256;
-/// A segment of the batch has at least this many elements, or the merging shows.
-const SEGMENT_LEN: usize = 1 << 16;
-/// Segments are made until features times segments give this many jobs.
-const SEGMENT_JOBS: usize = 64;
+/// The strips of a leaf where each lane takes in one value of each: rows of values side by side, joined or not.
+const LEAF_ROWS: usize = 128;
+/// A leaf of short runs has about so many values of a feature, but at least and at most so many samples.
+const SHORT_LEAF: usize = 2048;
+const SHORT_LEAF_SAMPLES: (usize, usize) = (32, LEAF_ROWS);
+/// A leaf of long runs has at most so many values of a feature; a longer run is cut into pieces of as many.
+const LONG_LEAF: usize = 8192;
 
 /// How a tensor of one shape and type is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,8 +30,40 @@ pub(crate) struct Plan {
     pub(crate) shape: Shape,
     /// The lanes of a feature.
     pub(crate) spread: Spread,
-    /// The batch is summed in this many parts, merged in a tree of halves.
-    pub(crate) segments: usize,
+    /// In which order the sums of units are merged.
+    pub(crate) tree: Tree,
+    /// The rows of a leaf.
+    leaf: usize,
+    /// The length of a piece, in rows of one feature or values of a run; of a leaf's, where that is one piece.
+    piece: usize,
+}
+
+/// What is summed and folded at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Unit {
+    pub(crate) rows: Range<usize>,
+    /// Of a single row, these values of each feature's run; else all.
+    pub(crate) run: Option<Range<usize>>,
+}
+
+/// The samples of a leaf in tensors of so many features with so many values in a sample.
+pub(crate) fn leaf_samples(features: usize, inner: usize) -> usize {
+    let values = |values: usize| 1 << (values / inner.max(1)).max(1).ilog2();
+    match spread(features, inner) {
+        Spread::Phases(phases) => values(LEAF_ROWS * phases),
+        Spread::Positions(_) => values(SHORT_LEAF).clamp(SHORT_LEAF_SAMPLES.0, SHORT_LEAF_SAMPLES.1),
+        Spread::Run => values(LONG_LEAF),
+    }
+}
+
+fn spread(features: usize, inner: usize) -> Spread {
+    match inner {
+        // The values of a single feature are all one row.
+        _ if features == 1 => Spread::Phases(PHASE_ROW),
+        1 => Spread::Phases(1 << (PHASE_ROW / features.max(1)).max(1).ilog2()),
+        inner if inner <= SHORT_RUN => Spread::Positions(inner),
+        _ => Spread::Run,
+    }
 }
 
 /// What a kernel gets in one call.
@@ -62,22 +96,21 @@ impl Part {
 impl Plan {
     /// The plan for tensors of `shape`.
     pub(crate) fn new(shape: Shape) -> Self {
-        let (count, features) = (shape.count(), shape.features());
+        let (features, inner) = (shape.features(), shape.inner());
+        let (samples, spread) = (leaf_samples(features, inner), spread(features, inner));
         // A shape with the same product as a valid one is valid.
-        let walked = if features == 1 { Shape::new(count, 1, 1).unwrap_or(shape) } else { shape };
-        let spread = match walked.inner() {
-            1 => Spread::Phases((PHASE_ROW / features.max(1)).min(count / 16).max(1)),
-            inner if inner <= SHORT_RUN => Spread::Positions(inner),
-            _ => Spread::Run,
+        let turned = features == 1;
+        let walked = if turned { Shape::new(shape.count(), 1, 1).unwrap_or(shape) } else { shape };
+        let (sample, piece) = match spread {
+            Spread::Run => (inner, LONG_LEAF),
+            Spread::Phases(phases) if turned => (inner, LEAF_ROWS * phases),
+            Spread::Phases(_) | Spread::Positions(_) => (1, usize::MAX),
         };
-        // What segments are counted against: runs feature by feature, values side by side many at a time.
-        let groups = match spread {
-            Spread::Run | Spread::Positions(_) => features,
-            Spread::Phases(_) => features.div_ceil(SEGMENT_FEATURES),
-        };
-        let most = (walked.outer() / phases_of(spread)).max(1);
-        let segments = (shape.len() / SEGMENT_LEN).min(SEGMENT_JOBS / groups.max(1)).clamp(1, most);
-        Self { shape: walked, spread, segments }
+        // A leaf of one long sample is cut, and one of several is not.
+        let pieces = if samples == 1 { sample.div_ceil(piece).max(1) } else { 1 };
+        let tree = Tree { leaves: shape.outer().div_ceil(samples), pieces };
+        let leaf = if turned { samples * inner } else { samples };
+        Self { shape: walked, spread, tree, leaf, piece }
     }
 
     /// Whether strips with gaps between them can be walked as they are.
@@ -126,13 +159,18 @@ impl Plan {
         }
     }
 
-    /// The rows of segment `i`, a whole number of phases but for the last one's end.
-    pub(crate) fn segment(&self, i: usize) -> Range<usize> {
-        let phases = self.phases();
-        let groups = self.shape.outer() / phases;
-        let bound = |i: usize| (groups * i / self.segments) * phases;
-        let end = if i + 1 == self.segments { self.shape.outer() } else { bound(i + 1) };
-        bound(i)..end
+    /// What is folded at once as piece `piece` of leaf `leaf`.
+    pub(crate) fn unit(&self, leaf: usize, piece: usize) -> Unit {
+        let rows = leaf * self.leaf..((leaf + 1) * self.leaf).min(self.shape.outer());
+        if self.tree.pieces == 1 {
+            return Unit { rows, run: None };
+        }
+        let whole = if self.spread == Spread::Run { self.shape.inner() } else { rows.len() };
+        let (start, end) = (piece * self.piece, ((piece + 1) * self.piece).min(whole));
+        match self.spread {
+            Spread::Run => Unit { rows, run: Some(start..end) },
+            _ => Unit { rows: rows.start + start..rows.start + end, run: None },
+        }
     }
 
     /// What `rows` strips of `len` elements are handed to the kernels in, from the first element on. With phases, rows
@@ -224,33 +262,98 @@ mod tests {
         Plan::new(Shape::new(outer, features, inner).unwrap())
     }
 
+    /// Every row of the walked shape is in one unit, in order, or is a run of which all pieces are.
     #[test]
-    fn segments_cover_the_rows_once() {
-        for (outer, features, inner) in
-            [(400_000, 1, 1), (100_352, 3, 1), (32, 3, 50_176), (7, 5, 3), (0, 4, 1)]
-        {
+    fn units_cover_the_rows_once() {
+        for (outer, features, inner) in [
+            (400_000, 1, 1),
+            (3, 1, 300_000),
+            (2000, 1, 77),
+            (100_352, 3, 1),
+            (5, 3, 50_176),
+            (7, 5, 3),
+            (300, 2, 300),
+            (0, 4, 1),
+        ] {
             let plan = plan(outer, features, inner);
-            let mut next = 0;
-            for i in 0..plan.segments {
-                let rows = plan.segment(i);
-                assert_eq!(rows.start, next);
-                assert!(rows.end == plan.shape.outer() || rows.len().is_multiple_of(plan.phases()));
-                next = rows.end;
+            let (mut row, mut at) = (0, 0);
+            for unit in (0..plan.tree.leaves)
+                .flat_map(|leaf| (0..plan.tree.pieces).map(move |piece| plan.unit(leaf, piece)))
+            {
+                assert_eq!(unit.rows.start, row, "{plan:?}");
+                assert!(!unit.rows.is_empty());
+                let Some(run) = unit.run else {
+                    row = unit.rows.end;
+                    continue;
+                };
+                assert_eq!((run.start, unit.rows.len()), (at, 1), "{plan:?}");
+                assert!(!run.is_empty() && run.len() <= LONG_LEAF);
+                at = if run.end == inner { 0 } else { run.end };
+                row += usize::from(at == 0);
             }
-            assert_eq!(next, plan.shape.outer(), "{plan:?}");
+            assert_eq!((row, at), (plan.shape.outer(), 0), "{plan:?}");
+        }
+    }
+
+    /// Which leaf a sample is in follows from features and inner alone.
+    #[test]
+    fn the_number_of_samples_moves_no_leaf() {
+        for (features, inner) in [(1, 1), (1, 300), (1, 1 << 20), (3, 1), (64, 1), (2048, 49), (64, 3136), (3, 50_176)] {
+            let long = plan(5000 / inner.min(50), features, inner);
+            for outer in 1..20 {
+                let short = plan(outer, features, inner);
+                assert_eq!((short.spread, short.leaf, short.piece), (long.spread, long.leaf, long.piece));
+                assert_eq!(short.tree.pieces, long.tree.pieces);
+            }
+        }
+    }
+
+    /// So many terms are added to a lane in a row, which docs/numerics.md relies on.
+    #[test]
+    fn lanes_are_short() {
+        for (features, inner) in
+            [(1, 1), (1, 257), (1, 131_072), (1, 131_073), (3, 1), (64, 1), (1025, 1), (7, 2), (2048, 49), (3, 256), (3, 257), (2, 8192), (2, 8193)]
+        {
+            let plan = plan(3 * leaf_samples(features, inner), features, inner);
+            for leaf in 0..plan.tree.leaves {
+                for piece in 0..plan.tree.pieces {
+                    let Unit { rows, run } = plan.unit(leaf, piece);
+                    let terms = match plan.spread {
+                        Spread::Run => rows.len() * run.map_or(inner, |run| run.len()).div_ceil(f32::LANES),
+                        Spread::Phases(phases) => rows.len().div_ceil(phases),
+                        Spread::Positions(_) => rows.len(),
+                    };
+                    assert!(terms <= 288, "({features}, {inner}): {terms}");
+                }
+            }
         }
     }
 
     #[test]
-    fn few_features_get_phases_and_segments() {
+    fn few_features_get_phases() {
         let one = plan(400_000, 1, 1);
-        assert_eq!((one.spread, one.segments > 1), (Spread::Phases(1024), true));
+        assert_eq!((one.spread, one.tree.leaves), (Spread::Phases(1024), 4));
         assert_eq!(plan(32, 1, 12_544).shape, Shape::new(32 * 12_544, 1, 1).unwrap());
-        assert_eq!(plan(4, 5, 1).spread, Spread::Phases(1));
+        assert_eq!(plan(4, 5, 1).spread, Spread::Phases(128));
         assert_eq!(plan(4096, 1024, 1).spread, Spread::Phases(1));
         assert_eq!(plan(32, 2048, 49).spread, Spread::Positions(49));
         assert_eq!(plan(32, 64, 12_544).spread, Spread::Run);
-        assert_eq!(plan(32, 64, 12_544).segments, 1);
+    }
+
+    /// What batches that are spread over machines have: leaves enough to be split at.
+    #[test]
+    fn batches_have_leaves_to_split_at() {
+        for (outer, features, inner, least) in [
+            (32, 64, 3136, 16),
+            (64, 3, 50_176, 16),
+            (100_352, 64, 1, 16),
+            (4096, 1024, 1, 16),
+            (32, 2048, 49, 1),
+        ] {
+            let leaves = plan(outer, features, inner).tree.leaves;
+            println!("({outer}, {features}, {inner}): {leaves} leaves of {} samples", leaf_samples(features, inner));
+            assert!(leaves >= least, "({outer}, {features}, {inner}): {leaves}");
+        }
     }
 
     #[test]

@@ -1,93 +1,139 @@
-//! Sums of a block: kernels fill virtual lanes, segment by segment; the lanes are folded in one fixed tree and
-//! the segments in another, whoever summed them.
+//! Sums of a block: kernels fill virtual lanes, unit by unit; the lanes of a unit are folded in one fixed tree, and the
+//! units are merged in [another](super::tree), whoever summed them.
 
 use super::pass::Pass;
-use super::plan::Plan;
+use super::plan::{Plan, Unit};
+use super::tree::{Node, Of};
 use super::workspace::Scratch;
-use crate::kernel::{Acc, Backend, Executor, Fetch, Plane, Spread, Sum};
+use crate::kernel::{Acc, Backend, Executor, Fetch, Plane, Spread, Sum, Tile, Walk};
 use crate::maths::Totals;
 use crate::num::{Element, Real, Wide};
-use std::ops::Range;
 
-/// Writes the two sums of each of `totals.len()` features, or with `add` adds a single segment's to them: of the segments
-/// `range`, those of its first half and those of its second. With several scratches both are summed at the same time.
+/// Writes the two sums of each of `totals.len()` features over a node. With several scratches both of its halves are summed
+/// at the same time.
 pub(super) fn reduce<T: Element, B: Backend>(
     pass: &Pass<'_, T, B>,
     (sum, fetch): (&Sum<'_, T>, Fetch),
-    range: Range<usize>,
+    node: Node,
     scratches: &mut [Scratch<T::Compute>],
     totals: &mut [Totals<T::Compute>],
-    add: bool,
 ) {
-    let plan = pass.plan;
-    if range.len() == 1 {
-        let lanes = &mut scratches[0].lanes;
-        let (rows, len) = (plan.segment(range.start), sum.inputs()[0].map_or(0, |strips| strips.len()));
-        let mut acc = empty::<T::Compute>(plan, lanes, totals.len());
-        for part in plan.parts(rows.len(), len, 0).into_iter().filter(|part| part.rows > 0) {
-            let sum = sum.over::<T>(
-                |strips| part.of(strips.rows_range(rows.clone())),
-                |pilots| &pilots[..part.tile.features],
-            );
-            pass.kernels.sum(part.tile, &sum, fetch, acc.from_lane(0));
-        }
-        return fold::<T::Compute>(plan, lanes, totals, add);
-    }
-    let (first, second) = halves(range);
-    let alone = scratches.len() == 1;
-    if alone {
-        reduce(pass, (sum, fetch), first.clone(), scratches, totals, false);
-        if second.len() == 1 {
-            return reduce(pass, (sum, fetch), second, scratches, totals, true);
-        }
-    }
-    // The sums of a half that waits for its other one: as many sets are kept as wait at once.
     let last = scratches.len() - 1;
-    let mut others = scratches[last].partials.pop().unwrap_or_default();
-    others.resize(totals.len(), Default::default());
-    if alone {
-        reduce(pass, (sum, fetch), second, scratches, &mut others, false);
-    } else {
+    if let (Of::Both(first, second), 1..) = (pass.plan.tree.of(node), last) {
+        let mut others = scratches[last].set(totals.len());
         let (left, right) = scratches.split_at_mut(scratches.len() / 2);
         pass.backend.exec().join(
-            || reduce(pass, (sum, fetch), first, left, totals, false),
-            || reduce(pass, (sum, fetch), second, right, &mut others, false),
+            || reduce(pass, (sum, fetch), first, left, totals),
+            || reduce(pass, (sum, fetch), second, right, &mut others),
         );
+        merge::<T::Compute>(totals, &others);
+        return scratches[last].partials.push(others);
     }
-    for (total, other) in totals.iter_mut().zip(&others) {
+    let scratch = &mut scratches[0];
+    let mut lanes = std::mem::take(&mut scratch.lanes);
+    each_unit(pass.plan, node, scratch, totals, &mut |unit, totals, add| {
+        let mut acc = empty::<T::Compute>(pass.plan, &unit, &mut lanes, totals.len());
+        sum_unit(pass, (sum, fetch), &unit, &mut acc);
+        fold::<T::Compute>(pass.plan, &unit, &mut lanes, totals, add);
+    });
+    scratch.lanes = lanes;
+}
+
+/// Goes over the units of `node` in order. `each` puts the sums of one into a slice of totals, or, where it is told so, adds them
+/// there.
+pub(super) fn each_unit<R: Real>(
+    plan: &Plan,
+    node: Node,
+    scratch: &mut Scratch<R>,
+    totals: &mut [Totals<R>],
+    each: &mut impl FnMut(Unit, &mut [Totals<R>], bool),
+) {
+    let (first, second) = match plan.tree.of(node) {
+        Of::Unit { leaf, piece } => return each(plan.unit(leaf, piece), totals, false),
+        Of::Both(first, second) => (first, second),
+    };
+    each_unit(plan, first, scratch, totals, each);
+    if let Of::Unit { leaf, piece } = plan.tree.of(second) {
+        return each(plan.unit(leaf, piece), totals, true);
+    }
+    // The sums of a half that waits for its other one: as many sets are kept as wait at once.
+    let mut others = scratch.set(totals.len());
+    each_unit(plan, second, scratch, &mut others, each);
+    merge::<R>(totals, &others);
+    scratch.partials.push(others);
+}
+
+/// Adds what the second half of a node has to what its first one has.
+fn merge<R: Real>(totals: &mut [Totals<R>], others: &[Totals<R>]) {
+    for (total, other) in totals.iter_mut().zip(others) {
         *total = (total.0 + other.0, total.1 + other.1);
     }
-    scratches[last].partials.push(others);
 }
 
-fn halves(range: Range<usize>) -> (Range<usize>, Range<usize>) {
-    let cut = range.start + range.len() / 2;
-    (range.start..cut, cut..range.end)
+/// Adds a unit of a block's strips to its lanes.
+fn sum_unit<T: Element, B: Backend>(
+    pass: &Pass<'_, T, B>,
+    (sum, fetch): (&Sum<'_, T>, Fetch),
+    Unit { rows, run }: &Unit,
+    acc: &mut Acc<'_>,
+) {
+    let (plan, inner) = (pass.plan, pass.plan.shape.inner());
+    let len = sum.inputs()[0].map_or(0, |strips| strips.len());
+    if let Some(run) = run {
+        for f in 0..len / inner {
+            let cols = f * inner + run.start..f * inner + run.end;
+            let sum = sum.over::<T>(|strips| strips.piece(rows.start, cols.clone()), |pilots| &pilots[f..=f]);
+            let tile = Tile { features: 1, walk: Walk::Runs { inner: run.len() } };
+            pass.kernels.sum(tile, &sum, fetch, acc.from_lane(f * T::Compute::LANES));
+        }
+        return;
+    }
+    for part in plan.parts(rows.len(), len, 0).into_iter().filter(|part| part.rows > 0) {
+        let sum = sum.over::<T>(
+            |strips| part.of(strips.rows_range(rows.clone())),
+            |pilots| &pilots[..part.tile.features],
+        );
+        pass.kernels.sum(part.tile, &sum, fetch, acc.from_lane(0));
+    }
 }
 
-/// Lanes for the sums of `features` features, all zero.
-pub(super) fn empty<'l, R: Real>(plan: &Plan, lanes: &'l mut [f64], features: usize) -> Acc<'l> {
-    let width = plan.lanes::<R>(features);
+/// The lanes of a feature that a unit adds to: of joined rows those that it has.
+fn used_lanes<R: Real>(plan: &Plan, unit: &Unit) -> usize {
+    match plan.spread {
+        Spread::Run => R::LANES,
+        Spread::Positions(n) => n,
+        Spread::Phases(n) => n.min(unit.rows.len()),
+    }
+}
+
+/// Lanes for the sums of `features` features over a unit, all zero.
+pub(super) fn empty<'l, R: Real>(plan: &Plan, unit: &Unit, lanes: &'l mut [f64], features: usize) -> Acc<'l> {
+    let width = features * used_lanes::<R>(plan, unit);
     let used = &mut lanes[..2 * R::Wide::PARTS * width];
     used.fill(0.0);
     Acc::new(used, width)
 }
 
-/// The sums that `lanes` hold of a segment, or with `add`, what is in `totals` and them.
-pub(super) fn fold<R: Real>(plan: &Plan, lanes: &mut [f64], totals: &mut [Totals<R>], add: bool) {
-    let width = plan.lanes::<R>(totals.len());
+/// The sums that `lanes` hold of a unit, or with `add`, what is in `totals` and them.
+pub(super) fn fold<R: Real>(
+    plan: &Plan,
+    unit: &Unit,
+    lanes: &mut [f64],
+    totals: &mut [Totals<R>],
+    add: bool,
+) {
+    let used = used_lanes::<R>(plan, unit);
+    let width = totals.len() * used;
     let mut acc = Acc::new(&mut lanes[..2 * R::Wide::PARTS * width], width);
-    if let Spread::Phases(_) = plan.spread {
-        acc.first.fold_rows::<R>(totals.len());
-        acc.second.fold_rows::<R>(totals.len());
-    }
-    let run = match plan.spread {
-        Spread::Run => R::LANES,
-        Spread::Positions(n) => n,
-        Spread::Phases(_) => 1,
+    let run = if let Spread::Phases(phases) = plan.spread {
+        acc.first.fold_rows::<R>(totals.len(), phases, used);
+        acc.second.fold_rows::<R>(totals.len(), phases, used);
+        1
+    } else {
+        acc.first.fold_runs::<R>(totals.len(), used);
+        acc.second.fold_runs::<R>(totals.len(), used);
+        used
     };
-    acc.first.fold_runs::<R>(totals.len(), run);
-    acc.second.fold_runs::<R>(totals.len(), run);
     let value = |f| (acc.first.value::<R>(f * run), acc.second.value::<R>(f * run));
     for (f, sum) in totals.iter_mut().enumerate() {
         let (first, second) = value(f);
@@ -140,15 +186,20 @@ impl Plane<'_> {
         }
     }
 
-    /// Σ over rows of `features` lanes, into the first of them.
-    fn fold_rows<R: Real>(&mut self, features: usize) {
-        let mut n = self.hi.len() / features.max(1);
+    /// Σ over `rows` rows of `features` lanes, of which the first `used` are there and the others would be zeros, into the first
+    /// of them. No sum is ever −0, so that adding a zero changes nothing.
+    fn fold_rows<R: Real>(&mut self, features: usize, rows: usize, used: usize) {
+        let (mut n, mut used) = (rows, used);
         while n > 1 {
             let half = n.div_ceil(2);
-            for i in 0..(n - half) * features {
-                self.take_in::<R>(i, i + half * features);
+            if used > half && R::Wide::PARTS == 1 {
+                halve(&mut self.hi[..used * features], half * features);
+            } else {
+                for i in 0..used.saturating_sub(half) * features {
+                    self.take_in::<R>(i, i + half * features);
+                }
             }
-            n = half;
+            (n, used) = (half, used.min(half));
         }
     }
 }

@@ -1,13 +1,14 @@
 //! A block's map as calls of the kernels: cut into the rows of a job, and into the parts whose tiles the kernels know.
 
-use super::pass::{Pass, Summed};
-use super::plan::Part;
+use super::cut::Cut;
+use super::pass::Pass;
+use super::plan::Unit;
 use super::reduce;
 use super::rows::map_rows;
 use super::step::Step;
 use super::workspace::Scratch;
-use crate::kernel::{Backend, Map, Out, Sum};
-use crate::num::Element;
+use crate::kernel::{Backend, Map, Out, Sum, Tile, Walk};
+use crate::num::{Element, Real};
 use crate::tensor::{Strips, StripsMut};
 
 impl<T: Element, B: Backend> Pass<'_, T, B> {
@@ -22,7 +23,7 @@ impl<T: Element, B: Backend> Pass<'_, T, B> {
         Some(sum.over::<T>(|strips| strips.columns(cols.clone()), |pilots| pilots))
     }
 
-    /// Maps a block and sums the next one meanwhile.
+    /// Maps a block and sums the next one meanwhile, unit by unit, into `scratch.beside`.
     pub(super) fn map_and_sum(
         &self,
         map: &Map<'_, T>,
@@ -30,12 +31,36 @@ impl<T: Element, B: Backend> Pass<'_, T, B> {
         next: &Sum<'_, T>,
         scratch: &mut Scratch<T::Compute>,
         features: usize,
-    ) -> Summed {
-        let mut lanes = std::mem::take(&mut scratch.lanes);
-        let acc = reduce::empty::<T::Compute>(self.plan, &mut lanes, features);
-        let [Part { tile, .. }, ..] = self.plan.parts(out.rows(), out.len(), 0);
-        self.kernels.map_and_sum(tile, map, Out::Fresh(out), next, acc);
-        Summed(lanes)
+    ) {
+        let (plan, inner) = (self.plan, self.plan.shape.inner());
+        let fetch = Cut::fetch_beside(next.inputs());
+        let (mut lanes, mut totals) = (std::mem::take(&mut scratch.lanes), std::mem::take(&mut scratch.beside));
+        let mut out = out;
+        reduce::each_unit(plan, plan.tree.root(), scratch, &mut totals[..features], &mut |unit, totals, add| {
+            let mut acc = reduce::empty::<T::Compute>(plan, &unit, &mut lanes, features);
+            let Unit { rows, run } = &unit;
+            let mut own = out.rows_range(rows.clone());
+            match run {
+                None => {
+                    let tile = Tile { features, walk: Walk::Runs { inner } };
+                    let map = map.over::<T>(|strips| strips.rows_range(rows.clone()), |coefs| coefs);
+                    let next = next.over::<T>(|strips| strips.rows_range(rows.clone()), |pilots| pilots);
+                    self.kernels.map_and_sum(tile, &map, Out::Fresh(own), &next, fetch, acc);
+                }
+                Some(run) => {
+                    let tile = Tile { features: 1, walk: Walk::Runs { inner: run.len() } };
+                    for f in 0..features {
+                        let cols = f * inner + run.start..f * inner + run.end;
+                        let map = map.over::<T>(|strips| strips.piece(rows.start, cols.clone()), |coefs| &coefs[f..=f]);
+                        let next = next.over::<T>(|strips| strips.piece(rows.start, cols.clone()), |pilots| &pilots[f..=f]);
+                        let own = Out::Fresh(own.columns(cols.clone()));
+                        self.kernels.map_and_sum(tile, &map, own, &next, fetch, acc.from_lane(f * T::Compute::LANES));
+                    }
+                }
+            }
+            reduce::fold::<T::Compute>(plan, &unit, &mut lanes, totals, add);
+        });
+        (scratch.lanes, scratch.beside) = (lanes, totals);
     }
 
     /// Maps a block, its rows shared out among `jobs`. Meanwhile what there is of `ahead` is fetched.

@@ -20,13 +20,11 @@ const JOBS_PER_WORKER: usize = 4;
 pub struct Workspace<T: Element> {
     scratches: Vec<Scratch<T::Compute>>,
     states: Vec<State<T::Compute>>,
-    /// The sums of all features, and which of them are summed again, where the phases of a step are run apart.
-    apart: (Vec<Totals<T::Compute>>, Vec<bool>),
 }
 
 impl<T: Element> Default for Workspace<T> {
     fn default() -> Self {
-        Self { scratches: Vec::new(), states: Vec::new(), apart: Default::default() }
+        Self { scratches: Vec::new(), states: Vec::new() }
     }
 }
 
@@ -42,19 +40,6 @@ impl<T: Element> Workspace<T> {
         states.iter_mut().for_each(|state| state.grow(plan, cut));
         Room { scratches, states }
     }
-
-    /// Takes out the totals and flags of all `features` features.
-    pub(super) fn take_apart(&mut self, features: usize) -> (Vec<Totals<T::Compute>>, Vec<bool>) {
-        let (mut totals, mut again) = std::mem::take(&mut self.apart);
-        totals.resize(features, Default::default());
-        again.resize(features, false);
-        (totals, again)
-    }
-
-    /// Puts them back.
-    pub(super) fn put_apart(&mut self, apart: (Vec<Totals<T::Compute>>, Vec<bool>)) {
-        self.apart = apart;
-    }
 }
 
 /// How many jobs a step is made ready for.
@@ -63,7 +48,7 @@ fn jobs(exec: &impl Executor, plan: &Plan, cut: &Cut) -> usize {
         return 1;
     }
     let blocks = plan.shape.features().div_ceil(cut.block).max(1);
-    (exec.width() * JOBS_PER_WORKER).min(blocks.max(plan.segments))
+    (exec.width() * JOBS_PER_WORKER).min(blocks.max(cut.shares))
 }
 
 /// The memory of as many jobs as may run at once.
@@ -95,8 +80,10 @@ pub(super) const COEFS: usize = 5;
 #[derive(Clone, Debug)]
 pub(super) struct Scratch<R: Real> {
     pub(super) lanes: Vec<f64>,
-    /// Sets of the sums of segments that wait for others to be added, one to a level of their tree.
+    /// Sets of sums that wait for others to be added, one to a level of their tree.
     pub(super) partials: Vec<Vec<Totals<R>>>,
+    /// The sums of a block that are taken while the one before is mapped.
+    pub(super) beside: Vec<Totals<R>>,
 }
 
 /// What a block has between its sums and its map.
@@ -135,7 +122,7 @@ pub(super) struct Coefs<R> {
 
 impl<R: Real> Default for Scratch<R> {
     fn default() -> Self {
-        Self { lanes: Vec::new(), partials: Vec::new() }
+        Self { lanes: Vec::new(), partials: Vec::new(), beside: Vec::new() }
     }
 }
 
@@ -165,10 +152,17 @@ impl<R: Real> Scratch<R> {
     fn grow(&mut self, plan: &Plan, cut: &Cut) {
         let features = cut.block.min(plan.shape.features());
         at_least(&mut self.lanes, 2 * R::Wide::PARTS * plan.lanes::<R>(features));
-        at_least(&mut self.partials, plan.segments.next_power_of_two().ilog2() as usize);
-        for set in &mut self.partials {
+        at_least(&mut self.partials, plan.tree.levels() as usize);
+        for set in self.partials.iter_mut().chain([&mut self.beside]) {
             at_least(set, features);
         }
+    }
+
+    /// A set of `features` sums.
+    pub(super) fn set(&mut self, features: usize) -> Vec<Totals<R>> {
+        let mut set = self.partials.pop().unwrap_or_default();
+        set.resize(features, Default::default());
+        set
     }
 }
 

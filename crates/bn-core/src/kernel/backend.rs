@@ -29,7 +29,15 @@ pub trait Kernels<T: Element>: Sync {
     fn map(&self, tile: Tile, map: &Map<'_, T>, out: Out<'_, T>, hints: Hints<'_, T>);
 
     /// [`Kernels::map`] of one block past the caches, and [`Kernels::sum`] of another one of the same size, around 0.
-    fn map_and_sum(&self, tile: Tile, map: &Map<'_, T>, out: Out<'_, T>, next: &Sum<'_, T>, acc: Acc<'_>) {
+    fn map_and_sum(
+        &self,
+        tile: Tile,
+        map: &Map<'_, T>,
+        out: Out<'_, T>,
+        next: &Sum<'_, T>,
+        _: Fetch,
+        acc: Acc<'_>,
+    ) {
         map_then_sum(self, tile, map, out, next, acc);
     }
 

@@ -116,7 +116,7 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
         self.with_running(mode, |running| {
             let (shape, x, y) = (input.shape(), input.strips(), result.strips_mut());
             let step = Strided { shape, mode, x, y, params, running, eps: self.config.eps };
-            driver::run(&self.backend, prepared(step, &mut saved, false)?, &mut Workspace::default());
+            driver::run(&self.backend, prepared(step, &mut saved)?, &mut Workspace::default());
             Ok::<_, Error>(())
         })?;
         Ok((result.into_array(), saved))

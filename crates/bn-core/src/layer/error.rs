@@ -70,6 +70,14 @@ pub enum Error {
         /// The parameter.
         what: &'static str,
     },
+    /// The sums of a batch's parts do not fit together, or not the call.
+    #[error("expected {expected}, got {got}")]
+    Parts {
+        /// What the call needs.
+        expected: String,
+        /// What came.
+        got: String,
+    },
     /// `eps` would not keep the variance above zero.
     #[error("expected eps finite and greater than 0, got {got}")]
     Eps {

@@ -8,7 +8,7 @@
 use super::config::RunningVar;
 use super::error::Error;
 use super::saved::{Mode, Saved};
-use crate::driver::{self, Between, Statistics, Workspace};
+use crate::driver::{self, Statistics, Workspace};
 use crate::kernel::Backend;
 use crate::maths::{Params, Stats, features};
 use crate::mem::Output;
@@ -86,28 +86,8 @@ pub fn train<T: Element, B: Backend>(
     saved: &mut Saved<T>,
     workspace: &mut Workspace<T>,
 ) -> Result<(), Error> {
-    let step = prepared(step.checked(Mode::Train, None)?, saved, false)?;
+    let step = prepared(step.checked(Mode::Train, None)?, saved)?;
     driver::run(backend, step, workspace);
-    Ok(())
-}
-
-/// As [`train`], but all of the batch is summed first, and `between` may change the sums: add those of other parts of the
-/// batch, say. `saved` then holds the statistics of the whole.
-///
-/// The tensor is read once more than by [`train`]. The bits are the same where `between` changes nothing, but for features
-/// of f64 that leave the kernels' [range](crate#range): their sums are not taken anew, and may overflow.
-///
-/// # Errors
-/// As [`train`], but a part may be a single value per feature.
-pub fn train_between<T: Element, B: Backend>(
-    backend: &B,
-    step: Forward<'_, T>,
-    saved: &mut Saved<T>,
-    workspace: &mut Workspace<T>,
-    between: &mut dyn FnMut(Between<'_, T::Compute>),
-) -> Result<(), Error> {
-    let step = prepared(step.checked(Mode::Train, None)?, saved, true)?;
-    saved.count = driver::forward_apart(backend, step, workspace, between);
     Ok(())
 }
 
@@ -122,7 +102,7 @@ pub fn eval<T: Element, B: Backend>(
     saved: &mut Saved<T>,
     workspace: &mut Workspace<T>,
 ) -> Result<(), Error> {
-    let step = prepared(step.checked(Mode::Eval, running)?, saved, false)?;
+    let step = prepared(step.checked(Mode::Eval, running)?, saved)?;
     driver::run(backend, step, workspace);
     Ok(())
 }
@@ -143,22 +123,6 @@ pub fn backward<T: Element, B: Backend>(
     workspace: &mut Workspace<T>,
 ) -> Result<(), Error> {
     driver::run(backend, step.checked(saved)?, workspace);
-    Ok(())
-}
-
-/// As [`backward`], but all of the batch is summed first, and `between` may change the sums, see [`train_between`]. Both sums
-/// are taken, whatever is asked for.
-///
-/// # Errors
-/// As [`backward`].
-pub fn backward_between<T: Element, B: Backend>(
-    backend: &B,
-    step: Backward<'_, T>,
-    saved: &Saved<T>,
-    workspace: &mut Workspace<T>,
-    between: &mut dyn FnMut(Between<'_, T::Compute>),
-) -> Result<(), Error> {
-    driver::backward_apart(backend, step.checked(saved)?, workspace, between);
     Ok(())
 }
 
@@ -207,7 +171,7 @@ pub(super) fn check_len(what: &'static str, expected: usize, got: usize) -> Resu
 
 impl<'a, T: Element> Forward<'a, T> {
     /// The step with its buffers as strips, which have the lengths they must have.
-    fn checked(self, mode: Mode, running: Option<Running<'a, T::Compute>>) -> Result<Strided<'a, T>, Error> {
+    pub(super) fn checked(self, mode: Mode, running: Option<Running<'a, T::Compute>>) -> Result<Strided<'a, T>, Error> {
         let Self { shape, x, y, weight, bias, eps } = self;
         if !(eps.is_finite() && eps > 0.0) {
             return Err(Error::Eps { got: eps });
@@ -262,14 +226,13 @@ pub(super) struct Strided<'a, T: Element> {
     pub(super) eps: f64,
 }
 
-/// The step of the driver, for which `saved` is got ready. A `part` of a batch may be a single value per feature.
+/// The step of the driver, for which `saved` is got ready.
 pub(super) fn prepared<'a, T: Element>(
     Strided { shape, mode, x, y, params, running, eps }: Strided<'a, T>,
     saved: &'a mut Saved<T>,
-    part: bool,
 ) -> Result<driver::Forward<'a, T>, Error> {
     let from_batch = running.is_none();
-    if from_batch && !part && shape.count() == 1 && shape.features() > 0 {
+    if from_batch && shape.count() == 1 && shape.features() > 0 {
         return Err(Error::OneValue { shape });
     }
     saved.reset(shape, mode, from_batch, eps);

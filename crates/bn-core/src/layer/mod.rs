@@ -5,6 +5,7 @@ mod config;
 mod error;
 pub mod functions;
 mod memory;
+pub mod parts;
 mod running;
 mod saved;
 #[cfg(feature = "serde")]

@@ -118,11 +118,28 @@ impl<'a, T> Strips<'a, T> {
         }
     }
 
-    /// Strip `i`; behind the last one, nothing.
+    /// Strip `i`, or what lies where it would be: a strip of the tensor that is no part of these, to be fetched meanwhile.
+    /// Where the tensor's memory ends, nothing.
     #[inline(always)]
     #[must_use]
-    pub fn strip_or_empty(&self, i: usize) -> &'a [T] {
-        if i < self.rows() { self.strip(i) } else { &[] }
+    pub fn strip_or_behind(&self, i: usize) -> &'a [T] {
+        match &self.0 {
+            Kind::Slice { buf, len, stride, .. } => {
+                buf.get(i * stride..).and_then(|buf| buf.get(..*len)).unwrap_or_default()
+            }
+            Kind::View(view) if i < view.nrows() => strip_of_view(view, i),
+            Kind::View(_) => &[],
+        }
+    }
+
+    /// The elements `cols` of strip `row`, as a single strip.
+    ///
+    /// # Panics
+    /// Where there are not as many.
+    pub(crate) fn piece(&self, row: usize, cols: Range<usize>) -> Self {
+        let strip = self.strip(row);
+        let (behind, len) = (&strip[cols.start..], cols.len());
+        Self(Kind::Slice { buf: behind, rows: 1, len, stride: len })
     }
 
     /// All strips in order.
@@ -248,6 +265,11 @@ impl<'a, T: Copy> StripsMut<'a, T> {
     #[must_use]
     pub fn into_output(self) -> Option<Output<'a, T>> {
         self.0.into_slice().map(Into::into)
+    }
+
+    /// As [`Strips::rows_range`].
+    pub(crate) fn rows_range(&mut self, range: Range<usize>) -> StripsMut<'_, T> {
+        StripsMut(self.0.slice_mut(s![range, ..]))
     }
 
     /// As [`Strips::columns`].

@@ -170,8 +170,8 @@ fn each_strip<'a, T: Bare, const N: usize, const BYTES: usize>(
         }
         for i in 0..2 {
             next[i] = match &hints.next[i] {
-                Some(strips) => strips.strip_or_empty(row),
-                None if hints.behind && i < N => inputs[i].strip_or_empty(row + 1),
+                Some(strips) => strips.strip_or_behind(row),
+                None if hints.behind && i < N => inputs[i].strip_or_behind(row + 1),
                 None => &[],
             };
         }

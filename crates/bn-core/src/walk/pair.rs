@@ -10,8 +10,8 @@ use super::convert::{Convert, Stored};
 use super::fill::{LineMap, begin, lines, ones};
 use super::linear::{GradInput, Normalize};
 use super::vector::Vector;
-use crate::kernel::schedule::{L2_BYTES, RUN_AHEAD};
-use crate::kernel::{Acc, Affine, GradAffine, Map, Out, Post, Sum};
+use crate::kernel::schedule::RUN_AHEAD;
+use crate::kernel::{Acc, Affine, Fetch, GradAffine, Map, Out, Post, Sum};
 use crate::mem::{Stores, prefetch};
 use crate::num::{Element, Real};
 use crate::tensor::{Strips, StripsMut};
@@ -37,18 +37,24 @@ struct Beside<'m, 's, T, const N: usize> {
 }
 
 impl<'m, 's, T: Copy, const N: usize> Beside<'m, 's, T, N> {
-    /// Strip `row` of each of `own`, which is mapped, and of `next`, which is summed; `in_parts` where it is gone over once for
-    /// each part of the lanes.
+    /// Strip `row` of each of `own`, which is mapped, and of `next`, which is summed and fetched as `fetch` says; `in_parts` where it is
+    /// gone over once for each part of the lanes.
     #[inline(always)]
-    fn new(own: &[Strips<'m, T>; N], next: &[Strips<'s, T>; N], row: usize, in_parts: bool) -> Self {
+    fn new(
+        own: &[Strips<'m, T>; N],
+        next: &[Strips<'s, T>; N],
+        row: usize,
+        fetch: Fetch,
+        in_parts: bool,
+    ) -> Self {
         // Not `map`, which is not inlined everywhere.
         let mut beside =
             Self { mapped: [&[]; N], summed: [&[]; N], behind: [&[]; N], near: false, both: !in_parts };
         for i in 0..N {
             beside.mapped[i] = own[i].strip(row);
-            (beside.summed[i], beside.behind[i]) = (next[i].strip(row), next[i].strip_or_empty(row + 1));
+            (beside.summed[i], beside.behind[i]) = (next[i].strip(row), next[i].strip_or_behind(row + 1));
         }
-        beside.near = !in_parts && 2 * N * next[0].rows() * size_of_val(beside.summed[0]) <= L2_BYTES;
+        beside.near = !in_parts && fetch == Fetch::Near;
         beside
     }
 
@@ -117,7 +123,7 @@ pub fn map_and_sum<
     out: Out<'_, T>,
     stores: &Stores<BYTES>,
     by: C,
-    next: &Sum<'_, T>,
+    (next, fetch): (&Sum<'_, T>, Fetch),
     acc: &mut Acc<'_>,
 ) where
     T: Stored,
@@ -135,7 +141,7 @@ pub fn map_and_sum<
             #[inline(always)]
             |f, [x]| Normalize::<_, _, _, K> { by, x, coefs: [k[f], a[f], b[f]] },
             out,
-            (stores, by),
+            (stores, by, fetch),
             &[x],
             &[next],
             acc,
@@ -148,7 +154,7 @@ pub fn map_and_sum<
             #[inline(always)]
             |f, [x, dy]| GradInput::<_, _, _, K> { by, x, dy, coefs: [k[f], a[f], c[f], d[f], m[f]] },
             out,
-            (stores, by),
+            (stores, by, fetch),
             &[x, dy],
             &[next_x, next_dy],
             acc,
@@ -174,7 +180,7 @@ fn in_turns<
     inner: usize,
     map: impl Fn(usize, [&'a [T]; N]) -> M,
     mut out: StripsMut<'_, T>,
-    (stores, by): (&Stores<BYTES>, C),
+    (stores, by, fetch): (&Stores<BYTES>, C, Fetch),
     own: &[Strips<'a, T>; N],
     next: &[Strips<'_, T>; N],
     acc: &mut Acc<'_>,
@@ -191,7 +197,7 @@ fn in_turns<
     let (parts, chunks_of_step) = (lanes / W, step_len / W);
     for row in 0..out.rows() {
         out.prefetch(row + 1);
-        let beside = Beside::new(own, next, row, parts > 1);
+        let beside = Beside::new(own, next, row, fetch, parts > 1);
         for (f, out) in out.strip_mut(row).chunks_exact(inner).enumerate() {
             let (cols, lane) = (f * inner..(f + 1) * inner, f * lanes);
             let runs = beside.summed.map(|strip| &strip[cols.clone()]);

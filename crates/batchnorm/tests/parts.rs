@@ -1,0 +1,297 @@
+//! A batch in parts: the bits of the whole where it is cut at leaves, its limits elsewhere, and what is wrong is named.
+
+use batchnorm::functions::{self, Backward, Commit, Forward};
+use batchnorm::parts::{self, PartialSums, Pooled};
+use batchnorm::{DefaultBackend, Error, Layout, RunningVar, Saved, Shape, Workspace};
+use std::ops::Range;
+
+const EPS: f64 = 1e-5;
+
+/// Every spread and several leaves; a sample that is more than one piece; each with data around 0 and far from it.
+fn shapes() -> Vec<(Shape, f32)> {
+    let shapes = [
+        (70, 5, 300),
+        (5, 2, 20_000),
+        (300, 40, 49),
+        (700, 130, 1),
+        (2600, 33, 1),
+        (200_000, 1, 1),
+        (300, 1, 700),
+        (3, 1, 140_000),
+        (1000, 3, 2),
+    ];
+    let shapes = shapes.map(|(outer, features, inner)| Shape::new(outer, features, inner).unwrap());
+    shapes.into_iter().flat_map(|shape| [(shape, 0.3), (shape, 500.0)]).collect()
+}
+
+fn values(len: usize, seed: usize, centre: f32) -> Vec<f32> {
+    (0..len).map(|i| (((i + seed) * 7919 % 4099) as f32 / 2049.5 - 1.0) * 1.7 + centre).collect()
+}
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|v| v.to_bits()).collect()
+}
+
+struct Step {
+    shape: Shape,
+    x: Vec<f32>,
+    dy: Vec<f32>,
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+}
+
+#[derive(Debug, PartialEq)]
+struct Given {
+    y: Vec<u32>,
+    dx: Vec<u32>,
+    dweight: Vec<u32>,
+    dbias: Vec<u32>,
+    /// Mean and variance, and the running ones.
+    stats: [Vec<u32>; 4],
+}
+
+impl Step {
+    fn new(shape: Shape, centre: f32) -> Self {
+        let features = shape.features();
+        let (x, dy) = (values(shape.len(), 0, centre), values(shape.len(), 31, 0.1));
+        Self { shape, x, dy, weight: values(features, 5, 1.5), bias: values(features, 9, 0.0) }
+    }
+
+    fn elements(&self, samples: &Range<usize>) -> Range<usize> {
+        let strip = self.shape.features() * self.shape.inner();
+        samples.start * strip..samples.end * strip
+    }
+
+    fn part(&self, samples: &Range<usize>) -> Shape {
+        Shape::new(samples.len(), self.shape.features(), self.shape.inner()).unwrap()
+    }
+
+    fn forward<'a>(&'a self, samples: &Range<usize>, y: &'a mut [f32]) -> Forward<'a, f32> {
+        let (weight, bias) = (Some(&self.weight[..]), Some(&self.bias[..]));
+        let x = &self.x[self.elements(samples)];
+        Forward { shape: self.part(samples), x, y: y.into(), weight, bias, eps: EPS }
+    }
+
+    fn backward<'a>(
+        &'a self,
+        samples: &Range<usize>,
+        dx: &'a mut [f32],
+        [dweight, dbias]: [&'a mut [f32]; 2],
+    ) -> Backward<'a, f32> {
+        let own = self.elements(samples);
+        Backward {
+            x: &self.x[own.clone()],
+            dy: &self.dy[own],
+            weight: Some(&self.weight),
+            dx: Some(dx.into()),
+            dweight: Some(dweight),
+            dbias: Some(dbias),
+        }
+    }
+
+    fn given(&self, y: &[f32], dx: &[f32], [dweight, dbias]: [&[f32]; 2], saved: &Saved<f32>) -> Given {
+        let features = self.shape.features();
+        let (mut mean, mut var) = (vec![0.0; features], vec![1.0; features]);
+        let into = Commit {
+            mean: &mut mean,
+            var: &mut var,
+            momentum: Some(0.1),
+            batches: 1,
+            kind: RunningVar::Unbiased,
+        };
+        functions::commit(&DefaultBackend::default(), saved, into).unwrap();
+        let own = [saved.mean().collect(), saved.var().collect(), mean, var].map(|v: Vec<f32>| bits(&v));
+        Given { y: bits(y), dx: bits(dx), dweight: bits(dweight), dbias: bits(dbias), stats: own }
+    }
+
+    fn whole(&self) -> Given {
+        let backend = DefaultBackend::default();
+        let (mut y, mut dx) = (vec![0.0; self.x.len()], vec![0.0; self.x.len()]);
+        let [mut dweight, mut dbias] = [(); 2].map(|()| vec![0.0; self.weight.len()]);
+        let (mut saved, mut workspace) = (Saved::default(), Workspace::default());
+        let all = 0..self.shape.outer();
+        functions::train(&backend, self.forward(&all, &mut y), &mut saved, &mut workspace).unwrap();
+        let step = self.backward(&all, &mut dx, [&mut dweight, &mut dbias]);
+        functions::backward(&backend, step, &saved, &mut workspace).unwrap();
+        self.given(&y, &dx, [&dweight, &dbias], &saved)
+    }
+
+    /// The same in parts, whose sums are merged in the order that `order` gives; how often the forward was summed as well.
+    fn in_parts(&self, parts: &[Range<usize>], order: impl Fn(usize) -> usize) -> (Given, usize) {
+        let backend = DefaultBackend::default();
+        let (mut y, mut dx) = (vec![f32::NAN; self.x.len()], vec![f32::NAN; self.x.len()]);
+        let [mut dweight, mut dbias] = [(); 2].map(|()| vec![0.0; self.weight.len()]);
+        let mut workspace = Workspace::default();
+        let merged = |sum: &mut dyn FnMut(usize) -> PartialSums<f32>| {
+            let mut sums = PartialSums::default();
+            (0..parts.len()).for_each(|i| sums.merge(sum(order(i))).unwrap());
+            assert_eq!(sums.samples(), self.shape.outer());
+            sums
+        };
+        let (mut pooled, mut rounds) = (Pooled::new(self.shape.features(), EPS).unwrap(), 0);
+        loop {
+            let sums = merged(&mut |i| {
+                let x = &self.x[self.elements(&parts[i])];
+                pooled.sum(&backend, self.part(&parts[i]), x, parts[i].start, &mut workspace).unwrap()
+            });
+            rounds += 1;
+            if pooled.settle(&sums).unwrap() {
+                break;
+            }
+        }
+        let mut saved = vec![Saved::default(); parts.len()];
+        for (part, saved) in parts.iter().zip(&mut saved) {
+            let step = self.forward(part, &mut y[self.elements(part)]);
+            pooled.forward(&backend, step, saved, &mut workspace).unwrap();
+        }
+        let sums = merged(&mut |i| {
+            let own = self.elements(&parts[i]);
+            let inputs = [&self.x[own.clone()], &self.dy[own]];
+            parts::sum_gradients(&backend, inputs, parts[i].start, &saved[i], &mut workspace).unwrap()
+        });
+        for (part, saved) in parts.iter().zip(&saved) {
+            let step = self.backward(part, &mut dx[self.elements(part)], [&mut dweight, &mut dbias]);
+            parts::backward(&backend, step, &sums, saved, &mut workspace).unwrap();
+        }
+        (self.given(&y, &dx, [&dweight, &dbias], &saved[0]), rounds)
+    }
+}
+
+/// `n` parts, cut at multiples of `leaf`, the later ones longer.
+fn cuts(samples: usize, leaf: usize, n: usize) -> Vec<Range<usize>> {
+    let leaves = samples.div_ceil(leaf);
+    let bound = |i: usize| (leaves * i * (i + 1) / (n * (n + 1)) * leaf).min(samples);
+    (0..n).map(|i| bound(i)..if i + 1 == n { samples } else { bound(i + 1) }).collect()
+}
+
+#[test]
+fn parts_cut_at_leaves_give_the_bits_of_the_whole() {
+    for (shape, centre) in shapes() {
+        let step = Step::new(shape, centre);
+        let want = step.whole();
+        let dims = [shape.outer(), shape.features(), shape.inner()];
+        let leaf = parts::split_every(&dims, Layout::ChannelsFirst).unwrap();
+        assert!(leaf < shape.outer(), "{shape} has one leaf");
+        for n in [1, 2, 3, 5, 16] {
+            let parts = cuts(shape.outer(), leaf, n);
+            for backwards in [false, true] {
+                let (got, rounds) = step.in_parts(&parts, |i| if backwards { n - 1 - i } else { i });
+                assert!(got == want, "{shape} {centre} {parts:?} {backwards}");
+                // Far from zero the forward is summed a second time.
+                assert_eq!(rounds, if centre > 1.0 { 2 } else { 1 }, "{shape} {centre}");
+            }
+        }
+    }
+}
+
+#[test]
+fn parts_cut_elsewhere_are_near_the_whole() {
+    for (shape, centre) in shapes() {
+        let step = Step::new(shape, centre);
+        let want = step.whole();
+        let (a, b) = (shape.outer() / 3 + 1, shape.outer() / 2 + 1);
+        let (got, _) = step.in_parts(&[0..a, a..a, a..b, b..shape.outer()], |i| i);
+        let near = |got: &[u32], want: &[u32]| {
+            let number = |bits: &u32| f32::from_bits(*bits);
+            let largest = want.iter().map(number).fold(0.0f32, |max, v| max.max(v.abs()));
+            got.iter().map(number).zip(want.iter().map(number)).all(|(g, w)| (g - w).abs() <= 1e-6 * largest)
+        };
+        let pairs = [(&got.y, &want.y), (&got.dx, &want.dx), (&got.dbias, &want.dbias)];
+        assert!(pairs.iter().all(|(got, want)| near(got, want)), "{shape} {centre}");
+        assert!(got.stats.iter().zip(&want.stats).all(|(got, want)| near(got, want)), "{shape} {centre}");
+    }
+}
+
+#[test]
+fn where_to_cut_is_said_in_the_users_dimensions() {
+    let every = |dims: &[usize], layout| parts::split_every(dims, layout).unwrap();
+    // 2048 positions are a leaf, and 32 images of 56·56 a multiple of it.
+    assert_eq!(every(&[32, 56, 56, 64], Layout::ChannelsLast), 32);
+    assert_eq!(every(&[7, 64, 64, 64], Layout::ChannelsLast), 1);
+    assert_eq!(every(&[32, 64, 56, 56], Layout::ChannelsFirst), 2);
+    assert_eq!(every(&[64, 3, 224, 224], Layout::ChannelsFirst), 1);
+    assert_eq!(every(&[0, 64, 56, 56], Layout::ChannelsFirst), 2);
+    assert_eq!(every(&[4096, 1024], Layout::ChannelsLast), 128);
+    assert!(parts::split_every(&[3], Layout::ChannelsFirst).is_err());
+}
+
+fn message(result: Result<impl std::fmt::Debug, Error>) -> String {
+    result.unwrap_err().to_string()
+}
+
+#[test]
+fn what_does_not_fit_together_is_named() {
+    let (shape, _) = shapes()[6];
+    let step = Step::new(shape, 500.0);
+    let backend = DefaultBackend::default();
+    let mut workspace = Workspace::default();
+    let mut pooled = Pooled::<f32>::new(shape.features(), EPS).unwrap();
+    let mut sum = |pooled: &Pooled<f32>, samples: Range<usize>| {
+        pooled.sum(&backend, step.part(&samples), &step.x[step.elements(&samples)], samples.start, &mut workspace)
+    };
+    let mut sums = sum(&pooled, 0..128).unwrap();
+    let late = sum(&pooled, 256..700).unwrap();
+    assert_eq!(
+        message(sums.merge(sum(&pooled, 100..200).unwrap())),
+        "expected the sums of each sample once, got the sums of samples 0..128 and 100..200"
+    );
+    sums.merge(late).unwrap();
+    assert_eq!(
+        message(pooled.settle(&sums)),
+        "expected the sums of every sample, got none of the samples 128 to 256"
+    );
+    let mut y = vec![7.0; 128 * shape.features()];
+    let mut saved = Saved::default();
+    let error = pooled.forward(&backend, step.forward(&(0..128), &mut y), &mut saved, &mut Workspace::default());
+    assert_eq!(message(error), "expected settled statistics, got ones that wait for sums");
+    sums.merge(sum(&pooled, 128..256).unwrap()).unwrap();
+    assert_eq!(pooled.settle(&sums), Ok(false));
+    let first_round = "sums of x around 0 for 130 features with 1 values in a sample";
+    assert_eq!(
+        message(pooled.settle(&sums)),
+        format!("expected sums of x around the means for 130 features with 1 values in a sample, got {first_round}")
+    );
+    let again = sum(&pooled, 0..700).unwrap();
+    assert_eq!(pooled.settle(&again), Ok(true));
+    assert!(sum(&pooled, 0..700).is_err());
+    let other = Forward { eps: 1e-3, ..step.forward(&(0..128), &mut y) };
+    let error = pooled.forward(&backend, other, &mut saved, &mut Workspace::default());
+    assert_eq!(message(error), "expected the eps of the statistics, 0.00001, got 0.001");
+    assert!(y.iter().all(|&v| v == 7.0));
+
+    // A backward with the sums of one part alone.
+    pooled.forward(&backend, step.forward(&(0..128), &mut y), &mut saved, &mut Workspace::default()).unwrap();
+    let own = step.elements(&(0..128));
+    let inputs = [&step.x[own.clone()], &step.dy[own]];
+    let sums = parts::sum_gradients(&backend, inputs, 0, &saved, &mut Workspace::default()).unwrap();
+    let [mut dweight, mut dbias] = [(); 2].map(|()| vec![7.0; shape.features()]);
+    let back = step.backward(&(0..128), &mut y, [&mut dweight, &mut dbias]);
+    let error = parts::backward(&backend, back, &sums, &saved, &mut Workspace::default());
+    assert_eq!(
+        message(error),
+        "expected sums over the 700 values per feature of the forward, got sums over 128"
+    );
+    assert!(dweight.iter().chain(&dbias).all(|&v| v == 7.0));
+}
+
+#[test]
+fn a_batch_without_values_leaves_nothing_of_the_step_before() {
+    let (shape, _) = shapes()[0];
+    let step = Step::new(shape, 0.3);
+    let backend = DefaultBackend::default();
+    let mut pooled = Pooled::<f32>::new(shape.features(), EPS).unwrap();
+    assert_eq!(pooled.settle(&PartialSums::default()), Ok(true));
+    let mut saved = Saved::default();
+    let empty = step.forward(&(0..0), &mut []);
+    pooled.forward(&backend, empty, &mut saved, &mut Workspace::default()).unwrap();
+    assert!(saved.mean().chain(saved.var()).all(|v| v == 0.0));
+    let (mut mean, mut var) = (vec![3.0; shape.features()], vec![4.0; shape.features()]);
+    let mut commit = |momentum| {
+        let (mean, var) = (&mut mean, &mut var);
+        let into = Commit { mean, var, momentum, batches: 0, kind: RunningVar::Unbiased };
+        functions::commit(&backend, &saved, into)
+    };
+    assert_eq!(commit(None), Ok(()));
+    assert_eq!(commit(Some(f64::INFINITY)), Err(Error::Momentum { got: f64::INFINITY }));
+    assert!(mean.iter().all(|&v| v == 3.0) && var.iter().all(|&v| v == 4.0));
+}

@@ -1,0 +1,234 @@
+//! A batch in parts: micro-batches one after the other, or the shares of several machines.
+//!
+//! A part's sums are a value, [`PartialSums`]. Whoever has those of all parts, in any order, has what the whole batch would
+//! give. Where the parts are cut at [leaves](split_every) the bits are the same, whatever the number of parts; elsewhere the errors
+//! stay within the same limits. Statistics and gradients follow from all of the sums, outputs from each part and them:
+//!
+//! ```text
+//! forward    Pooled::sum of each part → merge → Pooled::settle, which may ask for all parts once more → Pooled::forward of each
+//! backward   sum_gradients of each part → merge → backward of each
+//! ```
+//!
+//! Not the same to the bit are features of f64 that leave the kernels' [range](crate#range), since a whole batch takes their
+//! sums anew in other units, and dγ where Σdy is not finite, whose class a whole batch looks up.
+
+mod sums;
+
+pub use sums::PartialSums;
+
+use super::error::Error;
+use super::functions::{Backward, Forward, check_len};
+use super::saved::{Mode, Saved};
+use crate::driver::{self, Statistics, Workspace};
+use crate::kernel::Backend;
+use crate::maths::{StatsVec, features};
+use crate::num::Element;
+use crate::tensor::{Layout, Shape, ShapeError};
+use sums::Kind;
+
+/// A part of a batch must begin and end at a multiple of so many entries of the first axis, or at the batch's end, for the bits
+/// of the whole. `dims` are those of any part or of the whole: their first one does not matter.
+///
+/// # Errors
+/// As [`Shape::from_dims`].
+pub fn split_every(dims: &[usize], layout: Layout) -> Result<usize, ShapeError> {
+    let one: Vec<usize> = dims.iter().enumerate().map(|(axis, &len)| if axis == 0 { 1 } else { len }).collect();
+    let shape = Shape::from_dims(&one, layout)?;
+    let leaf = driver::leaf_samples(shape.features(), shape.inner());
+    // In channels last an entry is as many samples as it has positions.
+    let (mut a, mut b) = (leaf, shape.outer());
+    while b > 0 {
+        (a, b) = (b, a % b);
+    }
+    Ok(leaf / a.max(1))
+}
+
+/// The statistics of a batch in parts, on their way from the parts' sums.
+///
+/// A new one sums around 0. [`settle`](Self::settle) takes in the sums of all parts and says whether they are enough. Where a
+/// feature's mean is far from zero they are not: all parts are then summed once more, around the means. Whoever brings
+/// parts together must be able to go over them twice.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pooled<T: Element> {
+    features: usize,
+    eps: f64,
+    round: Round,
+    count: usize,
+    stats: StatsVec<T::Compute>,
+    again: Vec<bool>,
+}
+
+/// How far the statistics are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Round {
+    /// There are none.
+    AroundZero,
+    /// The means are known well enough to sum around them.
+    AroundMeans,
+    /// They are there.
+    Settled,
+}
+
+impl<T: Element> Pooled<T> {
+    /// For a batch with so many features; `eps` is added to the variance.
+    ///
+    /// # Errors
+    /// [`Error::Eps`] unless `eps` is finite and > 0.
+    pub fn new(features: usize, eps: f64) -> Result<Self, Error> {
+        if !(eps.is_finite() && eps > 0.0) {
+            return Err(Error::Eps { got: eps });
+        }
+        let mut stats = StatsVec::<T::Compute>::default();
+        stats.resize(features);
+        Ok(Self { features, eps, round: Round::AroundZero, count: 0, stats, again: vec![false; features] })
+    }
+
+    /// The sums of a part: `x` of the shape `shape`, whose first sample is sample `first` of the batch. A sample is an index of
+    /// [`Shape::outer`]: an entry of the batch axis, in channels last a position.
+    ///
+    /// # Errors
+    /// [`Error::Length`], [`Error::Features`], and [`Error::Parts`] where the statistics are there already.
+    pub fn sum<B: Backend>(
+        &self,
+        backend: &B,
+        shape: Shape,
+        x: &[T],
+        first: usize,
+        workspace: &mut Workspace<T>,
+    ) -> Result<PartialSums<T::Compute>, Error> {
+        self.check_features("x", shape)?;
+        let kind = match self.round {
+            Round::AroundZero => Kind::Moments { round: 0 },
+            Round::AroundMeans => Kind::Moments { round: 1 },
+            Round::Settled => return Err(wrong("sums for statistics that are not known yet", "settled ones")),
+        };
+        let pilots = (self.round == Round::AroundMeans).then_some(&self.stats.k[..]);
+        check_len("x", shape.len(), x.len())?;
+        let mut sums = PartialSums::new(kind, shape);
+        driver::sum_part(backend, (shape, [Some(x), None]), first, pilots, workspace, &mut |samples, totals| {
+            sums.push(samples, totals);
+        });
+        Ok(sums)
+    }
+
+    /// Takes in the sums of all parts. True: the statistics are there. False: all parts are to be summed once more, with this
+    /// value, and brought here again.
+    ///
+    /// The answer follows from the bits of the sums, so that all who merge the same ones get the same.
+    ///
+    /// # Errors
+    /// [`Error::Parts`] where a part is missing, there twice, or of another sum; [`Error::OneValue`] where the whole batch has one
+    /// value per feature. Nothing is then changed. A batch without any value is Ok.
+    pub fn settle(&mut self, sums: &PartialSums<T::Compute>) -> Result<bool, Error> {
+        let again = match self.round {
+            Round::AroundZero => false,
+            Round::AroundMeans => true,
+            Round::Settled => return Err(wrong("sums for statistics that are not known yet", "settled ones")),
+        };
+        let (totals, count) = sums.total(Kind::Moments { round: u8::from(again) }, self.features)?;
+        if count == 1 && self.features > 0 {
+            return Err(Error::OneValue { shape: Shape::new(1, self.features, 1)? });
+        }
+        self.count = count;
+        let mut stats = self.stats.as_mut();
+        if count == 0 {
+            stats.clear();
+        } else if again {
+            features::recentred(count, self.eps, &totals, stats, &self.again);
+        } else if features::statistics(count, self.eps, &totals, stats.reborrow(), &mut self.again) {
+            self.round = Round::AroundMeans;
+            return Ok(false);
+        }
+        self.round = Round::Settled;
+        Ok(true)
+    }
+
+    /// The training forward of a part with the statistics of the batch, which are `saved` as that of the part.
+    /// [`functions::commit`](super::functions::commit) takes the state of any part, once.
+    ///
+    /// # Errors
+    /// As [`functions::train`](super::functions::train), but for [`Error::OneValue`]; [`Error::Parts`] for another
+    /// eps and before the statistics are there. Nothing is then written.
+    pub fn forward<B: Backend>(
+        &self,
+        backend: &B,
+        step: Forward<'_, T>,
+        saved: &mut Saved<T>,
+        workspace: &mut Workspace<T>,
+    ) -> Result<(), Error> {
+        if self.round != Round::Settled {
+            return Err(wrong("settled statistics", "ones that wait for sums"));
+        }
+        self.check_features("x", step.shape)?;
+        if step.eps.to_bits() != self.eps.to_bits() {
+            return Err(wrong(&format!("the eps of the statistics, {}", self.eps), &step.eps.to_string()));
+        }
+        let step = step.checked(Mode::Train, None)?;
+        saved.reset(step.shape, Mode::Train, true, self.eps);
+        (saved.count, saved.stats) = (self.count, self.stats.clone());
+        let (stats, eps, count) = (Statistics::Pooled(saved.stats.as_ref()), self.eps, self.count);
+        let step = driver::Forward { shape: step.shape, x: step.x, y: step.y, params: step.params, stats, eps, count };
+        driver::run(backend, step, workspace);
+        Ok(())
+    }
+
+    fn check_features(&self, what: &'static str, shape: Shape) -> Result<(), Error> {
+        let (expected, got) = (self.features, shape.features());
+        if expected == got { Ok(()) } else { Err(Error::Features { what, expected, got }) }
+    }
+}
+
+/// The sums of a part that its backward needs: Σdy and Σdy·(x−k). `saved` is what the part's forward left, `first` as in
+/// [`Pooled::sum`].
+///
+/// # Errors
+/// [`Error::Length`] where x or dy does not fit the saved shape.
+pub fn sum_gradients<T: Element, B: Backend>(
+    backend: &B,
+    [x, dy]: [&[T]; 2],
+    first: usize,
+    saved: &Saved<T>,
+    workspace: &mut Workspace<T>,
+) -> Result<PartialSums<T::Compute>, Error> {
+    let (shape, stats) = (saved.shape, saved.stats.as_ref());
+    check_len("x", shape.len(), x.len())?;
+    check_len("dy", shape.len(), dy.len())?;
+    let pilots = features::off_centre(saved.from_batch, stats).then(|| {
+        let mut pilots = vec![T::Compute::default(); shape.features()];
+        features::grad_pilots(saved.from_batch, stats, &mut pilots);
+        pilots
+    });
+    let mut sums = PartialSums::new(Kind::Gradients, shape);
+    driver::sum_part(backend, (shape, [Some(x), Some(dy)]), first, pilots.as_deref(), workspace, &mut |samples, totals| {
+        sums.push(samples, totals);
+    });
+    Ok(sums)
+}
+
+/// The backward of a part: its dx, and dγ and dβ of the whole batch, from the sums of all parts.
+///
+/// # Errors
+/// As [`functions::backward`](super::functions::backward), and [`Error::Parts`] where the sums are not those of all parts.
+/// Nothing is then written.
+pub fn backward<T: Element, B: Backend>(
+    backend: &B,
+    step: Backward<'_, T>,
+    sums: &PartialSums<T::Compute>,
+    saved: &Saved<T>,
+    workspace: &mut Workspace<T>,
+) -> Result<(), Error> {
+    let (totals, count) = sums.total(Kind::Gradients, saved.shape.features())?;
+    if saved.from_batch && count != saved.count {
+        return Err(wrong(
+            &format!("sums over the {} values per feature of the forward", saved.count),
+            &format!("sums over {count}"),
+        ));
+    }
+    let step = driver::Backward { given: Some(&totals), whole: true, ..step.checked(saved)? };
+    driver::run(backend, step, workspace);
+    Ok(())
+}
+
+fn wrong(expected: &str, got: &str) -> Error {
+    Error::Parts { expected: expected.into(), got: got.into() }
+}

@@ -1,0 +1,197 @@
+//! The sums of a part of a batch as a value.
+
+use super::wrong;
+use crate::driver::{are_siblings, leaf_samples};
+use crate::layer::error::Error;
+use crate::maths::Totals;
+use crate::num::{Real, Wide};
+use crate::tensor::Shape;
+use std::marker::PhantomData;
+use std::ops::Range;
+
+/// Two sums of each feature over the samples of a part, or of several parts.
+///
+/// They are kept as the nodes of the whole batch's tree, at most two for each doubling of its leaves: a node merges with its
+/// sibling alone. So the bits of the total do not depend on who summed what, nor on the order of merging. An empty one,
+/// `PartialSums::default()`, takes in any.
+///
+/// With the feature `serde` a value can be sent elsewhere.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct PartialSums<R> {
+    of: Option<Of>,
+    /// In the order of their samples.
+    nodes: Vec<Node>,
+    type_of_elements: PhantomData<R>,
+}
+
+/// Which sums, of which tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+struct Of {
+    kind: Kind,
+    features: usize,
+    inner: usize,
+}
+
+/// What is summed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(super) enum Kind {
+    /// x and x², in the second round around the means.
+    Moments { round: u8 },
+    /// dy and dy·x.
+    Gradients,
+}
+
+/// Sums over a range of samples.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+struct Node {
+    samples: Range<usize>,
+    /// The parts of both sums of each feature, one behind the other.
+    sums: Vec<f64>,
+}
+
+impl<R> Default for PartialSums<R> {
+    fn default() -> Self {
+        Self { of: None, nodes: Vec::new(), type_of_elements: PhantomData }
+    }
+}
+
+impl<R: Real> PartialSums<R> {
+    pub(super) fn new(kind: Kind, shape: Shape) -> Self {
+        let of = Of { kind, features: shape.features(), inner: shape.inner() };
+        Self { of: Some(of), ..Self::default() }
+    }
+
+    /// Puts in the sums of the samples behind the others.
+    pub(super) fn push(&mut self, samples: Range<usize>, totals: &[Totals<R>]) {
+        let mut sums = Vec::with_capacity(totals.len() * Self::per_feature());
+        for &(first, second) in totals {
+            for (hi, lo) in [first.parts(), second.parts()] {
+                sums.extend_from_slice(&[hi, lo][..R::Wide::PARTS]);
+            }
+        }
+        self.nodes.push(Node { samples, sums });
+    }
+
+    const fn per_feature() -> usize {
+        2 * R::Wide::PARTS
+    }
+
+    /// How many samples it is the sums of.
+    #[must_use]
+    pub fn samples(&self) -> usize {
+        self.nodes.iter().map(|node| node.samples.len()).sum()
+    }
+
+    /// Takes in the sums of another part.
+    ///
+    /// # Errors
+    /// [`Error::Parts`] where they are of another tensor or kind, or a sample is in both. Nothing is then changed.
+    pub fn merge(&mut self, other: Self) -> Result<(), Error> {
+        let Some(of) = other.of else { return Ok(()) };
+        let own = *self.of.get_or_insert(of);
+        if own != of {
+            return Err(wrong(&own.to_string(), &of.to_string()));
+        }
+        let mut nodes: Vec<&Node> = self.nodes.iter().chain(&other.nodes).collect();
+        if let Some(node) = nodes.iter().find(|node| node.sums.len() != of.features * Self::per_feature()) {
+            return Err(wrong(&of.to_string(), &format!("{} numbers", node.sums.len())));
+        }
+        nodes.sort_by_key(|node| node.samples.start);
+        if let Some([a, b]) = nodes.array_windows().find(|[a, b]| a.samples.end > b.samples.start) {
+            let got = format!("the sums of samples {:?} and {:?}", a.samples, b.samples);
+            return Err(wrong("the sums of each sample once", &got));
+        }
+        let nodes = nodes.into_iter().cloned().collect::<Vec<_>>();
+        self.nodes.clear();
+        let leaf = leaf_samples(of.features, of.inner);
+        for node in nodes {
+            self.nodes.push(node);
+            self.merge_siblings(leaf);
+        }
+        Ok(())
+    }
+
+    /// Merges the last nodes as long as they are siblings.
+    fn merge_siblings(&mut self, leaf: usize) {
+        while let [.., first, second] = &mut self.nodes[..]
+            && let (Some(a), Some(b)) = (first.leaves(leaf), second.leaves(leaf))
+            && first.samples.end == a.end * leaf
+            && are_siblings(&a, &b)
+        {
+            first.take_in::<R>(second);
+            self.nodes.pop();
+        }
+    }
+
+    /// The sums of a whole batch, and how many values of a feature they are of.
+    pub(super) fn total(&self, kind: Kind, features: usize) -> Result<(Vec<Totals<R>>, usize), Error> {
+        let Some(of) = self.of else { return Ok((vec![Default::default(); features], 0)) };
+        let expected = Of { kind, features, ..of };
+        if of != expected {
+            return Err(wrong(&expected.to_string(), &of.to_string()));
+        }
+        let mut next = 0;
+        for Node { samples, sums } in &self.nodes {
+            if samples.start != next {
+                let got = format!("none of the samples {next} to {}", samples.start);
+                return Err(wrong("the sums of every sample", &got));
+            }
+            if sums.len() != features * Self::per_feature() {
+                return Err(wrong(&of.to_string(), &format!("{} numbers", sums.len())));
+            }
+            next = samples.end;
+        }
+        let mut nodes = self.nodes.iter().rev().cloned();
+        let Some(mut last) = nodes.next() else { return Ok((vec![Default::default(); features], 0)) };
+        for mut node in nodes {
+            node.take_in::<R>(&last);
+            last = node;
+        }
+        let count = next.checked_mul(of.inner).ok_or_else(|| wrong("fewer values", &format!("{next} samples")))?;
+        Ok((totals::<R>(&last.sums).collect(), count))
+    }
+}
+
+impl Node {
+    /// The leaves it covers, where it begins at one and ends at one or with the part.
+    fn leaves(&self, leaf: usize) -> Option<Range<usize>> {
+        let start = self.samples.start;
+        start.is_multiple_of(leaf).then(|| start / leaf..self.samples.end.div_ceil(leaf))
+    }
+
+    /// Adds what its sibling has, which comes behind.
+    fn take_in<R: Real>(&mut self, other: &Self) {
+        let merged: Vec<_> = totals::<R>(&self.sums)
+            .zip(totals::<R>(&other.sums))
+            .map(|(a, b)| (a.0 + b.0, a.1 + b.1))
+            .collect();
+        let mut sums = PartialSums::<R>::default();
+        sums.push(self.samples.start..other.samples.end, &merged);
+        if let Some(node) = sums.nodes.pop() {
+            *self = node;
+        }
+    }
+}
+
+fn totals<R: Real>(sums: &[f64]) -> impl Iterator<Item = Totals<R>> + '_ {
+    sums.chunks_exact(2 * R::Wide::PARTS).map(|sums| {
+        let (first, second) = sums.split_at(R::Wide::PARTS);
+        let wide = |parts: &[f64]| R::Wide::from_parts(parts[0], parts.get(1).copied().unwrap_or_default());
+        (wide(first), wide(second))
+    })
+}
+
+impl std::fmt::Display for Of {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let kind = match self.kind {
+            Kind::Moments { round: 0 } => "sums of x around 0",
+            Kind::Moments { .. } => "sums of x around the means",
+            Kind::Gradients => "sums of dy and dy·x",
+        };
+        write!(f, "{kind} for {} features with {} values in a sample", self.features, self.inner)
+    }
+}
