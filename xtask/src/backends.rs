@@ -20,6 +20,11 @@ pub(crate) fn eager() -> Vec<Candidate> {
     Kernels::all().flatten().map(|kernels| Eager(Rayon(kernels)).into()).collect()
 }
 
+/// The same, each of which runs every case in `n` parts.
+pub(crate) fn eager_in_parts(n: usize) -> Vec<Candidate> {
+    Kernels::all().flatten().map(|kernels| Candidate::in_parts(Eager(Rayon(kernels)), n)).collect()
+}
+
 /// Every other one, and the instruction set that is missing.
 pub(crate) fn unavailable() -> Vec<(String, Level)> {
     let missing = Kernels::all().filter_map(Result::err);

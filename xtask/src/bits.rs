@@ -27,6 +27,9 @@ pub(crate) struct Args {
 /// Numbers of threads: one, as many as CI has, and odd ones.
 const THREADS: [usize; 4] = [1, 2, 3, 7];
 
+/// In how many parts each number of threads has a case once more.
+const PARTS: [usize; 4] = [5, 2, 3, 16];
+
 /// How many faults are named.
 const NAMED: usize = 40;
 
@@ -53,6 +56,13 @@ fn cases() -> Result<Vec<CaseBits>, String> {
         groups.push(Group {
             place: format!("{threads} threads"),
             candidates: backends::eager(),
+            within: place,
+        });
+    }
+    for (n, (threads, place)) in PARTS.iter().zip(THREADS.iter().zip(&places)) {
+        groups.push(Group {
+            place: format!("{threads} threads"),
+            candidates: backends::eager_in_parts(*n),
             within: place,
         });
     }
@@ -95,7 +105,7 @@ fn report(args: &Args, cases: &[CaseBits], faults: &[String]) -> Done {
     let kinds = backends::available().len();
     writeln!(
         stdout,
-        "bits: {} cases, {kinds} backends, threads {THREADS:?}, {} faults",
+        "bits: {} cases, {kinds} backends, threads {THREADS:?}, parts {PARTS:?}, {} faults",
         cases.len(),
         faults.len()
     )?;

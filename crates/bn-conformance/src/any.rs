@@ -4,6 +4,7 @@ use crate::case::{Case, Results, Tensor};
 use crate::digest::digest;
 use crate::identities;
 use crate::measure::{Row, Scales, check_by, limit_of};
+use crate::parts::run_in_parts;
 use crate::run::{Answer, run};
 use crate::tolerances::{LIMIT_DD, ROUNDED_REFERENCE};
 use bn_core::{Backend, Element, Real};
@@ -159,6 +160,14 @@ impl AnyCase {
     pub fn run<B: Backend + Clone>(&self, backend: &B) -> Answer {
         on!(self, case => run(case, backend))
     }
+
+    /// As [`run_in_parts`].
+    ///
+    /// # Errors
+    /// What the layer says to the case's input.
+    pub fn run_in_parts<B: Backend + Clone>(&self, backend: &B, n: usize) -> Answer {
+        on!(self, case => run_in_parts(case, backend, n))
+    }
 }
 
 /// A backend as a value, so that backends of different types stand in one list.
@@ -176,6 +185,15 @@ impl<B: Backend + Clone + Send + 'static> From<B> for Candidate {
     fn from(backend: B) -> Self {
         let (name, own) = (backend.name(), backend.clone());
         let run = Arc::new(move |case: &AnyCase| case.run(&own));
+        Self { name, run, identities: Arc::new(move || identities::all(&backend)) }
+    }
+}
+
+impl Candidate {
+    /// `backend`, by which every case is run in `n` parts.
+    pub fn in_parts<B: Backend + Clone + Send + 'static>(backend: B, n: usize) -> Self {
+        let (name, own) = (format!("{} in {n} parts", backend.name()).into(), backend.clone());
+        let run = Arc::new(move |case: &AnyCase| case.run_in_parts(&own, n));
         Self { name, run, identities: Arc::new(move || identities::all(&backend)) }
     }
 }

@@ -5,9 +5,11 @@
 use crate::data::{normal, rng};
 use crate::fetch::fetches_change_no_bit;
 use crate::pairs::pairs_are_their_parts;
+use crate::parts::parts_give_the_whole;
 use crate::run::widened;
 use crate::tolerances::{GRADIENT_DX, GRADIENT_PARAMS, LIMIT, SUM_DX, SUM_DX_MEAN};
 use bn_core::{Backend, BatchNorm, Config, Element, Gradients, Grads, Layout, Real, Saved, Shape, Workspace};
+use half::{bf16, f16};
 use ndarray::{Array1, Array2, Array3, Array4, ArrayD, ArrayView2, Axis, s};
 
 /// Every identity, on both element types where it is not of f64 alone.
@@ -34,6 +36,10 @@ pub fn all<B: Backend + Clone>(backend: &B) -> Vec<String> {
         fetches_change_no_bit::<f64, B>,
         pairs_are_their_parts::<f32, B>,
         pairs_are_their_parts::<f64, B>,
+        parts_give_the_whole::<f32, B>,
+        parts_give_the_whole::<f64, B>,
+        parts_give_the_whole::<f16, B>,
+        parts_give_the_whole::<bf16, B>,
     ] {
         failures.extend(check(backend));
     }

@@ -28,6 +28,7 @@ pub mod measure;
 pub mod number;
 pub mod oracle;
 mod pairs;
+pub mod parts;
 pub mod run;
 pub mod search;
 pub mod suite;

@@ -1,0 +1,183 @@
+//! A step in parts whose sums are merged: it must give the bits of the whole.
+
+use crate::case::{Case, Results, Tensor};
+use crate::data::{normal, rng};
+use crate::digest::same_bits;
+use crate::run::{Answer, layer, run, widened};
+use bn_core::functions::{self, Backward, Forward, Running};
+use bn_core::parts::{self, PartialSums, Pooled};
+use bn_core::{Backend, Config, Element, Layout, Mode, Real, Saved, Shape, Workspace};
+use std::ops::Range;
+
+/// Into how many parts.
+const PARTS: [usize; 5] = [1, 2, 3, 5, 16];
+
+/// Every spread, with several leaves; the last ones have samples that are several pieces.
+const SHAPES: [[usize; 3]; 11] = [
+    [530, 1, 1],
+    [300_000, 1, 1],
+    [6000, 64, 1],
+    [2100, 129, 1],
+    [900, 1030, 1],
+    [1300, 3, 2],
+    [170, 40, 49],
+    [90, 3, 256],
+    [40, 5, 784],
+    [5, 2, 8193],
+    [3, 1, 140_000],
+];
+
+/// Whether the parts of a case must give its bits: see [`bn_core::parts`] for what they need not.
+fn gives_the_whole<T: Element>(case: &Case<T>) -> bool {
+    let in_range = |v: f64| v == 0.0 || T::NAME != "f64" || (1e-60..1e60).contains(&v.abs());
+    let number = |v: &T| v.to_compute().to_f64();
+    let params = case.affine.iter().flatten().chain(case.running.iter().flatten()).flatten();
+    case.x.iter().map(number).all(in_range)
+        && case.dy.iter().flatten().map(number).all(|v| v.is_finite() && in_range(v))
+        && params.map(|v| v.to_f64()).all(in_range)
+        && in_range(case.config.eps.sqrt())
+}
+
+/// `n` ranges of samples, cut at leaves. The later ones are longer; where there are fewer leaves, the first ones are empty.
+fn cuts(samples: usize, leaf: usize, n: usize) -> impl Iterator<Item = Range<usize>> + Clone {
+    let leaves = samples.div_ceil(leaf);
+    let bound = move |i: usize| (leaves * i * (i + 1) / (n * (n + 1)) * leaf).min(samples);
+    (0..n).map(move |i| bound(i)..if i + 1 == n { samples } else { bound(i + 1) })
+}
+
+/// As [`run`], in `n` parts cut at leaves. What of a case cannot be had in parts is run whole.
+///
+/// # Errors
+/// What the layer says to the case's input.
+pub fn run_in_parts<T: Element, B: Backend + Clone>(case: &Case<T>, backend: &B, n: usize) -> Answer {
+    let shape = case.shape()?;
+    let plain_evaluation = case.mode == Mode::Eval && case.running.is_none();
+    if plain_evaluation || shape.is_empty() || !gives_the_whole(case) {
+        return run(case, backend);
+    }
+    let (mut bn, mut workspace) = (layer(case, backend.clone())?, Workspace::default());
+    let leaf = parts::split_every(&[1, shape.features(), shape.inner()], Layout::ChannelsFirst)?;
+    let parts = cuts(shape.outer(), leaf, n);
+    let strip = shape.features() * shape.inner();
+    let elements = |part: &Range<usize>| part.start * strip..part.end * strip;
+    let of = |part: &Range<usize>| Shape::new(part.len(), shape.features(), shape.inner());
+    let params = |i: usize| case.affine.as_ref().map(|params| &params[i][..]);
+
+    let mut pooled = Pooled::<T>::new(shape.features(), case.config.eps)?;
+    while case.from_batch() {
+        let mut sums = PartialSums::default();
+        for part in parts.clone() {
+            let x = &case.x[elements(&part)];
+            sums.merge(pooled.sum(backend, of(&part)?, x, part.start, &mut workspace)?)?;
+        }
+        if pooled.settle(&sums)? {
+            break;
+        }
+    }
+    let mut y = vec![T::default(); case.x.len()];
+    let mut saved = vec![Saved::default(); n];
+    for (part, saved) in parts.clone().zip(&mut saved) {
+        let own = elements(&part);
+        let (x, y) = (&case.x[own.clone()], (&mut y[own]).into());
+        let step =
+            Forward { shape: of(&part)?, x, y, weight: params(0), bias: params(1), eps: case.config.eps };
+        match &case.running {
+            Some([mean, var]) if case.mode == Mode::Eval => {
+                functions::eval(backend, step, Some(Running { mean, var }), saved, &mut workspace)?;
+            }
+            _ => pooled.forward(backend, step, saved, &mut workspace)?,
+        }
+    }
+    if case.mode == Mode::Train {
+        bn.commit(&saved[0])?;
+    }
+    let mut results = Results::default();
+    results.insert(Tensor::Y, widened(&y));
+    results.insert(Tensor::Mean, saved[0].mean().map(Real::to_f64).collect());
+    results.insert(Tensor::Var, saved[0].var().map(Real::to_f64).collect());
+    if let Some(running) = &bn.running {
+        results.insert(Tensor::RunningMean, running.mean.iter().map(|v| v.to_f64()).collect());
+        results.insert(Tensor::RunningVar, running.var.iter().map(|v| v.to_f64()).collect());
+    }
+    if let Some(dy) = &case.dy {
+        let mut sums = PartialSums::default();
+        // The last ones first: their order does not matter.
+        for (part, saved) in parts.clone().zip(&saved).collect::<Vec<_>>().into_iter().rev() {
+            let own = elements(&part);
+            let inputs = [&case.x[own.clone()], &dy[own]];
+            sums.merge(parts::sum_gradients(backend, inputs, part.start, saved, &mut workspace)?)?;
+        }
+        let mut dx = y;
+        let [mut dweight, mut dbias] = [(); 2].map(|()| vec![T::Compute::default(); bn.weight.len()]);
+        let affine = case.affine.is_some();
+        for (part, saved) in parts.zip(&saved) {
+            let own = elements(&part);
+            let step = Backward {
+                x: &case.x[own.clone()],
+                dy: &dy[own.clone()],
+                weight: params(0),
+                dx: Some((&mut dx[own]).into()),
+                dweight: affine.then_some(&mut dweight),
+                dbias: affine.then_some(&mut dbias),
+            };
+            parts::backward(backend, step, &sums, saved, &mut workspace)?;
+        }
+        results.insert(Tensor::Dx, widened(&dx));
+        results.insert(Tensor::Dweight, widened(&dweight));
+        results.insert(Tensor::Dbias, widened(&dbias));
+    }
+    Ok(results)
+}
+
+/// Batches of several leaves, around 0 and far from it, in as many parts as [`PARTS`] has.
+pub(crate) fn parts_give_the_whole<T: Element, B: Backend + Clone>(backend: &B) -> Vec<String> {
+    let mut failures = Vec::new();
+    for [outer, features, inner] in SHAPES {
+        for (mode, centre) in [(Mode::Train, 0.3), (Mode::Train, 100.0), (Mode::Eval, 0.3)] {
+            let case = case::<T>([outer, features, inner], mode, centre);
+            let Ok(want) = run(&case, backend) else {
+                failures.push(format!("{}: the whole is refused", case.name));
+                continue;
+            };
+            for n in PARTS {
+                match run_in_parts(&case, backend, n) {
+                    Ok(got) => {
+                        let other = want.iter().filter(|(tensor, want)| {
+                            !got.get(*tensor).is_some_and(|got| same_bits(got, want))
+                        });
+                        failures.extend(other.map(|(tensor, _)| {
+                            format!("{} in {n} parts: other bits of {tensor}", case.name)
+                        }));
+                    }
+                    Err(error) => failures.push(format!("{} in {n} parts: {error}", case.name)),
+                }
+            }
+        }
+    }
+    failures
+}
+
+fn case<T: Element>(dims: [usize; 3], mode: Mode, centre: f64) -> Case<T> {
+    let (features, len) = (dims[1], dims.iter().product());
+    let mut rng = rng(17);
+    let mut values = |centre: f64, len: usize| -> Vec<T::Compute> {
+        (0..len).map(|_| T::Compute::from_f64(normal(&mut rng) + centre)).collect()
+    };
+    let narrow = |values: Vec<T::Compute>| values.into_iter().map(T::from_compute).collect();
+    let var = |values: Vec<T::Compute>| -> Vec<T::Compute> {
+        values.into_iter().map(|v| T::Compute::from_f64(v.to_f64().powi(2) + 0.1)).collect()
+    };
+    Case {
+        name: format!("{dims:?} {} {mode} around {centre}", T::NAME),
+        dims: dims.to_vec(),
+        mode,
+        config: Config::default(),
+        num_batches_tracked: 0,
+        x: narrow(values(centre, len)),
+        dy: Some(narrow(values(0.2, len))),
+        affine: Some([values(1.0, features), values(0.0, features)]),
+        running: Some([values(0.0, features), var(values(0.0, features))]),
+        expect: Results::default(),
+        rounded: None,
+    }
+}
