@@ -1,7 +1,7 @@
 //! The kernels that go in turns do what their two parts do, one after the other.
 
 use crate::data::{normal, rng};
-use bn_core::kernel::{Acc, Affine, Fetch, GradAffine, Hints, Map, Out, Post, Sum, Tile, Walk};
+use bn_core::kernel::{Acc, Affine, Fetch, GradAffine, Map, Out, Post, Sum, Tile, Units, Walk, map_then_sum};
 use bn_core::num::Wide;
 use bn_core::tensor::{Strips, StripsMut};
 use bn_core::{Backend, KernelSet, Kernels, Real};
@@ -18,13 +18,19 @@ pub(crate) fn pairs_are_their_parts<T: Real, B: Backend>(backend: &B) -> Vec<Str
     };
     let tensor = Tensor::<T>::new();
     let mut failures = Vec::new();
-    for (features, inner) in [(1, 257), (3, 259), (2, 512), (5, 783), (2, 3136), (1, 10_000)] {
+    for (features, inner, unit) in [
+        (1, 257, (ROWS, 257)),
+        (3, 259, (2, 259)),
+        (2, 512, (1, 512)),
+        (5, 783, (ROWS, 783)),
+        (2, 3136, (1, 1000)),
+        (1, 10_000, (1, 8192)),
+    ] {
         for offset in [0, 1, 7, 15] {
             let tile = Tile { features, walk: Walk::Runs { inner } };
             for backward in [false, true] {
-                if tensor.run(kernels, tile, offset, backward, true)
-                    != tensor.run(kernels, tile, offset, backward, false)
-                {
+                let run = |in_turns| tensor.run(kernels, (tile, unit), offset, backward, in_turns);
+                if run(true) != run(false) {
                     let pass = if backward { "backward" } else { "forward" };
                     failures.push(format!(
                         "pairs: {} {pass} {features}×{inner} at {offset}: other bits",
@@ -51,11 +57,11 @@ impl<T: Real> Tensor<T> {
         Self { inputs, coefs: [(); 5].map(|()| values(8)) }
     }
 
-    /// What the map writes, with what is around it, and the lanes.
+    /// What the map writes, with what is around it, and the lanes of each unit of so many strips and values of a run.
     fn run(
         &self,
         kernels: &dyn Kernels<T>,
-        tile: Tile,
+        (tile, (rows, run)): (Tile, (usize, usize)),
         offset: usize,
         backward: bool,
         in_turns: bool,
@@ -66,7 +72,7 @@ impl<T: Real> Tensor<T> {
         let [x, dy, next_x, next_dy] = self.inputs.each_ref().map(|v| whole(v).columns(cols.clone()));
         let [k, a, c, d, m] = self.coefs.each_ref().map(|v| &v[..tile.features]);
         let width = tile.features * T::LANES;
-        let (mut out, mut lanes) = (vec![T::default(); ROWS * STRIDE], vec![0.1; 2 * T::Wide::PARTS * width]);
+        let (mut out, mut lanes) = (vec![T::default(); ROWS * STRIDE], vec![0.0; 2 * T::Wide::PARTS * width]);
         let strips = StripsMut::from_output((&mut out).into(), ROWS, STRIDE);
         let mut strips = strips.unwrap_or_else(|| unreachable!("ROWS of STRIDE"));
         let (to, acc) = (strips.columns(cols), Acc::new(&mut lanes, width));
@@ -77,12 +83,19 @@ impl<T: Real> Tensor<T> {
             let map = Map::Normalize { x, affine: Affine { k, a, b: d }, post: Post::Pass };
             (map, Sum::Moments { x: next_x, pilot: None })
         };
+        let mut sums = Vec::new();
+        let done = &mut |acc: &mut Acc<'_>| {
+            for plane in [&acc.first, &acc.second] {
+                sums.extend(plane.hi.iter().chain(&*plane.lo).copied());
+            }
+            acc.clear();
+        };
+        let units = Units { acc, rows, run, done };
         if in_turns {
-            kernels.map_and_sum(tile, &map, Out::Fresh(to), &next, Fetch::Near, acc);
+            kernels.map_and_sum(tile, &map, Out::Fresh(to), &next, Fetch::Near, units);
         } else {
-            kernels.map(tile, &map, Out::Fresh(to), Hints::default());
-            kernels.sum(tile, &next, Fetch::Near, acc);
+            map_then_sum(kernels, tile, &map, Out::Fresh(to), &next, units);
         }
-        (out, lanes)
+        (out, sums)
     }
 }

@@ -17,7 +17,7 @@ use crate::sse2::Sse2 as Basic;
 use crate::sum::{Pilot, Term, Zero};
 use crate::{Dispatch, columns, runs};
 use bn_core::Element;
-use bn_core::kernel::{Acc, Fetch, Hints, Kernels, Map, Out, Schedule, Sum, Tile, Walk, map_then_sum};
+use bn_core::kernel::{Acc, Fetch, Hints, Kernels, Map, Out, Schedule, Sum, Tile, Units, Walk, map_then_sum};
 use bn_core::mem::Stores;
 use bn_core::tensor::Strips;
 #[cfg(all(feature = "half", not(target_arch = "x86_64")))]
@@ -168,7 +168,7 @@ macro_rules! pairs {
                 out: Out<'_, $t>,
                 next: &Sum<'_, $t>,
                 fetch: Fetch,
-                acc: &mut Acc<'_>,
+                units: &mut Units<'_>,
             ) {
                 walk::map_and_sum::<
                     $t,
@@ -180,7 +180,7 @@ macro_rules! pairs {
                     { $line },
                     { $lines },
                     { $stores },
-                >(inner, map, out, &stores(), $by, (next, fetch), acc);
+                >(inner, map, out, &stores(), $by, (next, fetch), units);
             }
         }
     };
@@ -263,20 +263,20 @@ macro_rules! kernels {
                 out: Out<'_, $t>,
                 next: &Sum<'_, $t>,
                 fetch: Fetch,
-                mut acc: Acc<'_>,
+                mut units: Units<'_>,
             ) {
                 match (self.level(), tile.walk) {
                     #[cfg(target_arch = "x86_64")]
                     (Level::Avx512, Walk::Runs { inner }) if walk::take_turns(map, next) => {
                         // SAFETY: as in `enter`.
-                        unsafe { $avx512::map_and_sum(inner, map, out, next, fetch, &mut acc) }
+                        unsafe { $avx512::map_and_sum(inner, map, out, next, fetch, &mut units) }
                     }
                     #[cfg(target_arch = "x86_64")]
                     (Level::Avx2, Walk::Runs { inner }) if walk::take_turns(map, next) => {
                         // SAFETY: as in `enter`.
-                        unsafe { $avx2::map_and_sum(inner, map, out, next, fetch, &mut acc) }
+                        unsafe { $avx2::map_and_sum(inner, map, out, next, fetch, &mut units) }
                     }
-                    _ => map_then_sum(self, tile, map, out, next, acc),
+                    _ => map_then_sum(self, tile, map, out, next, units),
                 }
             }
         );

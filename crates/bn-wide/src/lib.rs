@@ -10,7 +10,7 @@ mod runs;
 mod sum;
 mod vector;
 
-use bn_core::kernel::{Acc, Fetch, Hints, Kernels, Map, Out, Schedule, Sum, Tile, Walk, map_then_sum};
+use bn_core::kernel::{Acc, Fetch, Hints, Kernels, Map, Out, Schedule, Sum, Tile, Units, Walk, map_then_sum};
 use bn_core::mem::{Built, LINE};
 use bn_core::walk::{self, Same};
 use bn_core::{KernelSet, Real};
@@ -59,7 +59,7 @@ kernels!(
         out: Out<'_, f32>,
         next: &Sum<'_, f32>,
         fetch: Fetch,
-        mut acc: Acc<'_>,
+        mut units: Units<'_>,
     ) {
         match tile.walk {
             Walk::Runs { inner } if REGISTERS && walk::take_turns(map, next) => {
@@ -70,10 +70,10 @@ kernels!(
                     &Built::default(),
                     Same,
                     (next, fetch),
-                    &mut acc,
+                    &mut units,
                 );
             }
-            _ => map_then_sum(self, tile, map, out, next, acc),
+            _ => map_then_sum(self, tile, map, out, next, units),
         }
     }
 );

@@ -5,7 +5,6 @@ use super::cut::{Cut, alignment};
 use super::hard::{self, Hard};
 use super::pass::Pass;
 use super::plan::Plan;
-use super::reduce;
 use super::step::{Settled, Step};
 use super::workspace::{Room, Workspace};
 use crate::kernel::{Backend, Executor};
@@ -72,11 +71,11 @@ impl<T: Element, B: Backend> Pass<'_, T, B> {
         loop {
             let totals = &mut state.totals[..features];
             if std::mem::take(&mut summed) {
-                totals.copy_from_slice(&scratches[0].beside[..features]);
+                self.sums_beside(&mut scratches[0], totals);
             } else if is_summed {
                 let pilots = off_centre.then(|| state.pilots.spread(plan, features, lead));
                 if let Some(sum) = step.sum(pilots) {
-                    reduce::reduce(self, (&sum, fetch), plan.tree.root(), scratches, totals);
+                    self.sums((&sum, fetch), scratches, totals);
                 }
             }
             if step.settle(set, state, again) == Settled::Yes {

@@ -11,8 +11,12 @@ use std::ops::Range;
 
 /// Virtual lanes of one kernel call: two planes of as many f64 (four for f64 data) fit L1.
 pub(super) const MAX_LANES: usize = 2048;
-/// Rows of few features are dealt to as many lanes, a power of two, as make a row of at most this length.
+/// Rows of few features are dealt to as many lanes as make a row of at most this length.
 const PHASE_ROW: usize = 1024;
+/// To more than so many, a power of two, only as long as that makes a row of at most [`SHORT_ROW`]: small batches must not be spread
+/// too thin, and a row had better end with a vector.
+const FEW_PHASES: usize = 4;
+const SHORT_ROW: usize = 256;
 /// Runs of a feature up to this length are summed position by position, down the strips.
 const SHORT_RUN: usize = 256;
 /// The strips of a leaf where each lane takes in one value of each: rows of values side by side, joined or not.
@@ -22,6 +26,14 @@ const SHORT_LEAF: usize = 2048;
 const SHORT_LEAF_SAMPLES: (usize, usize) = (32, LEAF_ROWS);
 /// A leaf of long runs has at most so many values of a feature; a longer run is cut into pieces of as many.
 const LONG_LEAF: usize = 8192;
+
+/// How many rows of so many features are joined.
+fn phases(features: usize) -> usize {
+    match PHASE_ROW / features.max(1) {
+        few @ 0..FEW_PHASES => few.max(1),
+        _ => 1 << (SHORT_ROW / features.max(1)).max(FEW_PHASES).ilog2(),
+    }
+}
 
 /// How a tensor of one shape and type is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +60,7 @@ pub(crate) struct Unit {
 
 /// The samples of a leaf in tensors of so many features with so many values in a sample.
 pub(crate) fn leaf_samples(features: usize, inner: usize) -> usize {
+    // A power of two, as the sizes of batches are.
     let values = |values: usize| 1 << (values / inner.max(1)).max(1).ilog2();
     match spread(features, inner) {
         Spread::Phases(phases) => values(LEAF_ROWS * phases),
@@ -59,8 +72,8 @@ pub(crate) fn leaf_samples(features: usize, inner: usize) -> usize {
 fn spread(features: usize, inner: usize) -> Spread {
     match inner {
         // The values of a single feature are all one row.
-        _ if features == 1 => Spread::Phases(PHASE_ROW),
-        1 => Spread::Phases(1 << (PHASE_ROW / features.max(1)).max(1).ilog2()),
+        _ if features == 1 => Spread::Phases(phases(1)),
+        1 => Spread::Phases(phases(features)),
         inner if inner <= SHORT_RUN => Spread::Positions(inner),
         _ => Spread::Run,
     }
@@ -171,6 +184,11 @@ impl Plan {
             Spread::Run => Unit { rows, run: Some(start..end) },
             _ => Unit { rows: rows.start + start..rows.start + end, run: None },
         }
+    }
+
+    /// The strips of a unit and the values of a run in it, where the lanes are those of long runs.
+    pub(crate) fn unit_of_runs(&self) -> (usize, usize) {
+        (self.leaf, if self.tree.pieces == 1 { self.shape.inner() } else { self.piece })
     }
 
     /// What `rows` strips of `len` elements are handed to the kernels in, from the first element on. With phases, rows
@@ -332,9 +350,10 @@ mod tests {
     #[test]
     fn few_features_get_phases() {
         let one = plan(400_000, 1, 1);
-        assert_eq!((one.spread, one.tree.leaves), (Spread::Phases(1024), 4));
+        assert_eq!((one.spread, one.tree.leaves), (Spread::Phases(256), 13));
         assert_eq!(plan(32, 1, 12_544).shape, Shape::new(32 * 12_544, 1, 1).unwrap());
-        assert_eq!(plan(4, 5, 1).spread, Spread::Phases(128));
+        assert_eq!(plan(4, 5, 1).spread, Spread::Phases(32));
+        assert_eq!(plan(4, 300, 1).spread, Spread::Phases(3));
         assert_eq!(plan(4096, 1024, 1).spread, Spread::Phases(1));
         assert_eq!(plan(32, 2048, 49).spread, Spread::Positions(49));
         assert_eq!(plan(32, 64, 12_544).spread, Spread::Run);

@@ -3,70 +3,166 @@
 
 use super::pass::Pass;
 use super::plan::{Plan, Unit};
-use super::tree::{Node, Of};
-use super::workspace::Scratch;
-use crate::kernel::{Acc, Backend, Executor, Fetch, Plane, Spread, Sum, Tile, Walk};
+use super::tree::{Node, Of, Tree};
+use super::workspace::{Scratch, set_of};
+use crate::kernel::{Acc, Backend, Executor, Fetch, Plane, Spread, Sum, sum_piece};
 use crate::maths::Totals;
 use crate::num::{Element, Real, Wide};
 
-/// Writes the two sums of each of `totals.len()` features over a node. With several scratches both of its halves are summed
-/// at the same time.
-pub(super) fn reduce<T: Element, B: Backend>(
+impl<T: Element, B: Backend> Pass<'_, T, B> {
+    /// Writes the two sums of each of a block's features into `totals`, as `sum` takes them. With several scratches the halves of a node
+    /// are summed at the same time.
+    pub(super) fn sums(
+        &self,
+        sum: (&Sum<'_, T>, Fetch),
+        scratches: &mut [Scratch],
+        totals: &mut [Totals<T::Compute>],
+    ) {
+        let (root, features) = (self.plan.tree.root(), totals.len());
+        if let Of::Unit { leaf, piece } = self.plan.tree.of(root) {
+            let (unit, lanes) = (self.plan.unit(leaf, piece), &mut scratches[0].lanes);
+            let mut acc = empty::<T::Compute>(self.plan, &unit, lanes, features);
+            sum_unit(self, sum, &unit, &mut acc);
+            let step = self.folded(&mut acc, features);
+            return unpack::<T::Compute>(&acc, step, totals);
+        }
+        let mut sums = scratches[0].set(set_of::<T::Compute>(features));
+        reduce(self, sum, root, scratches, (&mut sums, features));
+        unpack::<T::Compute>(&Acc::new(&mut sums, features), 1, totals);
+        scratches[0].partials.push(sums);
+    }
+
+    /// The sums that were taken while the block before was mapped.
+    pub(super) fn sums_beside(&self, scratch: &mut Scratch, totals: &mut [Totals<T::Compute>]) {
+        let sums = &mut scratch.beside[..set_of::<T::Compute>(totals.len())];
+        unpack::<T::Compute>(&Acc::new(sums, totals.len()), 1, totals);
+    }
+}
+
+/// Puts the sums of each of `features` features over a node into `sums`, which are planes as an accumulator's.
+fn reduce<T: Element, B: Backend>(
     pass: &Pass<'_, T, B>,
     (sum, fetch): (&Sum<'_, T>, Fetch),
     node: Node,
-    scratches: &mut [Scratch<T::Compute>],
-    totals: &mut [Totals<T::Compute>],
+    scratches: &mut [Scratch],
+    (sums, features): (&mut Vec<f64>, usize),
 ) {
     let last = scratches.len() - 1;
     if let (Of::Both(first, second), 1..) = (pass.plan.tree.of(node), last) {
-        let mut others = scratches[last].set(totals.len());
+        let mut others = scratches[last].set(sums.len());
         let (left, right) = scratches.split_at_mut(scratches.len() / 2);
         pass.backend.exec().join(
-            || reduce(pass, (sum, fetch), first, left, totals),
-            || reduce(pass, (sum, fetch), second, right, &mut others),
+            || reduce(pass, (sum, fetch), first, left, (sums, features)),
+            || reduce(pass, (sum, fetch), second, right, (&mut others, features)),
         );
-        merge::<T::Compute>(totals, &others);
+        pass.merge(sums, &mut others, features);
         return scratches[last].partials.push(others);
     }
     let scratch = &mut scratches[0];
     let mut lanes = std::mem::take(&mut scratch.lanes);
-    each_unit(pass.plan, node, scratch, totals, &mut |unit, totals, add| {
-        let mut acc = empty::<T::Compute>(pass.plan, &unit, &mut lanes, totals.len());
+    let mut merging = Merging::new(node);
+    while let Some((leaf, piece)) = merging.next(pass.plan.tree) {
+        let unit = pass.plan.unit(leaf, piece);
+        let mut acc = empty::<T::Compute>(pass.plan, &unit, &mut lanes, features);
         sum_unit(pass, (sum, fetch), &unit, &mut acc);
-        fold::<T::Compute>(pass.plan, &unit, &mut lanes, totals, add);
-    });
+        merging.take(pass, scratch, &mut acc, features);
+    }
+    std::mem::swap(sums, &mut scratch.waiting[0]);
+    scratch.partials.extend(scratch.waiting.pop());
     scratch.lanes = lanes;
 }
 
-/// Goes over the units of `node` in order. `each` puts the sums of one into a slice of totals, or, where it is told so, adds them
-/// there.
-pub(super) fn each_unit<R: Real>(
-    plan: &Plan,
+/// The merging of a node's units, which come in order: sums wait until their siblings are there, as the bits of a counter do.
+pub(super) struct Merging {
+    /// What is merged.
     node: Node,
-    scratch: &mut Scratch<R>,
-    totals: &mut [Totals<R>],
-    each: &mut impl FnMut(Unit, &mut [Totals<R>], bool),
-) {
-    let (first, second) = match plan.tree.of(node) {
-        Of::Unit { leaf, piece } => return each(plan.unit(leaf, piece), totals, false),
-        Of::Both(first, second) => (first, second),
-    };
-    each_unit(plan, first, scratch, totals, each);
-    if let Of::Unit { leaf, piece } = plan.tree.of(second) {
-        return each(plan.unit(leaf, piece), totals, true);
-    }
-    // The sums of a half that waits for its other one: as many sets are kept as wait at once.
-    let mut others = scratch.set(totals.len());
-    each_unit(plan, second, scratch, &mut others, each);
-    merge::<R>(totals, &others);
-    scratch.partials.push(others);
+    /// The next unit, if there is one.
+    slot: usize,
 }
 
-/// Adds what the second half of a node has to what its first one has.
-fn merge<R: Real>(totals: &mut [Totals<R>], others: &[Totals<R>]) {
-    for (total, other) in totals.iter_mut().zip(others) {
-        *total = (total.0 + other.0, total.1 + other.1);
+impl Merging {
+    pub(super) fn new(node: Node) -> Self {
+        Self { node, slot: node.index << node.level }
+    }
+
+    /// Which unit comes next.
+    pub(super) fn next(&self, tree: Tree) -> Option<(usize, usize)> {
+        (self.slot >> self.node.level == self.node.index).then(|| tree.unit(self.slot))
+    }
+
+    /// Takes the lanes of the next unit.
+    pub(super) fn take<T: Element, B: Backend>(
+        &mut self,
+        pass: &Pass<'_, T, B>,
+        scratch: &mut Scratch,
+        lanes: &mut Acc<'_>,
+        features: usize,
+    ) {
+        let tree = pass.plan.tree;
+        let step = pass.folded(lanes, features);
+        let mut node = Node { level: 0, index: self.slot };
+        if node.index % 2 == 1 && self.node.level > 0 {
+            if let Some(first) = scratch.waiting.last_mut() {
+                pass.put(lanes, step, (first, features), true);
+            }
+            node = node.parent();
+        } else {
+            let mut set = scratch.set(set_of::<T::Compute>(features));
+            pass.put(lanes, step, (&mut set, features), false);
+            scratch.waiting.push(set);
+        }
+        while node.level < self.node.level && (node.index % 2 == 1 || !tree.has(node.sibling())) {
+            if node.index % 2 == 1
+                && let Some(mut second) = scratch.waiting.pop()
+            {
+                if let Some(first) = scratch.waiting.last_mut() {
+                    pass.merge(first, &mut second, features);
+                }
+                scratch.partials.push(second);
+            }
+            node = node.parent();
+        }
+        // Behind a whole node comes what its sibling begins with.
+        self.slot = (node.index + 1) << node.level;
+    }
+}
+
+impl<T: Element, B: Backend> Pass<'_, T, B> {
+    /// Adds what the second half of a node has to what its first one has.
+    fn merge(&self, sums: &mut [f64], others: &mut [f64], features: usize) {
+        self.put(&Acc::new(others, features), 1, (sums, features), true);
+    }
+
+    /// Puts the sums of `from`, those of features `step` apart, into `sums`, or with `add`, adds them.
+    fn put(&self, from: &Acc<'_>, step: usize, (sums, features): (&mut [f64], usize), add: bool) {
+        self.backend.vectorize(
+            #[inline(always)]
+            || {
+                let mut to = Acc::new(sums, features);
+                to.first.take_all::<T::Compute>(&from.first, step, add);
+                to.second.take_all::<T::Compute>(&from.second, step, add);
+            },
+        );
+    }
+
+    /// Folds the lanes of a unit, and says how far apart the sums of features are.
+    fn folded(&self, lanes: &mut Acc<'_>, features: usize) -> usize {
+        let (spread, used) = (self.plan.spread, lanes.first.hi.len() / features.max(1));
+        self.backend.vectorize(
+            #[inline(always)]
+            || {
+                lanes.first.fold::<T::Compute>(spread, used, features);
+                lanes.second.fold::<T::Compute>(spread, used, features);
+            },
+        );
+        if let Spread::Phases(_) = spread { 1 } else { used }
+    }
+}
+
+/// The sums that planes hold, of features `step` apart.
+fn unpack<R: Real>(sums: &Acc<'_>, step: usize, totals: &mut [Totals<R>]) {
+    for (f, total) in totals.iter_mut().enumerate() {
+        *total = (sums.first.value::<R>(f * step), sums.second.value::<R>(f * step));
     }
 }
 
@@ -81,10 +177,7 @@ fn sum_unit<T: Element, B: Backend>(
     let len = sum.inputs()[0].map_or(0, |strips| strips.len());
     if let Some(run) = run {
         for f in 0..len / inner {
-            let cols = f * inner + run.start..f * inner + run.end;
-            let sum = sum.over::<T>(|strips| strips.piece(rows.start, cols.clone()), |pilots| &pilots[f..=f]);
-            let tile = Tile { features: 1, walk: Walk::Runs { inner: run.len() } };
-            pass.kernels.sum(tile, &sum, fetch, acc.from_lane(f * T::Compute::LANES));
+            sum_piece(pass.kernels, sum, f, inner, (rows.start, run.clone()), (fetch, &mut *acc));
         }
         return;
     }
@@ -109,36 +202,9 @@ fn used_lanes<R: Real>(plan: &Plan, unit: &Unit) -> usize {
 /// Lanes for the sums of `features` features over a unit, all zero.
 pub(super) fn empty<'l, R: Real>(plan: &Plan, unit: &Unit, lanes: &'l mut [f64], features: usize) -> Acc<'l> {
     let width = features * used_lanes::<R>(plan, unit);
-    let used = &mut lanes[..2 * R::Wide::PARTS * width];
+    let used = &mut lanes[..set_of::<R>(width)];
     used.fill(0.0);
     Acc::new(used, width)
-}
-
-/// The sums that `lanes` hold of a unit, or with `add`, what is in `totals` and them.
-pub(super) fn fold<R: Real>(
-    plan: &Plan,
-    unit: &Unit,
-    lanes: &mut [f64],
-    totals: &mut [Totals<R>],
-    add: bool,
-) {
-    let used = used_lanes::<R>(plan, unit);
-    let width = totals.len() * used;
-    let mut acc = Acc::new(&mut lanes[..2 * R::Wide::PARTS * width], width);
-    let run = if let Spread::Phases(phases) = plan.spread {
-        acc.first.fold_rows::<R>(totals.len(), phases, used);
-        acc.second.fold_rows::<R>(totals.len(), phases, used);
-        1
-    } else {
-        acc.first.fold_runs::<R>(totals.len(), used);
-        acc.second.fold_runs::<R>(totals.len(), used);
-        used
-    };
-    let value = |f| (acc.first.value::<R>(f * run), acc.second.value::<R>(f * run));
-    for (f, sum) in totals.iter_mut().enumerate() {
-        let (first, second) = value(f);
-        *sum = if add { (sum.0 + first, sum.1 + second) } else { (first, second) };
-    }
 }
 
 /// The tree: with n sums left, sum i takes in sum i + ⌈n/2⌉.
@@ -153,8 +219,35 @@ impl Plane<'_> {
         R::Wide::from_parts(if lo.is_nan() & hi.is_finite() { lo } else { hi }, lo)
     }
 
+    /// Puts every `step`th number of another plane here, or with `add`, adds it.
+    #[inline(always)]
+    fn take_all<R: Real>(&mut self, from: &Plane<'_>, step: usize, add: bool) {
+        if R::Wide::PARTS == 1 {
+            return match (step, add) {
+                (1, true) => add_all(self.hi, &from.hi[..self.hi.len()]),
+                (1, false) => self.hi.copy_from_slice(&from.hi[..self.hi.len()]),
+                (_, true) => self.hi.iter_mut().zip(from.hi.iter().step_by(step)).for_each(|(to, from)| *to += from),
+                (_, false) => self.hi.iter_mut().zip(from.hi.iter().step_by(step)).for_each(|(to, from)| *to = *from),
+            };
+        }
+        for f in 0..self.hi.len() {
+            let value = from.value::<R>(f * step);
+            (self.hi[f], self.lo[f]) = if add { self.value::<R>(f) + value } else { value }.parts();
+        }
+    }
+
+    /// Σ of the `used` lanes of each feature.
+    #[inline(always)]
+    fn fold<R: Real>(&mut self, spread: Spread, used: usize, features: usize) {
+        match spread {
+            Spread::Phases(phases) => self.fold_rows::<R>(features, phases, used),
+            Spread::Run | Spread::Positions(_) => self.fold_runs::<R>(features, used),
+        }
+    }
+
     /// Σ of each of `runs` runs of `len` lanes, into the first of them. All runs are halved before one is halved again:
     /// what was stored just now, in other pieces, is slow to load.
+    #[inline(always)]
     fn fold_runs<R: Real>(&mut self, runs: usize, len: usize) {
         let mut n = len;
         while n > 1 {
@@ -188,6 +281,7 @@ impl Plane<'_> {
 
     /// Σ over `rows` rows of `features` lanes, of which the first `used` are there and the others would be zeros, into the first
     /// of them. No sum is ever −0, so that adding a zero changes nothing.
+    #[inline(always)]
     fn fold_rows<R: Real>(&mut self, features: usize, rows: usize, used: usize) {
         let (mut n, mut used) = (rows, used);
         while n > 1 {
@@ -204,20 +298,26 @@ impl Plane<'_> {
     }
 }
 
-/// Adds to each of the first numbers of `run` the one `half` behind it, in pieces that become vectors.
+/// Adds to each of the first numbers of `run` the one `half` behind it.
 #[inline(always)]
 fn halve(run: &mut [f64], half: usize) {
     let (sums, others) = run.split_at_mut(half);
-    let mut sums = sums[..others.len()].chunks_exact_mut(4);
-    let mut others = others.chunks_exact(4);
+    let n = others.len();
+    add_all(&mut sums[..n], others);
+}
+
+/// Adds to each of `sums` the other one, in pieces that become vectors.
+#[inline(always)]
+fn add_all(sums: &mut [f64], others: &[f64]) {
+    let (mut sums, mut others) = (sums.chunks_exact_mut(8), others.chunks_exact(8));
     for (sums, others) in sums.by_ref().zip(others.by_ref()) {
-        add(sums, others);
+        add_each(sums, others);
     }
-    add(sums.into_remainder(), others.remainder());
+    add_each(sums.into_remainder(), others.remainder());
 }
 
 #[inline(always)]
-fn add(sums: &mut [f64], others: &[f64]) {
+fn add_each(sums: &mut [f64], others: &[f64]) {
     for (sum, other) in sums.iter_mut().zip(others) {
         *sum += other;
     }
@@ -227,6 +327,7 @@ fn add(sums: &mut [f64], others: &[f64]) {
 const FEW: usize = 16;
 
 /// Folds the first `n` of every `len` lanes, more than one and at most [`FEW`].
+#[inline(always)]
 fn fold_few(lanes: &mut [f64], runs: usize, len: usize, n: usize) {
     let runs = lanes[..runs * len].chunks_exact_mut(len);
     macro_rules! lengths {

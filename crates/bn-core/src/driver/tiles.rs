@@ -2,12 +2,11 @@
 
 use super::cut::Cut;
 use super::pass::Pass;
-use super::plan::Unit;
-use super::reduce;
+use super::reduce::Merging;
 use super::rows::map_rows;
 use super::step::Step;
-use super::workspace::Scratch;
-use crate::kernel::{Backend, Map, Out, Sum, Tile, Walk};
+use super::workspace::{Scratch, set_of};
+use crate::kernel::{Acc, Backend, Map, Out, Sum, Tile, Units, Walk};
 use crate::num::{Element, Real};
 use crate::tensor::{Strips, StripsMut};
 
@@ -29,38 +28,25 @@ impl<T: Element, B: Backend> Pass<'_, T, B> {
         map: &Map<'_, T>,
         out: StripsMut<'_, T>,
         next: &Sum<'_, T>,
-        scratch: &mut Scratch<T::Compute>,
+        scratch: &mut Scratch,
         features: usize,
     ) {
-        let (plan, inner) = (self.plan, self.plan.shape.inner());
+        let (plan, width) = (self.plan, features * T::Compute::LANES);
+        let (rows, run) = plan.unit_of_runs();
+        let tile = Tile { features, walk: Walk::Runs { inner: plan.shape.inner() } };
+        let mut lanes = std::mem::take(&mut scratch.lanes);
+        let mut acc = Acc::new(&mut lanes[..set_of::<T::Compute>(width)], width);
+        acc.clear();
+        let mut merging = Merging::new(plan.tree.root());
+        let done = &mut |acc: &mut Acc<'_>| {
+            merging.take(self, scratch, acc, features);
+            acc.clear();
+        };
         let fetch = Cut::fetch_beside(next.inputs());
-        let (mut lanes, mut totals) = (std::mem::take(&mut scratch.lanes), std::mem::take(&mut scratch.beside));
-        let mut out = out;
-        reduce::each_unit(plan, plan.tree.root(), scratch, &mut totals[..features], &mut |unit, totals, add| {
-            let mut acc = reduce::empty::<T::Compute>(plan, &unit, &mut lanes, features);
-            let Unit { rows, run } = &unit;
-            let mut own = out.rows_range(rows.clone());
-            match run {
-                None => {
-                    let tile = Tile { features, walk: Walk::Runs { inner } };
-                    let map = map.over::<T>(|strips| strips.rows_range(rows.clone()), |coefs| coefs);
-                    let next = next.over::<T>(|strips| strips.rows_range(rows.clone()), |pilots| pilots);
-                    self.kernels.map_and_sum(tile, &map, Out::Fresh(own), &next, fetch, acc);
-                }
-                Some(run) => {
-                    let tile = Tile { features: 1, walk: Walk::Runs { inner: run.len() } };
-                    for f in 0..features {
-                        let cols = f * inner + run.start..f * inner + run.end;
-                        let map = map.over::<T>(|strips| strips.piece(rows.start, cols.clone()), |coefs| &coefs[f..=f]);
-                        let next = next.over::<T>(|strips| strips.piece(rows.start, cols.clone()), |pilots| &pilots[f..=f]);
-                        let own = Out::Fresh(own.columns(cols.clone()));
-                        self.kernels.map_and_sum(tile, &map, own, &next, fetch, acc.from_lane(f * T::Compute::LANES));
-                    }
-                }
-            }
-            reduce::fold::<T::Compute>(plan, &unit, &mut lanes, totals, add);
-        });
-        (scratch.lanes, scratch.beside) = (lanes, totals);
+        self.kernels.map_and_sum(tile, map, Out::Fresh(out), next, fetch, Units { acc, rows, run, done });
+        std::mem::swap(&mut scratch.beside, &mut scratch.waiting[0]);
+        scratch.partials.extend(scratch.waiting.pop());
+        scratch.lanes = lanes;
     }
 
     /// Maps a block, its rows shared out among `jobs`. Meanwhile what there is of `ahead` is fetched.

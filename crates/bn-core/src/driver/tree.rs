@@ -54,23 +54,44 @@ impl Tree {
         self.leaves * self.pieces
     }
 
+    /// The leaf and the piece of a slot.
+    pub(crate) fn unit(self, slot: usize) -> (usize, usize) {
+        let below = self.below_leaf();
+        (slot >> below, slot & ((1 << below) - 1))
+    }
+
+    /// Whether there is any unit in a node beside whose sibling there is one.
+    pub(crate) fn has(self, node: Node) -> bool {
+        let (leaf, piece) = self.unit(node.index << node.level);
+        leaf < self.leaves && piece < self.pieces
+    }
+
     /// What `node` is made of.
     pub(crate) fn of(self, Node { level, index }: Node) -> Of {
-        let below = self.below_leaf();
-        let place = |slot: usize| (slot >> below, slot & ((1 << below) - 1));
         let (mut level, mut index) = (level, index);
         loop {
             if level == 0 {
-                let (leaf, piece) = place(index);
+                let (leaf, piece) = self.unit(index);
                 return Of::Unit { leaf, piece };
             }
             (level, index) = (level - 1, 2 * index);
-            let [first, second] = [index, index + 1].map(|index| Node { level, index });
-            let (leaf, piece) = place(second.index << level);
-            if leaf < self.leaves && piece < self.pieces {
-                return Of::Both(first, second);
+            let first = Node { level, index };
+            if self.has(first.sibling()) {
+                return Of::Both(first, first.sibling());
             }
         }
+    }
+}
+
+impl Node {
+    /// The other half of its parent.
+    pub(crate) fn sibling(self) -> Self {
+        Self { index: self.index ^ 1, ..self }
+    }
+
+    /// What it is half of.
+    pub(crate) fn parent(self) -> Self {
+        Self { level: self.level + 1, index: self.index / 2 }
     }
 }
 

@@ -18,7 +18,7 @@ const JOBS_PER_WORKER: usize = 4;
 /// with the same or smaller shapes allocate nothing. One workspace serves any number of layers in turn.
 #[derive(Clone, Debug)]
 pub struct Workspace<T: Element> {
-    scratches: Vec<Scratch<T::Compute>>,
+    scratches: Vec<Scratch>,
     states: Vec<State<T::Compute>>,
 }
 
@@ -36,7 +36,7 @@ impl<T: Element> Workspace<T> {
             self.states.resize_with(n, State::default);
         }
         let (scratches, states) = (&mut self.scratches[..n], &mut self.states[..n]);
-        scratches.iter_mut().for_each(|scratch| scratch.grow(plan, cut));
+        scratches.iter_mut().for_each(|scratch| scratch.grow::<T::Compute>(plan, cut));
         states.iter_mut().for_each(|state| state.grow(plan, cut));
         Room { scratches, states }
     }
@@ -54,7 +54,7 @@ fn jobs(exec: &impl Executor, plan: &Plan, cut: &Cut) -> usize {
 /// The memory of as many jobs as may run at once.
 pub(super) struct Room<'w, R: Real> {
     /// What a job sums with.
-    pub(super) scratches: &'w mut [Scratch<R>],
+    pub(super) scratches: &'w mut [Scratch],
     /// What a block has; a job that sums for another's block needs none.
     pub(super) states: &'w mut [State<R>],
 }
@@ -77,13 +77,15 @@ impl<R: Real> Room<'_, R> {
 pub(super) const COEFS: usize = 5;
 
 /// What one job sums with.
-#[derive(Clone, Debug)]
-pub(super) struct Scratch<R: Real> {
+#[derive(Clone, Debug, Default)]
+pub(super) struct Scratch {
     pub(super) lanes: Vec<f64>,
-    /// Sets of sums that wait for others to be added, one to a level of their tree.
-    pub(super) partials: Vec<Vec<Totals<R>>>,
+    /// Free sets of sums.
+    pub(super) partials: Vec<Vec<f64>>,
+    /// Sets that wait for others to be added, one to a level of their tree at most.
+    pub(super) waiting: Vec<Vec<f64>>,
     /// The sums of a block that are taken while the one before is mapped.
-    pub(super) beside: Vec<Totals<R>>,
+    pub(super) beside: Vec<f64>,
 }
 
 /// What a block has between its sums and its map.
@@ -120,12 +122,6 @@ pub(super) struct Coefs<R> {
     rows: [Vec<R>; COEFS],
 }
 
-impl<R: Real> Default for Scratch<R> {
-    fn default() -> Self {
-        Self { lanes: Vec::new(), partials: Vec::new(), beside: Vec::new() }
-    }
-}
-
 impl<R: Real> Default for State<R> {
     fn default() -> Self {
         let coefs = Coefs { values: Vec::new(), rows: Default::default() };
@@ -148,22 +144,30 @@ fn at_least<V: Clone + Default>(v: &mut Vec<V>, len: usize) {
     }
 }
 
-impl<R: Real> Scratch<R> {
-    fn grow(&mut self, plan: &Plan, cut: &Cut) {
+impl Scratch {
+    fn grow<R: Real>(&mut self, plan: &Plan, cut: &Cut) {
         let features = cut.block.min(plan.shape.features());
         at_least(&mut self.lanes, 2 * R::Wide::PARTS * plan.lanes::<R>(features));
-        at_least(&mut self.partials, plan.tree.levels() as usize);
+        // One to a level, one that is added and one for all.
+        let sets = plan.tree.levels() as usize + 2;
+        at_least(&mut self.partials, sets);
+        self.waiting.reserve(sets);
         for set in self.partials.iter_mut().chain([&mut self.beside]) {
-            at_least(set, features);
+            at_least(set, set_of::<R>(features));
         }
     }
 
-    /// A set of `features` sums.
-    pub(super) fn set(&mut self, features: usize) -> Vec<Totals<R>> {
+    /// A set of so many numbers.
+    pub(super) fn set(&mut self, len: usize) -> Vec<f64> {
         let mut set = self.partials.pop().unwrap_or_default();
-        set.resize(features, Default::default());
+        set.resize(len, 0.0);
         set
     }
+}
+
+/// The numbers of both sums of `features` features.
+pub(super) const fn set_of<R: Real>(features: usize) -> usize {
+    2 * R::Wide::PARTS * features
 }
 
 impl<R: Real> State<R> {

@@ -46,4 +46,13 @@ impl<'a> Acc<'a> {
     pub fn from_lane(&mut self, start: usize) -> Acc<'_> {
         Acc { first: self.first.from_lane(start), second: self.second.from_lane(start) }
     }
+
+    /// Makes all lanes zero.
+    #[inline]
+    pub fn clear(&mut self) {
+        for plane in [&mut self.first, &mut self.second] {
+            plane.hi.fill(0.0);
+            plane.lo.fill(0.0);
+        }
+    }
 }

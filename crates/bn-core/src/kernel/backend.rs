@@ -4,6 +4,7 @@ use super::acc::Acc;
 use super::ops::{Map, Out, Sum};
 use super::schedule::Schedule;
 use super::tile::{Fetch, Hints, Tile};
+use super::units::Units;
 use crate::num::{Element, PerElement};
 #[cfg(feature = "half")]
 use half::{bf16, f16};
@@ -28,7 +29,8 @@ pub trait Kernels<T: Element>: Sync {
     /// Writes `map` to `out`, every element of it.
     fn map(&self, tile: Tile, map: &Map<'_, T>, out: Out<'_, T>, hints: Hints<'_, T>);
 
-    /// [`Kernels::map`] of one block past the caches, and [`Kernels::sum`] of another one of the same size, around 0.
+    /// [`Kernels::map`] of one block of runs past the caches, and [`Kernels::sum`] of another one of the same size, around 0 and
+    /// unit by unit.
     fn map_and_sum(
         &self,
         tile: Tile,
@@ -36,9 +38,9 @@ pub trait Kernels<T: Element>: Sync {
         out: Out<'_, T>,
         next: &Sum<'_, T>,
         _: Fetch,
-        acc: Acc<'_>,
+        units: Units<'_>,
     ) {
-        map_then_sum(self, tile, map, out, next, acc);
+        map_then_sum(self, tile, map, out, next, units);
     }
 
     /// How they want their work.
@@ -54,10 +56,14 @@ pub fn map_then_sum<T: Element>(
     map: &Map<'_, T>,
     out: Out<'_, T>,
     next: &Sum<'_, T>,
-    acc: Acc<'_>,
+    mut units: Units<'_>,
 ) {
     kernels.map(tile, map, out, Hints::streamed(true));
-    kernels.sum(tile, next, Fetch::Near, acc);
+    let inner = next.inputs()[0].map_or(0, |strips| strips.len()) / tile.features.max(1);
+    for unit in units.each(next.rows(), inner) {
+        units.sum(kernels, tile, next, unit);
+        units.done();
+    }
 }
 
 /// The kernels for all element types. Run serially they are a [`Backend`].

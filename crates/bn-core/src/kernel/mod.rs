@@ -6,9 +6,12 @@ mod backend;
 mod ops;
 pub mod schedule;
 mod tile;
+mod units;
 
 pub use acc::{Acc, Plane};
 pub use backend::{Backend, Executor, KernelSet, Kernels, Serial, map_then_sum};
 pub use ops::{Affine, GradAffine, Map, Out, Post, Sum};
 pub use schedule::Schedule;
 pub use tile::{Fetch, Hints, Spread, Tile, Walk};
+pub(crate) use units::sum_piece;
+pub use units::Units;

@@ -267,11 +267,6 @@ impl<'a, T: Copy> StripsMut<'a, T> {
         self.0.into_slice().map(Into::into)
     }
 
-    /// As [`Strips::rows_range`].
-    pub(crate) fn rows_range(&mut self, range: Range<usize>) -> StripsMut<'_, T> {
-        StripsMut(self.0.slice_mut(s![range, ..]))
-    }
-
     /// As [`Strips::columns`].
     pub fn columns(&mut self, cols: Range<usize>) -> StripsMut<'_, T> {
         StripsMut(self.0.slice_mut(s![.., cols]))

@@ -11,7 +11,7 @@ use super::fill::{LineMap, begin, lines, ones};
 use super::linear::{GradInput, Normalize};
 use super::vector::Vector;
 use crate::kernel::schedule::RUN_AHEAD;
-use crate::kernel::{Acc, Affine, Fetch, GradAffine, Map, Out, Post, Sum};
+use crate::kernel::{Acc, Affine, Fetch, GradAffine, Map, Out, Post, Sum, Units};
 use crate::mem::{Stores, prefetch};
 use crate::num::{Element, Real};
 use crate::tensor::{Strips, StripsMut};
@@ -124,7 +124,7 @@ pub fn map_and_sum<
     stores: &Stores<BYTES>,
     by: C,
     (next, fetch): (&Sum<'_, T>, Fetch),
-    acc: &mut Acc<'_>,
+    units: &mut Units<'_>,
 ) where
     T: Stored,
     V: Vector<T::Compute>,
@@ -144,7 +144,7 @@ pub fn map_and_sum<
             (stores, by, fetch),
             &[x],
             &[next],
-            acc,
+            units,
         ),
         (
             Map::GradInput { x, dy, affine: GradAffine { k, a, c, d, m } },
@@ -157,7 +157,7 @@ pub fn map_and_sum<
             (stores, by, fetch),
             &[x, dy],
             &[next_x, next_dy],
-            acc,
+            units,
         ),
         _ => unreachable!("operations that do not take turns"),
     }
@@ -183,7 +183,7 @@ fn in_turns<
     (stores, by, fetch): (&Stores<BYTES>, C, Fetch),
     own: &[Strips<'a, T>; N],
     next: &[Strips<'_, T>; N],
-    acc: &mut Acc<'_>,
+    units: &mut Units<'_>,
 ) where
     T: Stored,
     V: Vector<T::Compute>,
@@ -195,47 +195,53 @@ fn in_turns<
     const { assert!((P * L).is_multiple_of(W) && T::Compute::LANES.is_multiple_of(W)) };
     // Chunks of a part to a step: more than one where registers hold fewer lanes than a line has elements.
     let (parts, chunks_of_step) = (lanes / W, step_len / W);
-    for row in 0..out.rows() {
-        out.prefetch(row + 1);
-        let beside = Beside::new(own, next, row, fetch, parts > 1);
-        for (f, out) in out.strip_mut(row).chunks_exact(inner).enumerate() {
-            let (cols, lane) = (f * inner..(f + 1) * inner, f * lanes);
-            let runs = beside.summed.map(|strip| &strip[cols.clone()]);
-            let map = map(f, beside.mapped.map(|strip| &strip[cols.clone()]));
-            let (start, all, tail) = begin::<T, V, L>(out, &map);
-            let value = map.lines::<L>(start, all.len());
-            let end = start + all.len() * L;
-            let (paired, odd) = all.split_at_mut(all.len() / (P * parts) * (P * parts));
-            let (steps, _) = paired.as_chunks_mut::<P>();
-            let summed = steps.len();
-            let chunks = runs.map(|run| lines::<T, W>(run, 0, summed * chunks_of_step));
-            let turn = if parts == 1 { summed } else { TURN / step_len };
-            for first in (0..summed).step_by(turn.max(1)) {
-                let count = turn.min(summed - first) / parts;
-                for part in 0..parts {
-                    // Stored again before anything else is done: else they are spilled in the loop, and those stores wait for
-                    // the ones past the caches.
-                    let mut held = H::load(acc, lane + part * W);
-                    let at = first + part * count;
-                    for (i, step) in steps[at..at + count].iter_mut().enumerate() {
-                        beside.ask(cols.start + (at + i) * step_len, step_len);
-                        for j in 0..chunks_of_step {
-                            let chunk = (first + i * parts) * chunks_of_step + j * parts + part;
-                            held.add(by, chunks.map(|chunks| &chunks[chunk]));
+    for (rows, part) in units.each(out.rows(), inner) {
+        let acc = &mut units.acc;
+        for row in rows {
+            out.prefetch(row + 1);
+            let beside = Beside::new(own, next, row, fetch, parts > 1);
+            for (f, out) in out.strip_mut(row).chunks_exact(inner).enumerate() {
+                let (cols, lane) = (f * inner + part.start..f * inner + part.end, f * lanes);
+                let (_, out) = out.split_at(part.start);
+                let (out, _) = out.split_at(part.len());
+                let runs = beside.summed.map(|strip| &strip[cols.clone()]);
+                let map = map(f, beside.mapped.map(|strip| &strip[cols.clone()]));
+                let (start, all, tail) = begin::<T, V, L>(out, &map);
+                let value = map.lines::<L>(start, all.len());
+                let end = start + all.len() * L;
+                let (paired, odd) = all.split_at_mut(all.len() / (P * parts) * (P * parts));
+                let (steps, _) = paired.as_chunks_mut::<P>();
+                let summed = steps.len();
+                let chunks = runs.map(|run| lines::<T, W>(run, 0, summed * chunks_of_step));
+                let turn = if parts == 1 { summed } else { TURN / step_len };
+                for first in (0..summed).step_by(turn.max(1)) {
+                    let count = turn.min(summed - first) / parts;
+                    for part in 0..parts {
+                        // Stored again before anything else is done: else they are spilled in the loop, and those stores wait for
+                        // the ones past the caches.
+                        let mut held = H::load(acc, lane + part * W);
+                        let at = first + part * count;
+                        for (i, step) in steps[at..at + count].iter_mut().enumerate() {
+                            beside.ask(cols.start + (at + i) * step_len, step_len);
+                            for j in 0..chunks_of_step {
+                                let chunk = (first + i * parts) * chunks_of_step + j * parts + part;
+                                held.add(by, chunks.map(|chunks| &chunks[chunk]));
+                            }
+                            for (j, line) in step.iter_mut().enumerate() {
+                                stores.write(line, value((at + i) * P + j));
+                            }
                         }
-                        for (j, line) in step.iter_mut().enumerate() {
-                            stores.write(line, value((at + i) * P + j));
-                        }
+                        held.store(acc, lane + part * W);
                     }
-                    held.store(acc, lane + part * W);
                 }
+                for (j, line) in odd.iter_mut().enumerate() {
+                    stores.write(line, value(summed * P + j));
+                }
+                ones(tail, end, &map);
+                let end = summed * step_len;
+                H::add_end(by, acc, f, runs.map(|run| &run[end..]), part.len() - end);
             }
-            for (j, line) in odd.iter_mut().enumerate() {
-                stores.write(line, value(summed * P + j));
-            }
-            ones(tail, end, &map);
-            let end = summed * step_len;
-            H::add_end(by, acc, f, runs.map(|run| &run[end..]), inner - end);
         }
+        units.done();
     }
 }
