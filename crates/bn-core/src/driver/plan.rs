@@ -24,8 +24,10 @@ const LEAF_ROWS: usize = 128;
 /// A leaf of short runs has about so many values of a feature, but at least and at most so many samples.
 const SHORT_LEAF: usize = 2048;
 const SHORT_LEAF_SAMPLES: (usize, usize) = (32, LEAF_ROWS);
-/// A leaf of long runs has at most so many values of a feature; a longer run is cut into pieces of as many.
+/// A leaf of several long runs has at most so many values of a feature.
 const LONG_LEAF: usize = 8192;
+/// The longest piece of a run, which is a leaf of its own or is cut.
+const PIECE: usize = 16_384;
 
 /// How many rows of so many features are joined.
 fn phases(features: usize) -> usize {
@@ -115,7 +117,7 @@ impl Plan {
         let turned = features == 1;
         let walked = if turned { Shape::new(shape.count(), 1, 1).unwrap_or(shape) } else { shape };
         let (sample, piece) = match spread {
-            Spread::Run => (inner, LONG_LEAF),
+            Spread::Run => (inner, PIECE),
             Spread::Phases(phases) if turned => (inner, LEAF_ROWS * phases),
             Spread::Phases(_) | Spread::Positions(_) => (1, usize::MAX),
         };
@@ -305,7 +307,7 @@ mod tests {
                     continue;
                 };
                 assert_eq!((run.start, unit.rows.len()), (at, 1), "{plan:?}");
-                assert!(!run.is_empty() && run.len() <= LONG_LEAF);
+                assert!(!run.is_empty() && run.len() <= PIECE);
                 at = if run.end == inner { 0 } else { run.end };
                 row += usize::from(at == 0);
             }
@@ -330,7 +332,7 @@ mod tests {
     #[test]
     fn lanes_are_short() {
         for (features, inner) in
-            [(1, 1), (1, 257), (1, 131_072), (1, 131_073), (3, 1), (64, 1), (1025, 1), (7, 2), (2048, 49), (3, 256), (3, 257), (2, 8192), (2, 8193)]
+            [(1, 1), (1, 257), (1, 131_072), (1, 131_073), (3, 1), (64, 1), (1025, 1), (7, 2), (2048, 49), (3, 256), (3, 257), (2, 8192), (2, 8193), (2, 16_384), (2, 16_385)]
         {
             let plan = plan(3 * leaf_samples(features, inner), features, inner);
             for leaf in 0..plan.tree.leaves {
@@ -341,7 +343,7 @@ mod tests {
                         Spread::Phases(phases) => rows.len().div_ceil(phases),
                         Spread::Positions(_) => rows.len(),
                     };
-                    assert!(terms <= 288, "({features}, {inner}): {terms}");
+                    assert!(terms <= PIECE / f32::LANES, "({features}, {inner}): {terms}");
                 }
             }
         }

@@ -161,7 +161,7 @@ macro_rules! real {
 const F32_NEGLIGIBLE: f64 = 1.0 / (1u128 << 98) as f64 / (1u128 << 98) as f64;
 
 real!(
-    f32, wide: f64, lanes: 32, recentre: 64.0,
+    f32, wide: f64, lanes: 32, recentre: 16.0,
     low: f32::MIN_POSITIVE as f64, high: 1e30, sum_min: 0.0, negligible: F32_NEGLIGIBLE
 );
 real!(
