@@ -66,8 +66,8 @@
 
 pub use bn_core::mem::Output;
 pub use bn_core::{
-    Backend, Config, Element, Error, Executor, Gradients, Grads, KernelSet, Kernels, Layout, Mode,
-    Real, RunningStats, RunningVar, Saved, Serial, Shape, ShapeError, Workspace, functions, parts,
+    Backend, Config, Element, Error, Executor, Gradients, Grads, KernelSet, Kernels, Layout, Mode, Real,
+    RunningStats, RunningVar, Saved, Serial, Shape, ShapeError, Workspace, functions, parts,
 };
 #[cfg(feature = "dispatch")]
 pub use bn_dispatch::{Dispatch, Level, LevelError};
@@ -105,3 +105,8 @@ pub type BatchNorm<T, B = DefaultBackend> = bn_core::BatchNorm<T, B>;
 #[cfg(all(doctest, feature = "dispatch"))]
 #[doc = include_str!("../../../README.md")]
 mod readme {}
+
+/// So do those of docs/reproducibility.md.
+#[cfg(all(doctest, feature = "dispatch"))]
+#[doc = include_str!("../../../docs/reproducibility.md")]
+mod reproducibility {}

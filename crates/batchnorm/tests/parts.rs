@@ -227,7 +227,13 @@ fn what_does_not_fit_together_is_named() {
     let mut workspace = Workspace::default();
     let mut pooled = Pooled::<f32>::new(shape.features(), EPS).unwrap();
     let mut sum = |pooled: &Pooled<f32>, samples: Range<usize>| {
-        pooled.sum(&backend, step.part(&samples), &step.x[step.elements(&samples)], samples.start, &mut workspace)
+        pooled.sum(
+            &backend,
+            step.part(&samples),
+            &step.x[step.elements(&samples)],
+            samples.start,
+            &mut workspace,
+        )
     };
     let mut sums = sum(&pooled, 0..128).unwrap();
     let late = sum(&pooled, 256..700).unwrap();
@@ -242,14 +248,17 @@ fn what_does_not_fit_together_is_named() {
     );
     let mut y = vec![7.0; 128 * shape.features()];
     let mut saved = Saved::default();
-    let error = pooled.forward(&backend, step.forward(&(0..128), &mut y), &mut saved, &mut Workspace::default());
+    let error =
+        pooled.forward(&backend, step.forward(&(0..128), &mut y), &mut saved, &mut Workspace::default());
     assert_eq!(message(error), "expected settled statistics, got ones that wait for sums");
     sums.merge(sum(&pooled, 128..256).unwrap()).unwrap();
     assert_eq!(pooled.settle(&sums), Ok(false));
     let first_round = "sums of x around 0 for 130 features with 1 values in a sample";
     assert_eq!(
         message(pooled.settle(&sums)),
-        format!("expected sums of x around the means for 130 features with 1 values in a sample, got {first_round}")
+        format!(
+            "expected sums of x around the means for 130 features with 1 values in a sample, got {first_round}"
+        )
     );
     let again = sum(&pooled, 0..700).unwrap();
     assert_eq!(pooled.settle(&again), Ok(true));

@@ -106,7 +106,15 @@ fn a_long_run_of_equal_values() {
     let (n, base, c) = (1usize << 24, 1.734_567_9f32, 0.1f32);
     let (low, high) = (f64::from(base), above(base));
     let far = (low * (1.0 + (n as f64).sqrt() / 3.99)) as f32;
-    let value = |i: usize| if i == 1 { far } else if i < n / 2 { base } else { high as f32 };
+    let value = |i: usize| {
+        if i == 1 {
+            far
+        } else if i < n / 2 {
+            base
+        } else {
+            high as f32
+        }
+    };
     let x: Vec<f32> = (0..2 * n).map(|i| value(i % n)).collect();
     let dy: Vec<f32> = (0..2 * n).map(|i| if i % n < n / 2 { c } else { -c }).collect();
     let shape = Shape::new(1, 2, n).unwrap();

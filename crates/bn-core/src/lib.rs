@@ -34,8 +34,7 @@ pub mod walk;
 pub use driver::Workspace;
 pub use kernel::{Backend, Executor, KernelSet, Kernels, Serial};
 pub use layer::{
-    BatchNorm, Config, Error, Gradients, Grads, Mode, RunningStats, RunningVar, Saved, functions,
-    parts,
+    BatchNorm, Config, Error, Gradients, Grads, Mode, RunningStats, RunningVar, Saved, functions, parts,
 };
 pub use num::{Element, Real};
 pub use tensor::{Layout, Shape, ShapeError};

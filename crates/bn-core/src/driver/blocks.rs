@@ -66,8 +66,7 @@ impl<T: Element, B: Backend> Pass<'_, T, B> {
 
         // 1. Sum and settle, perhaps once more around other pilots.
         let (mut summed, mut again) = (summed, false);
-        let mut off_centre =
-            !summed && is_summed && step.pilots(set, &mut state.pilots.values[..features]);
+        let mut off_centre = !summed && is_summed && step.pilots(set, &mut state.pilots.values[..features]);
         loop {
             let totals = &mut state.totals[..features];
             if std::mem::take(&mut summed) {

@@ -26,8 +26,8 @@ const SHORT_LEAF: usize = 2048;
 const SHORT_LEAF_SAMPLES: (usize, usize) = (32, LEAF_ROWS);
 /// A leaf of several long runs has at most so many values of a feature.
 const LONG_LEAF: usize = 8192;
-/// The longest piece of a run, which is a leaf of its own or is cut.
-const PIECE: usize = 16_384;
+/// The longest piece of a run: longer ones are cut. 112·112 is one.
+const PIECE: usize = 12_800;
 
 /// How many rows of so many features are joined.
 fn phases(features: usize) -> usize {
@@ -318,7 +318,9 @@ mod tests {
     /// Which leaf a sample is in follows from features and inner alone.
     #[test]
     fn the_number_of_samples_moves_no_leaf() {
-        for (features, inner) in [(1, 1), (1, 300), (1, 1 << 20), (3, 1), (64, 1), (2048, 49), (64, 3136), (3, 50_176)] {
+        for (features, inner) in
+            [(1, 1), (1, 300), (1, 1 << 20), (3, 1), (64, 1), (2048, 49), (64, 3136), (3, 50_176)]
+        {
             let long = plan(5000 / inner.min(50), features, inner);
             for outer in 1..20 {
                 let short = plan(outer, features, inner);
@@ -328,23 +330,27 @@ mod tests {
         }
     }
 
-    /// So many terms are added to a lane in a row, which docs/numerics.md relies on.
+    /// What docs/numerics.md rests on: a value of up to 2³¹ goes through so many additions in a row, to its lane, in the folding of the lanes,
+    /// and in the tree.
     #[test]
-    fn lanes_are_short() {
-        for (features, inner) in
-            [(1, 1), (1, 257), (1, 131_072), (1, 131_073), (3, 1), (64, 1), (1025, 1), (7, 2), (2048, 49), (3, 256), (3, 257), (2, 8192), (2, 8193), (2, 16_384), (2, 16_385)]
-        {
-            let plan = plan(3 * leaf_samples(features, inner), features, inner);
-            for leaf in 0..plan.tree.leaves {
-                for piece in 0..plan.tree.pieces {
-                    let Unit { rows, run } = plan.unit(leaf, piece);
-                    let terms = match plan.spread {
-                        Spread::Run => rows.len() * run.map_or(inner, |run| run.len()).div_ceil(f32::LANES),
-                        Spread::Phases(phases) => rows.len().div_ceil(phases),
-                        Spread::Positions(_) => rows.len(),
-                    };
-                    assert!(terms <= PIECE / f32::LANES, "({features}, {inner}): {terms}");
-                }
+    fn sums_are_shallow() {
+        let features_and_inner =
+            [1, 2, 3, 16, 17, 31, 49, 64, 255, 256, 257, 511, 8192, 8193, 12_800, 12_801, 50_176]
+                .into_iter()
+                .flat_map(|inner| [1, 2, 3, 50, 64, 300, 1024, 2048].map(|features| (features, inner)));
+        for (features, inner) in features_and_inner {
+            let plan = plan((1usize << 31).div_ceil(inner), features, inner);
+            for piece in [0, plan.tree.pieces - 1] {
+                let Unit { rows, run } = plan.unit(0, piece);
+                let (terms, lanes) = match plan.spread {
+                    Spread::Run => {
+                        (rows.len() * run.map_or(inner, |run| run.len()).div_ceil(f32::LANES), f32::LANES)
+                    }
+                    Spread::Phases(phases) => (rows.len().div_ceil(phases), phases),
+                    Spread::Positions(n) => (rows.len(), n),
+                };
+                let depth = terms + lanes.next_power_of_two().ilog2() as usize + plan.tree.levels() as usize;
+                assert!(depth <= 426, "({features}, {inner}): {depth}");
             }
         }
     }
@@ -372,7 +378,10 @@ mod tests {
             (32, 2048, 49, 1),
         ] {
             let leaves = plan(outer, features, inner).tree.leaves;
-            println!("({outer}, {features}, {inner}): {leaves} leaves of {} samples", leaf_samples(features, inner));
+            println!(
+                "({outer}, {features}, {inner}): {leaves} leaves of {} samples",
+                leaf_samples(features, inner)
+            );
             assert!(leaves >= least, "({outer}, {features}, {inner}): {leaves}");
         }
     }

@@ -226,8 +226,12 @@ impl Plane<'_> {
             return match (step, add) {
                 (1, true) => add_all(self.hi, &from.hi[..self.hi.len()]),
                 (1, false) => self.hi.copy_from_slice(&from.hi[..self.hi.len()]),
-                (_, true) => self.hi.iter_mut().zip(from.hi.iter().step_by(step)).for_each(|(to, from)| *to += from),
-                (_, false) => self.hi.iter_mut().zip(from.hi.iter().step_by(step)).for_each(|(to, from)| *to = *from),
+                (_, true) => {
+                    self.hi.iter_mut().zip(from.hi.iter().step_by(step)).for_each(|(to, from)| *to += from)
+                }
+                (_, false) => {
+                    self.hi.iter_mut().zip(from.hi.iter().step_by(step)).for_each(|(to, from)| *to = *from)
+                }
             };
         }
         for f in 0..self.hi.len() {

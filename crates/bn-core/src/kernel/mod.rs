@@ -13,5 +13,5 @@ pub use backend::{Backend, Executor, KernelSet, Kernels, Serial, map_then_sum};
 pub use ops::{Affine, GradAffine, Map, Out, Post, Sum};
 pub use schedule::Schedule;
 pub use tile::{Fetch, Hints, Spread, Tile, Walk};
-pub(crate) use units::sum_piece;
 pub use units::Units;
+pub(crate) use units::sum_piece;

@@ -29,7 +29,11 @@ impl Units<'_> {
 
     /// The units of `rows` strips with runs of `inner` values in their order: which strips, and which values of their runs.
     #[inline(always)]
-    pub fn each(&self, rows: usize, inner: usize) -> impl Iterator<Item = (Range<usize>, Range<usize>)> + use<> {
+    pub fn each(
+        &self,
+        rows: usize,
+        inner: usize,
+    ) -> impl Iterator<Item = (Range<usize>, Range<usize>)> + use<> {
         let (height, len) = (self.rows.max(1), self.run.clamp(1, inner.max(1)));
         (0..rows).step_by(height).flat_map(move |row| {
             let strips = row..rows.min(row + height);

@@ -171,7 +171,11 @@ pub(super) fn check_len(what: &'static str, expected: usize, got: usize) -> Resu
 
 impl<'a, T: Element> Forward<'a, T> {
     /// The step with its buffers as strips, which have the lengths they must have.
-    pub(super) fn checked(self, mode: Mode, running: Option<Running<'a, T::Compute>>) -> Result<Strided<'a, T>, Error> {
+    pub(super) fn checked(
+        self,
+        mode: Mode,
+        running: Option<Running<'a, T::Compute>>,
+    ) -> Result<Strided<'a, T>, Error> {
         let Self { shape, x, y, weight, bias, eps } = self;
         if !(eps.is_finite() && eps > 0.0) {
             return Err(Error::Eps { got: eps });

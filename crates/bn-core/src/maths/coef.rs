@@ -71,11 +71,11 @@ impl<T: Real> Stats<T> {
         AffineCoef { a: T::round(a), b: T::round(b), hard: !(fits & quick) & !settled }
     }
 
-    /// The pilot of the backward's sums through batch statistics: 0, or k where Σdy·x would cancel too much (see [`Real::RECENTRE`]).
+    /// The pilot of the backward's sums through batch statistics: 0, or k where Σdy·x would cancel too much (see [`Real::OFF_CENTRE`]).
     #[inline(always)]
     pub(crate) fn grad_pilot(&self) -> T {
         let mean = self.k.to_f64();
-        if mean * mean > T::RECENTRE * self.var.to_f64() { self.k } else { T::default() }
+        if mean * mean > T::OFF_CENTRE * self.var.to_f64() { self.k } else { T::default() }
     }
 
     /// The parameters' gradients, from Σdy and Σdy·(x−p), p a pilot.

@@ -51,12 +51,12 @@ pub trait Real:
     type Wide: Wide;
     /// Virtual lanes per feature and sum where a feature's values lie side by side (`runs.rs`).
     const LANES: usize;
-    /// A feature is summed around its mean where mean² exceeds this many variances: again in the forward, at once in the
-    /// backward.
-    ///
-    /// Σx² − (Σx)²/n cancels by that factor, Σdy·x − μ·Σdy by its root. Sums of f32 data err by up to 2⁻⁵³ for each
-    /// element of a lane; those of f64 data by less, but are asked for twice the digits.
+    /// The forward sums a feature again, around its mean, where mean² exceeds this many variances: Σx² − (Σx)²/n cancels by that
+    /// factor. See docs/numerics.md, as for the next.
     const RECENTRE: f64;
+    /// The backward sums a feature around its mean where mean² exceeds this many variances: Σdy·x − μ·Σdy cancels by the root of
+    /// that factor. A pilot costs less there than a second sweep.
+    const OFF_CENTRE: f64;
     /// What is multiplied must be this large, or it may have lost digits to underflow: for f32 the least normal number;
     /// f64 leaves room for the remainders of double-double.
     const LOW: f64;
@@ -111,7 +111,7 @@ pub trait Real:
 }
 
 macro_rules! real {
-    ($t:ident, wide: $wide:ty, lanes: $lanes:literal, recentre: $recentre:expr, low: $low:expr, high: $high:literal, sum_min: $min:literal, negligible: $negligible:expr) => {
+    ($t:ident, wide: $wide:ty, lanes: $lanes:literal, recentre: $recentre:expr, off_centre: $off_centre:expr, low: $low:expr, high: $high:literal, sum_min: $min:literal, negligible: $negligible:expr) => {
         impl Element for $t {
             type Compute = Self;
             const NAME: &'static str = stringify!($t);
@@ -140,6 +140,7 @@ macro_rules! real {
             type Wide = $wide;
             const LANES: usize = $lanes;
             const RECENTRE: f64 = $recentre;
+            const OFF_CENTRE: f64 = $off_centre;
             const LOW: f64 = $low;
             const HIGH: f64 = $high;
             const SUM_MIN: f64 = $min;
@@ -161,10 +162,10 @@ macro_rules! real {
 const F32_NEGLIGIBLE: f64 = 1.0 / (1u128 << 98) as f64 / (1u128 << 98) as f64;
 
 real!(
-    f32, wide: f64, lanes: 32, recentre: 16.0,
+    f32, wide: f64, lanes: 32, recentre: 16.0, off_centre: 4.0,
     low: f32::MIN_POSITIVE as f64, high: 1e30, sum_min: 0.0, negligible: F32_NEGLIGIBLE
 );
 real!(
-    f64, wide: Dd, lanes: 8, recentre: 0.25,
+    f64, wide: Dd, lanes: 8, recentre: 0.25, off_centre: 0.25,
     low: 1e-280, high: 1e280, sum_min: 1e-270, negligible: f64::INFINITY
 );

@@ -32,7 +32,8 @@ use sums::Kind;
 /// # Errors
 /// As [`Shape::from_dims`].
 pub fn split_every(dims: &[usize], layout: Layout) -> Result<usize, ShapeError> {
-    let one: Vec<usize> = dims.iter().enumerate().map(|(axis, &len)| if axis == 0 { 1 } else { len }).collect();
+    let one: Vec<usize> =
+        dims.iter().enumerate().map(|(axis, &len)| if axis == 0 { 1 } else { len }).collect();
     let shape = Shape::from_dims(&one, layout)?;
     let leaf = driver::leaf_samples(shape.features(), shape.inner());
     // In channels last an entry is as many samples as it has positions.
@@ -100,14 +101,23 @@ impl<T: Element> Pooled<T> {
         let kind = match self.round {
             Round::AroundZero => Kind::Moments { round: 0 },
             Round::AroundMeans => Kind::Moments { round: 1 },
-            Round::Settled => return Err(wrong("sums for statistics that are not known yet", "settled ones")),
+            Round::Settled => {
+                return Err(wrong("sums for statistics that are not known yet", "settled ones"));
+            }
         };
         let pilots = (self.round == Round::AroundMeans).then_some(&self.stats.k[..]);
         check_len("x", shape.len(), x.len())?;
         let mut sums = PartialSums::new(kind, shape);
-        driver::sum_part(backend, (shape, [Some(x), None]), first, pilots, workspace, &mut |samples, totals| {
-            sums.push(samples, totals);
-        });
+        driver::sum_part(
+            backend,
+            (shape, [Some(x), None]),
+            first,
+            pilots,
+            workspace,
+            &mut |samples, totals| {
+                sums.push(samples, totals);
+            },
+        );
         Ok(sums)
     }
 
@@ -123,7 +133,9 @@ impl<T: Element> Pooled<T> {
         let again = match self.round {
             Round::AroundZero => false,
             Round::AroundMeans => true,
-            Round::Settled => return Err(wrong("sums for statistics that are not known yet", "settled ones")),
+            Round::Settled => {
+                return Err(wrong("sums for statistics that are not known yet", "settled ones"));
+            }
         };
         let (totals, count) = sums.total(Kind::Moments { round: u8::from(again) }, self.features)?;
         if count == 1 && self.features > 0 {
@@ -167,7 +179,15 @@ impl<T: Element> Pooled<T> {
         saved.reset(step.shape, Mode::Train, true, self.eps);
         (saved.count, saved.stats) = (self.count, self.stats.clone());
         let (stats, eps, count) = (Statistics::Pooled(saved.stats.as_ref()), self.eps, self.count);
-        let step = driver::Forward { shape: step.shape, x: step.x, y: step.y, params: step.params, stats, eps, count };
+        let step = driver::Forward {
+            shape: step.shape,
+            x: step.x,
+            y: step.y,
+            params: step.params,
+            stats,
+            eps,
+            count,
+        };
         driver::run(backend, step, workspace);
         Ok(())
     }
@@ -199,9 +219,16 @@ pub fn sum_gradients<T: Element, B: Backend>(
         pilots
     });
     let mut sums = PartialSums::new(Kind::Gradients, shape);
-    driver::sum_part(backend, (shape, [Some(x), Some(dy)]), first, pilots.as_deref(), workspace, &mut |samples, totals| {
-        sums.push(samples, totals);
-    });
+    driver::sum_part(
+        backend,
+        (shape, [Some(x), Some(dy)]),
+        first,
+        pilots.as_deref(),
+        workspace,
+        &mut |samples, totals| {
+            sums.push(samples, totals);
+        },
+    );
     Ok(sums)
 }
 

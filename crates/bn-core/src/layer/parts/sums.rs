@@ -151,7 +151,8 @@ impl<R: Real> PartialSums<R> {
             node.take_in::<R>(&last);
             last = node;
         }
-        let count = next.checked_mul(of.inner).ok_or_else(|| wrong("fewer values", &format!("{next} samples")))?;
+        let count =
+            next.checked_mul(of.inner).ok_or_else(|| wrong("fewer values", &format!("{next} samples")))?;
         Ok((totals::<R>(&last.sums).collect(), count))
     }
 }
