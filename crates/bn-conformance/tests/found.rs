@@ -204,3 +204,26 @@ fn one_infinity_decides_the_class_of_every_gradient() {
     all::<f64>();
     all::<bf16>();
 }
+
+/// invstd·h loses its digits below f64's range, and a factor γ lifts c back into it.
+#[test]
+fn a_coefficient_whose_factors_underflow_is_out_of_range() {
+    let dy = [1e-178, 2e-178, 4e-178];
+    assert_right(affine(case::<f64>([-1e140, 2e140, 5e140], dy), 1e250, 0.0));
+    let dy = [1.0, 1.000_000_000_1, 1.000_000_000_3].map(|v| v * 1e-252);
+    assert_right(affine(case::<f64>([-1e60, 2e60, 5e60], dy), 1e200, 0.0));
+}
+
+/// A mean of dy that is rounded among the subnormals of f64 looks exact.
+#[test]
+fn a_mean_gradient_that_underflows_is_out_of_range() {
+    let x = [
+        -1.227_662_866_835_914_4e60,
+        -1.143_622_310_269_903_3e60,
+        1.603_841_495_434_656_1e60,
+        1.375_331_523_172_285_5e60,
+        1.024_782_255_829_807_5e60,
+    ];
+    let dy = [-2.87e-321, -7.61e-321, 2.07e-321, -8.74e-321, -1.306e-320];
+    assert_right(affine(case::<f64>(x, dy), 1e250, 0.0));
+}
