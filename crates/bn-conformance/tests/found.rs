@@ -38,9 +38,18 @@ fn affine<T: Element>(mut case: Case<T>, weight: f64, bias: f64) -> Case<T> {
 }
 
 /// In evaluation, around a running mean of 0.
-fn eval<T: Element>(mut case: Case<T>, running_var: f64) -> Case<T> {
+fn eval<T: Element>(case: Case<T>, running_var: f64) -> Case<T> {
+    eval_around(case, 0.0, running_var)
+}
+
+fn eval_around<T: Element>(mut case: Case<T>, mean: f64, var: f64) -> Case<T> {
     case.mode = Mode::Eval;
-    case.running = Some([vec![T::Compute::from_f64(0.0)], vec![T::Compute::from_f64(running_var)]]);
+    case.running = Some([vec![T::Compute::from_f64(mean)], vec![T::Compute::from_f64(var)]]);
+    case
+}
+
+fn with_eps<T: Element>(mut case: Case<T>, eps: f64) -> Case<T> {
+    case.config.eps = eps;
     case
 }
 
@@ -226,4 +235,20 @@ fn a_mean_gradient_that_underflows_is_out_of_range() {
     ];
     let dy = [-2.87e-321, -7.61e-321, 2.07e-321, -8.74e-321, -1.306e-320];
     assert_right(affine(case::<f64>(x, dy), 1e250, 0.0));
+}
+
+/// x far below √eps keeps its digits: mean and variance are its own, and γ may lift it.
+#[test]
+fn an_eps_far_above_x_costs_no_digits() {
+    let of = |x: &[f64], eps, weight, bias| {
+        assert_right(with_eps(affine(case::<f64>(x.iter().copied(), randn(2, 1.0)), weight, bias), eps));
+    };
+    of(&[65.153_715_500_123_43, 65.153_715_500_123_44], 1e300, 0.97, 0.0);
+    of(&[0.0, 6e-10, 1e-10], 1e300, 1e-200, 0.0);
+    of(&[1e-300; 3], 1e30, 1.0, 0.5);
+    of(&[0.0, 1e-310, 0.0], 1e10, 1.0, 0.0);
+    of(&[1e-304, 1e-304_f64.next_up(), 1e-304], 1e-5, 1e300, 0.0);
+    of(&[1e-315, 3e-315, 4e-315], 1e-5, 1e300, 0.0);
+    of(&[1e-300, 3e-300, 4e-300], 1e300, 1e300, 1e-300);
+    of(&[1e300, 3e300, -4e300], 5e-324, 1e-300, 1.0);
 }

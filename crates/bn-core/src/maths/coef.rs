@@ -228,7 +228,8 @@ impl<T: Real> GradCoef<T> {
         let left = finite(rounded.to_f64(), a * (m - rounded.widen()));
         let moved = finite(c.to_f64(), c * stats.delta);
         let d = -left - moved;
-        let hard = stats.is_hard(n, weight, &WideGrad { a, c, d, m, h, along }, first, second) & !stats.is_settled();
+        let hard =
+            stats.is_hard(n, weight, &WideGrad { a, c, d, m, h, along }, first, second) & !stats.is_settled();
         Self { a: T::round(a), c: T::round(c), d: T::round(d), m: rounded, hard }
     }
 

@@ -91,36 +91,26 @@ impl Frame {
         Self { unit, k, delta, apart, invstd, power: power + unit }
     }
 
-    /// The unit of a feature whose statistics are taken in it: that of its largest size, but never below √eps, which would make
-    /// eps overflow; there x hardly counts beside it.
-    pub(crate) fn unit(largest: f64, eps: f64) -> i32 {
-        let eps = exponent(eps).div_euclid(2);
-        if largest == 0.0 { eps } else { exponent(largest).max(eps) }
-    }
-
-    /// eps in units of 2^(2·`unit`).
-    pub(crate) fn eps(unit: i32, eps: f64) -> f64 {
-        ldexp(eps, -2 * unit)
-    }
-
-    /// From a batch's statistics that were taken in units of 2^`unit`, and the statistics themselves.
+    /// From a batch's statistics that were taken in units of 2^`unit` without eps, and the statistics themselves.
     pub(crate) fn of_batch<R: Real>(unit: i32, stats: &Stats<f64>, eps: f64) -> (Self, Stats<R>) {
         let k = R::from_f64(ldexp(stats.k, unit));
         let scaled = ldexp(k.to_f64(), -unit);
         let delta = Dd::from_f64(stats.k - scaled) + stats.delta;
-        // Where nothing is spread eps is all there is, and may be nothing in these units.
-        let spread = stats.var.to_f64() > 0.0;
-        let invstd = if spread { stats.invstd.ldexp(-unit) } else { Dd::from_f64(eps).recip_sqrt() };
+        // Each of σ and √eps may be nothing in the other's units.
+        let spread = stats.var.to_f64();
+        let root = exponent(eps).div_euclid(2);
+        let root = if spread > 0.0 { root.max(exponent(spread).div_euclid(2) + unit) } else { root };
+        let (var, eps) = (stats.var.ldexp(2 * (unit - root)), ldexp(eps, -2 * root));
+        let invstd = (var + Dd::from_f64(eps)).recip_sqrt();
         let kept = Stats {
             k,
             delta: wide(delta.ldexp(unit)),
             var: wide(stats.var.ldexp(2 * unit)),
-            invstd: wide(invstd),
+            invstd: wide(invstd.ldexp(-root)),
         };
-        let (mantissa, power) = mantissa(if spread { stats.invstd } else { invstd });
-        let power = if spread { power } else { power + unit };
-        let apart = is_apart(delta.to_f64(), stats.var.to_f64());
-        (Self { unit, k: scaled, delta, apart, invstd: mantissa, power }, kept)
+        let (invstd, power) = mantissa(invstd);
+        let apart = is_apart(delta.to_f64(), spread);
+        (Self { unit, k: scaled, delta, apart, invstd, power: power + unit - root }, kept)
     }
 
     /// δ as what is taken from x − k and what is left of it.
@@ -179,8 +169,8 @@ mod tests {
 
     #[test]
     fn a_feature_without_spread_has_eps_alone_in_any_unit() {
-        for (value, eps) in [(1e308, 1e-5), (1e-300, 1e-5), (3.0, 5e-324), (0.0, 1e300)] {
-            let unit = Frame::unit(value, eps);
+        for (value, eps) in [(1e308, 1e-5), (1e-300, 1e-5), (3.0, 5e-324), (1e-9, 1e300)] {
+            let unit = exponent(value);
             let scaled = Stats {
                 k: ldexp(value, -unit),
                 delta: Dd::default(),

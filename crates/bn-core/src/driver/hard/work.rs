@@ -111,11 +111,11 @@ impl<K: KernelSet> Work<'_, K> {
         self.extents(x);
         self.retain(|slot| slot.extent.finite);
         for (slot, _) in self.each() {
-            slot.frame = Frame::around_0(Frame::unit(slot.extent.largest(), eps));
+            slot.frame = Frame::around_0(unit(slot.extent.largest()));
         }
         let stats = |slot: &Slot, pilot| {
-            let ([first, second], eps) = (slot.sums, Frame::eps(slot.frame.unit, eps));
-            Stats::<f64>::from_sums(n, pilot, first, second, eps).0
+            let [first, second] = slot.sums;
+            Stats::<f64>::from_sums(n, pilot, first, second, 0.0).0
         };
         self.sum(x, None);
         for (slot, _) in self.each() {
@@ -180,8 +180,10 @@ impl<K: KernelSet> Work<'_, K> {
         self.take_dy(dy);
         self.sum(x, Some(dy));
         for (slot, f) in self.each() {
+            // x̂ may be so small that dγ is nothing but in units of dy.
+            let dweight = slot.frame.dweight(slot.sums, slot.unit);
+            put(f, [Some(scaled(slot.sums[0], slot.unit)), Some(scaled(dweight, 0))]);
             slot.sums[1] = slot.frame.dweight(slot.sums, 0);
-            put(f, slot.sums.map(|sum| Some(scaled(sum, slot.unit))));
         }
     }
 
