@@ -252,3 +252,20 @@ fn an_eps_far_above_x_costs_no_digits() {
     of(&[1e-300, 3e-300, 4e-300], 1e300, 1e300, 1e-300);
     of(&[1e300, 3e300, -4e300], 5e-324, 1e-300, 1.0);
 }
+
+/// γ·invstd·2ᵘ may be far above β where x̂ is 0 everywhere.
+#[test]
+fn beta_is_kept_where_nothing_is_spread() {
+    let y = |case: Case<f64>| assert_right(case).0.get(Tensor::Y).unwrap().to_vec();
+    let constant = |v: f64, weight, bias| affine(case::<f64>([v; 3], randn(2, 1.0)), weight, bias);
+    assert_eq!(y(constant(1e300, 1e300, 1.0)), [1.0; 3]);
+    assert_eq!(y(constant(1e308, 1.0, 1e-308)), [1e-308; 3]);
+    assert_eq!(y(eval_around(constant(1e300, 1e300, 1.0), 1e300, 1.0)), [1.0; 3]);
+    assert_eq!(y(constant(1e300, 1.0, 5e-324)), [5e-324; 3]);
+}
+
+#[test]
+fn an_infinity_is_not_lost_in_a_tiny_gain() {
+    let x = [1e-300, f64::INFINITY];
+    assert_right(eval(affine(case::<f64>(x, randn(2, 1.0)), 1e-300, 1.0), 1.0));
+}

@@ -8,10 +8,8 @@ use super::coef::Stats;
 use crate::num::wide::{exponent, ldexp};
 use crate::num::{Dd, Real, Wide};
 
-/// How far below β γ·x̂ may be, and β below what γ·x̂ may be, and both are scaled alike.
-const BESIDE: i32 = 500;
-/// How far what γ·x̂ may be is let rise above the unit, where β is far below: x̂ may be 0 everywhere.
-const ABOVE: i32 = 900;
+/// The least exponent of a beside β. What is smaller is nothing beside it, but 0 would make NaN of an infinite x.
+const LEAST: i32 = -1000;
 
 /// A feature's normalization: x̂ = (x·2⁻ᵘ − k − δ) · i · 2ᵖ.
 #[derive(Clone, Copy, Debug, Default)]
@@ -119,16 +117,13 @@ impl Frame {
         if self.apart { (near, Dd::from_f64(rest)) } else { (0.0, self.delta) }
     }
 
-    /// Of y = (x−k−δ)·a + b.
-    pub(crate) fn affine(&self, weight: f64, bias: f64) -> Coef {
+    /// Of y = (x−k−δ)·a + b, where x−k is at most `far` in this unit. Beside γ·x̂ and β results are near 1, whichever is larger.
+    pub(crate) fn affine(&self, far: f64, weight: f64, bias: f64) -> Coef {
         let (gamma, e) = mantissa(Dd::from_f64(weight));
-        let term = (weight != 0.0).then_some(e + self.power);
+        let term = (weight != 0.0 && far > 0.0).then(|| e + self.power + exponent(far));
         let beside = (bias != 0.0 && bias.is_finite()).then(|| exponent(bias));
-        let out = match (term, beside) {
-            (Some(term), Some(bias)) => (term - (term - bias - BESIDE).clamp(0, ABOVE)).max(bias - BESIDE),
-            (term, bias) => term.or(bias).unwrap_or(0),
-        };
-        let a = (gamma * self.invstd).ldexp(e + self.power - out);
+        let out = term.max(beside).unwrap_or(0);
+        let a = (gamma * self.invstd).ldexp((e + self.power - out).clamp(LEAST, -LEAST));
         let (delta, rest) = self.split();
         let b = (Dd::from_f64(ldexp(bias, -out)) - a * rest).to_f64();
         Coef { delta, a: a.to_f64(), b, out, ..Coef::default() }
@@ -181,7 +176,7 @@ mod tests {
             assert_eq!((kept.k, kept.delta), (value, Dd::default()));
             let want = 1.0 / eps.sqrt();
             assert!((kept.invstd.to_f64() / want - 1.0).abs() < 1e-15, "{value} {eps}");
-            let coef = frame.affine(2.0, 0.5);
+            let coef = frame.affine(0.0, 2.0, 0.5);
             assert_eq!(ldexp(coef.b, coef.out), 0.5);
         }
     }
@@ -191,7 +186,7 @@ mod tests {
         let stats = Stats::from_running(0.0, 1.0, 1e-5);
         let frame = Frame::given::<f64>(&stats, 0);
         for (weight, bias) in [(1e300, 1e-300), (1e-300, 1e300), (0.0, 3.0), (3.0, 0.0), (0.0, 0.0)] {
-            let Coef { a, b, out, .. } = frame.affine(weight, bias);
+            let Coef { a, b, out, .. } = frame.affine(1.0, weight, bias);
             let invstd = 1.0 / (1.0f64 + 1e-5).sqrt();
             let y = ldexp(a + b, out);
             assert!((y - (weight * invstd + bias)).abs() <= 1e-15 * y.abs(), "{weight} {bias}: {y}");

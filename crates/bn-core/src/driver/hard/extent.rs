@@ -32,6 +32,11 @@ impl Extent {
 
     /// The largest size of a finite value; 0 where there is none.
     pub(super) fn largest(&self) -> f64 {
-        if self.low <= self.high { self.low.abs().max(self.high.abs()) } else { 0.0 }
+        self.farthest(|v| v)
+    }
+
+    /// The largest size of what `of`, which is monotonic, makes of a finite value.
+    pub(super) fn farthest(&self, of: impl Fn(f64) -> f64) -> f64 {
+        if self.low <= self.high { of(self.low).abs().max(of(self.high).abs()) } else { 0.0 }
     }
 }

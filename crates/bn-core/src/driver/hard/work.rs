@@ -8,7 +8,7 @@ use super::window::{WIDTH, Window};
 use crate::kernel::KernelSet;
 use crate::maths::frame::{Coef, Frame, double};
 use crate::maths::{Params, Stats, StatsRef, Totals};
-use crate::num::wide::exponent;
+use crate::num::wide::{exponent, ldexp};
 use crate::num::{Dd, Element, Real, Wide};
 use crate::tensor::{Strips, StripsMut};
 use std::ops::Range;
@@ -286,7 +286,11 @@ impl<K: KernelSet> Work<'_, K> {
     ) {
         for (slot, f) in self.each() {
             let (weight, bias) = params.get(f);
-            slot.coef = slot.frame.affine(weight.to_f64(), bias.to_f64());
+            // f64 holds all that becomes of f32, and has no extents of it.
+            let direct = T::Compute::sums_are_safe();
+            let from_mean = |v| ldexp(v, -slot.frame.unit) - slot.frame.k;
+            let far = if direct { 1.0 } else { slot.extent.farthest(from_mean) };
+            slot.coef = slot.frame.affine(far, weight.to_f64(), bias.to_f64());
         }
         if let Some(mut y) = y {
             self.map(Inputs { kind: Kind::Normalize, x: Some(*x), dy: None }, &mut y);
