@@ -269,3 +269,18 @@ fn an_infinity_is_not_lost_in_a_tiny_gain() {
     let x = [1e-300, f64::INFINITY];
     assert_right(eval(affine(case::<f64>(x, randn(2, 1.0)), 1e-300, 1.0), 1.0));
 }
+
+#[test]
+fn an_infinite_weight_leaves_the_sign_of_x() {
+    fn all<T: Element>() {
+        for weight in [f64::INFINITY, f64::NEG_INFINITY, f64::NAN] {
+            let of = || affine(case::<T>([1.0, 2.0, 4.0, -3.0], randn(2, 1.0)), weight, 0.5);
+            assert_right(eval(of(), 1.0));
+            assert_right(eval_around(of(), 2.0, 1.0));
+            assert_right(of());
+        }
+    }
+    all::<f32>();
+    all::<f64>();
+    all::<bf16>();
+}

@@ -10,6 +10,10 @@ use crate::num::{Dd, Real, Wide};
 
 /// The least exponent of a beside β. What is smaller is nothing beside it, but 0 would make NaN of an infinite x.
 const LEAST: i32 = -1000;
+/// The exponent of an infinite weight: what is not 0 overflows.
+const INFINITE: i32 = 5000;
+/// The largest exponent that f64 holds as a factor of whatever becomes of f32. There is no f32 that it leaves finite.
+const UNSCALED: i32 = 800;
 
 /// A feature's normalization: x̂ = (x·2⁻ᵘ − k − δ) · i · 2ᵖ.
 #[derive(Clone, Copy, Debug, Default)]
@@ -46,7 +50,7 @@ pub(crate) struct Coef {
 impl Coef {
     /// The same for results as they are, where f64 holds all that these become.
     pub(crate) fn unscaled(self) -> Self {
-        let [a, b, c, d] = [self.a, self.b, self.c, self.d].map(|v| ldexp(v, self.out));
+        let [a, b, c, d] = [self.a, self.b, self.c, self.d].map(|v| ldexp(v, self.out.min(UNSCALED)));
         Self { a, b, c, d, out: 0, ..self }
     }
 }
@@ -111,10 +115,14 @@ impl Frame {
         (Self { unit, k: scaled, delta, apart, invstd, power: power + unit - root }, kept)
     }
 
-    /// δ as what is taken from x − k and what is left of it.
-    fn split(&self) -> (f64, Dd) {
+    /// δ as what is taken from x − k and what is left of it, for b or d: nothing beside an infinite `factor`.
+    fn split(&self, factor: Dd) -> (f64, Dd) {
         let (near, rest) = self.delta.parts();
-        if self.apart { (near, Dd::from_f64(rest)) } else { (0.0, self.delta) }
+        match factor.to_f64().is_finite() {
+            false => (near, Dd::default()),
+            true if self.apart => (near, factor * Dd::from_f64(rest)),
+            true => (0.0, factor * self.delta),
+        }
     }
 
     /// Of y = (x−k−δ)·a + b, where x−k is at most `far` in this unit. Beside γ·x̂ and β results are near 1, whichever is larger.
@@ -124,22 +132,23 @@ impl Frame {
         let beside = (bias != 0.0 && bias.is_finite()).then(|| exponent(bias));
         let out = term.max(beside).unwrap_or(0);
         let a = (gamma * self.invstd).ldexp((e + self.power - out).clamp(LEAST, -LEAST));
-        let (delta, rest) = self.split();
-        let b = (Dd::from_f64(ldexp(bias, -out)) - a * rest).to_f64();
+        let (delta, moved) = self.split(a);
+        let b = (Dd::from_f64(ldexp(bias, -out)) - moved).to_f64();
         Coef { delta, a: a.to_f64(), b, out, ..Coef::default() }
     }
 
     /// Of dx = ((dy−m)·a + (x−k−δ)·c) + d, from Σdy and Σdy·x̂ over n values, dy in units of 2^`unit`.
     pub(crate) fn through(&self, weight: f64, n: usize, [dbias, dweight]: [Dd; 2], unit: i32) -> Coef {
-        let (gamma, e) = mantissa(Dd::from_f64(weight));
+        // The terms of an infinite weight may have other signs than their sum.
+        let (weight, e) = if weight.is_infinite() { (weight.signum(), INFINITE) } else { (weight, 0) };
+        let (gamma, own) = mantissa(Dd::from_f64(weight));
         let (mean, along) = (dbias.over(n as f64), dweight.over(n as f64));
         let a = gamma * self.invstd;
         let m = mean.to_f64();
         let c = -(a * (self.invstd * along)).ldexp(self.power);
-        let (delta, rest) = self.split();
+        let (delta, moved) = self.split(c);
         let left = if m.is_finite() { a * (mean - Dd::from_f64(m)) } else { Dd::default() };
-        let moved = if c.to_f64().is_finite() { c * rest } else { Dd::default() };
-        let out = e + self.power - self.unit + unit;
+        let out = e + own + self.power - self.unit + unit;
         let d = (-left - moved).to_f64();
         Coef { delta, a: a.to_f64(), c: c.to_f64(), d, m, out, ..Coef::default() }
     }
