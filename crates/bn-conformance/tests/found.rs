@@ -7,7 +7,7 @@ use bn_conformance::run::run;
 use bn_conformance::table::expected;
 use bn_core::{BatchNorm, Config, Element, Mode, Real};
 use bn_scalar::Scalar;
-use half::bf16;
+use half::{bf16, f16};
 use ndarray::{Array2, ArrayView2, s};
 
 fn narrow<T: Element>(v: f64) -> T {
@@ -282,5 +282,18 @@ fn an_infinite_weight_leaves_the_sign_of_x() {
     }
     all::<f32>();
     all::<f64>();
+    all::<bf16>();
+}
+
+#[test]
+fn an_infinite_running_mean_leaves_the_sign_of_dweight() {
+    fn all<T: Element>() {
+        let (got, _) = assert_right(eval_around(case::<T>([1.0, 2.0], [1.0, 2.0]), f64::INFINITY, 1.0));
+        assert_eq!(got.get(Tensor::Dweight).unwrap(), [f64::NEG_INFINITY]);
+        assert_right(eval_around(case::<T>([1.0, 2.0], [1.0, -2.0]), f64::NEG_INFINITY, 1.0));
+    }
+    all::<f32>();
+    all::<f64>();
+    all::<f16>();
     all::<bf16>();
 }

@@ -81,7 +81,9 @@ impl<T: Real> Stats<T> {
     /// The parameters' gradients, from Σdy and Σdy·(x−p), p a pilot.
     #[inline(always)]
     pub(crate) fn param_grads(&self, pilot: T, first: T::Wide, second: T::Wide) -> ParamGrads<T> {
-        let offset = (self.k.widen() - pilot.widen()) + self.delta;
+        // Nothing is between two that are the same, be they infinite.
+        let shift = if self.k == pilot { T::Wide::default() } else { self.k.widen() - pilot.widen() };
+        let offset = shift + self.delta;
         // An infinite sum times no offset is nothing.
         let removed = if offset.to_f64() == 0.0 { T::Wide::default() } else { offset * first };
         ParamGrads { dweight: (second - removed) * self.invstd, dbias: first }
