@@ -1,14 +1,18 @@
 //! What dy that are not finite come to.
 
-use super::pieces::wide;
+use super::Put;
+use super::pieces::{Inputs, Kind, wide};
 use super::window::{WIDTH, Window};
+use super::work::Work;
 use crate::kernel::KernelSet;
-use crate::num::Element;
-use crate::tensor::Strips;
+use crate::maths::frame::{Coef, Frame};
+use crate::maths::{Params, StatsRef, Totals};
+use crate::num::{Element, Real, Wide};
+use crate::tensor::{Strips, StripsMut};
 
 /// Σdy and Σdy·((x−k)−δ) over the dy of a feature that are not finite, beside which no other counts: 0 where there are none,
 /// ±∞ or NaN. The sums of the kernels, which are around a pilot, do not tell the second one.
-pub(super) type Class = [f64; 2];
+type Class = [f64; 2];
 
 /// Whether all are finite.
 #[inline(always)]
@@ -22,7 +26,7 @@ fn all_finite<T: Element>(values: &[T]) -> bool {
 
 /// The classes of a window's features, added to those of the windows before. `around` are k and δ of each. Where `known` says
 /// that the first sum is known, no more is read than tells the second.
-pub(super) fn add<T: Element>(
+fn add<T: Element>(
     set: &impl KernelSet,
     window: &Window<'_>,
     [x, dy]: [&Strips<'_, T>; 2],
@@ -45,15 +49,83 @@ pub(super) fn add<T: Element>(
                     continue;
                 }
                 window.gather(x, rows, &mut own_x[..len], |v| v);
-                for (i, (&x, &dy)) in own_x[..len].iter().zip(&own_dy).enumerate() {
-                    if !wide(dy).is_finite() {
-                        let f = window.feature(i % window.width());
-                        let ([k, delta], [first, second]) = (around(f), &mut classes[f]);
-                        *first += wide(dy);
-                        *second += wide(dy) * ((wide(x) - k) - delta);
+                let width = window.width();
+                for (x, dy) in own_x[..len].chunks_exact(width).zip(own_dy.chunks_exact(width)) {
+                    for (column, (&x, &dy)) in x.iter().zip(dy).enumerate() {
+                        if !wide(dy).is_finite() {
+                            let f = window.feature(column);
+                            let ([k, delta], [first, second]) = (around(f), &mut classes[f]);
+                            *first += wide(dy);
+                            *second += wide(dy) * ((wide(x) - k) - delta);
+                        }
                     }
                 }
             }
         },
     );
+}
+
+impl<K: KernelSet> Work<'_, K> {
+    /// Settles the features whose Σdy is not finite, and goes on with the others. The class of Σdy·x̂ is looked up, unless the sums
+    /// are `given` from elsewhere.
+    pub(super) fn settle_classes<T: Element>(
+        &mut self,
+        [x, dy]: [&Strips<'_, T>; 2],
+        params: Params<'_, T::Compute>,
+        stats: StatsRef<'_, T::Compute>,
+        (totals, given): (&[Totals<T::Compute>], bool),
+        dx: &mut Option<StripsMut<'_, T>>,
+        put: Put<'_, T::Compute>,
+    ) {
+        let Self { set, inner, features, lost, infinite, slots, .. } = self;
+        features.retain(|&f| {
+            let finite = totals[f].0.to_f64().is_finite();
+            if !finite {
+                lost.push(f);
+            }
+            finite
+        });
+        let known = given || T::Compute::sums_are_safe();
+        let around = |f: usize| [stats.k[f].to_f64(), stats.delta[f].to_f64()];
+        let mut classes = [Class::default(); WIDTH];
+        for window in Window::of(lost, *inner).filter(|_| !given) {
+            add(*set, &window, [x, dy], |i| around(lost[i]), known, &mut classes[..lost.len()]);
+        }
+        let mut classes = classes.into_iter();
+        lost.retain(|&f| {
+            let sums = [totals[f].0, totals[f].1].map(Wide::to_f64);
+            let [first, second] = match (given, known, classes.next().unwrap_or_default()) {
+                (true, ..) => sums,
+                (false, true, class) => [sums[0], class[1]],
+                (false, false, class) => class,
+            };
+            if first == 0.0 {
+                // Every dy is finite, and the sum alone has overflowed.
+                features.push(f);
+                return false;
+            }
+            if !given {
+                put(f, [first, second].map(|v| Some(T::Compute::from_f64(v))));
+            }
+            if first.is_nan() | second.is_nan() {
+                return true;
+            }
+            // Signs alone count, so that units do not.
+            let weight = params.get(f).0.to_f64();
+            let a = if weight.is_finite() && weight != 0.0 { weight.signum() } else { weight };
+            let ([k, delta], slot) = (around(f), &mut slots[infinite.len()]);
+            (slot.frame, slot.unit) = (Frame::around_0(0), 0);
+            slot.frame.k = k;
+            slot.coef = Coef { delta, a, c: -(a * second), m: first, ..Coef::default() };
+            infinite.push(f);
+            false
+        });
+        features.sort_unstable();
+        if let Some(dx) = dx {
+            // They take the place of the others until they are mapped.
+            std::mem::swap(self.features, self.infinite);
+            self.map(Inputs { kind: Kind::GradInput, x: Some(*x), dy: Some(*dy) }, dx);
+            std::mem::swap(self.features, self.infinite);
+        }
+    }
 }

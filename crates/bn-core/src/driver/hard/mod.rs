@@ -35,13 +35,14 @@ pub(super) struct Desk {
     pieces: Pieces,
     features: Vec<usize>,
     lost: Vec<usize>,
+    infinite: Vec<usize>,
     slots: Vec<Slot>,
 }
 
 impl Default for Desk {
     fn default() -> Self {
-        let [features, lost] = [(); 2].map(|()| Vec::with_capacity(WIDTH));
-        Self { pieces: Pieces::default(), features, lost, slots: vec![Slot::default(); WIDTH] }
+        let [features, lost, infinite] = [(); 3].map(|()| Vec::with_capacity(WIDTH));
+        Self { pieces: Pieces::default(), features, lost, infinite, slots: vec![Slot::default(); WIDTH] }
     }
 }
 
@@ -73,11 +74,10 @@ pub(super) struct Tensors<'t, T> {
 impl<'h, K: KernelSet> Hard<'h, K> {
     /// The same in work, with so many columns to a feature.
     fn work(self, inner: usize) -> Work<'h, K> {
-        let Desk { pieces, features, lost, slots } = self.desk;
-        lost.clear();
-        features.clear();
+        let Desk { pieces, features, lost, infinite, slots } = self.desk;
+        [&mut *features, lost, infinite].into_iter().for_each(Vec::clear);
         features.extend_from_slice(self.features);
-        Work { set: self.set, inner, pieces, features, lost, slots }
+        Work { set: self.set, inner, pieces, features, lost, infinite, slots }
     }
 
     /// y of these features, from known statistics.
@@ -136,6 +136,7 @@ impl<'h, K: KernelSet> Hard<'h, K> {
                 slot.coef = slot.frame.through(weight, batch.0, slot.sums, slot.unit);
             }
             work.map(Inputs { kind: Kind::GradInput, x: Some(x), dy: Some(dy) }, &mut dx);
+            work.fill_lost(&mut dx);
         }
     }
 

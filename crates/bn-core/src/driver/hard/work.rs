@@ -1,10 +1,10 @@
 //! Hard features in work: what is found out about each before its map, window by window.
 
-use super::class;
+use super::Put;
 use super::direct::{fill_nan, map_one, map_window};
 use super::extent::Extent;
 use super::pieces::{Inputs, Kind, Pieces};
-use super::window::{WIDTH, Window};
+use super::window::Window;
 use crate::kernel::KernelSet;
 use crate::maths::frame::{Coef, Frame, double};
 use crate::maths::{Params, Stats, StatsRef, Totals};
@@ -35,6 +35,8 @@ pub(super) struct Work<'w, K> {
     pub(super) features: &'w mut Vec<usize>,
     /// Features whose results are all NaN.
     pub(super) lost: &'w mut Vec<usize>,
+    /// Features whose Σdy is infinite, before they are mapped.
+    pub(super) infinite: &'w mut Vec<usize>,
     pub(super) slots: &'w mut Vec<Slot>,
 }
 
@@ -175,7 +177,7 @@ impl<K: KernelSet> Work<'_, K> {
         &mut self,
         x: &Strips<'_, T>,
         dy: &Strips<'_, T>,
-        put: &mut dyn FnMut(usize, [Option<T::Compute>; 2]),
+        put: Put<'_, T::Compute>,
     ) {
         self.take_dy(dy);
         self.sum(x, Some(dy));
@@ -187,69 +189,8 @@ impl<K: KernelSet> Work<'_, K> {
         }
     }
 
-    /// Settles the features whose Σdy is not finite, and goes on with the others. The class of Σdy·x̂ is looked up, unless the sums
-    /// are `given` from elsewhere.
-    pub(super) fn settle_classes<T: Element>(
-        &mut self,
-        [x, dy]: [&Strips<'_, T>; 2],
-        params: Params<'_, T::Compute>,
-        stats: StatsRef<'_, T::Compute>,
-        (totals, given): (&[Totals<T::Compute>], bool),
-        dx: &mut Option<StripsMut<'_, T>>,
-        put: &mut dyn FnMut(usize, [Option<T::Compute>; 2]),
-    ) {
-        let Self { set, inner, features, lost, .. } = self;
-        features.retain(|&f| {
-            let finite = totals[f].0.to_f64().is_finite();
-            if !finite {
-                lost.push(f);
-            }
-            finite
-        });
-        let known = given || T::Compute::sums_are_safe();
-        let around = |f: usize| [stats.k[f].to_f64(), stats.delta[f].to_f64()];
-        let mut classes = [class::Class::default(); WIDTH];
-        for window in Window::of(lost, *inner).filter(|_| !given) {
-            class::add(*set, &window, [x, dy], |i| around(lost[i]), known, &mut classes[..lost.len()]);
-        }
-        let mut classes = classes.into_iter();
-        lost.retain(|&f| {
-            let sums = [totals[f].0, totals[f].1].map(Wide::to_f64);
-            let [first, second] = match (given, known, classes.next().unwrap_or_default()) {
-                (true, ..) => sums,
-                (false, true, class) => [sums[0], class[1]],
-                (false, false, class) => class,
-            };
-            if first == 0.0 {
-                // Every dy is finite, and the sum alone has overflowed.
-                features.push(f);
-                return false;
-            }
-            if !given {
-                put(f, [first, second].map(|v| Some(T::Compute::from_f64(v))));
-            }
-            if first.is_nan() | second.is_nan() {
-                return true;
-            }
-            if let Some(dx) = dx {
-                // Signs alone count.
-                let weight = params.get(f).0.to_f64();
-                let a = if weight.is_finite() && weight != 0.0 { weight.signum() } else { weight };
-                let inputs = Inputs { kind: Kind::GradInput, x: Some(*x), dy: Some(*dy) };
-                let [k, delta] = around(f);
-                map_one(*set, columns(f, *inner), inputs, [k, delta, a, -(a * second), 0.0, first], dx);
-            }
-            false
-        });
-        features.sort_unstable();
-    }
-
     /// dβ alone, where dy is finite, of which the units are taken already.
-    pub(super) fn take_dbias<T: Element>(
-        &mut self,
-        dy: &Strips<'_, T>,
-        put: &mut dyn FnMut(usize, [Option<T::Compute>; 2]),
-    ) {
+    pub(super) fn take_dbias<T: Element>(&mut self, dy: &Strips<'_, T>, put: Put<'_, T::Compute>) {
         for (slot, _) in self.each() {
             slot.frame = Frame::around_0(slot.unit);
         }
@@ -265,7 +206,7 @@ impl<K: KernelSet> Work<'_, K> {
         x: &Strips<'_, T>,
         dy: &Strips<'_, T>,
         stats: StatsRef<'_, T::Compute>,
-        put: &mut dyn FnMut(usize, [Option<T::Compute>; 2]),
+        put: Put<'_, T::Compute>,
     ) {
         self.take_given(x, stats);
         self.sum(x, Some(dy));
@@ -294,14 +235,19 @@ impl<K: KernelSet> Work<'_, K> {
         }
         if let Some(mut y) = y {
             self.map(Inputs { kind: Kind::Normalize, x: Some(*x), dy: None }, &mut y);
+            self.fill_lost(&mut y);
         }
     }
 
-    /// Maps all features to `out`.
+    /// Makes the results of the lost features NaN.
+    pub(super) fn fill_lost<T: Element>(&mut self, out: &mut StripsMut<'_, T>) {
+        self.lost.sort_unstable();
+        Window::of(self.lost, self.inner).for_each(|window| fill_nan(&window, out));
+    }
+
+    /// Maps all features to `out` that are not lost.
     pub(super) fn map<T: Element>(&mut self, inputs: Inputs<'_, T>, out: &mut StripsMut<'_, T>) {
         let (kind, inner, direct) = (inputs.kind, self.inner, T::Compute::sums_are_safe());
-        self.lost.sort_unstable();
-        Window::of(self.lost, inner).for_each(|window| fill_nan(&window, out));
         if direct {
             self.each().for_each(|(slot, _)| slot.coef = slot.coef.unscaled());
         }
