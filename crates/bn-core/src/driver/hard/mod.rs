@@ -20,6 +20,7 @@ mod window;
 mod work;
 
 use super::backward::Needs;
+use super::plan::NEEDS_CONTIGUOUS;
 use crate::kernel::KernelSet;
 use crate::maths::frame::Frame;
 use crate::maths::{Params, Stats, StatsRef, Totals};
@@ -58,6 +59,8 @@ pub(super) struct Hard<'h, K> {
     pub(super) features: &'h [usize],
     /// The columns of a feature.
     pub(super) inner: usize,
+    /// Whether the tensor is of one feature and rows of its values are joined.
+    pub(super) long: bool,
     pub(super) desk: &'h mut Desk,
 }
 
@@ -71,9 +74,18 @@ pub(super) struct Tensors<'t, T> {
     pub(super) dx: Option<StripsMut<'t, T>>,
 }
 
+impl<T: Copy> Tensors<'_, T> {
+    fn lengthened(self, long: bool) -> Self {
+        let Self { x, dy, dx } = self;
+        let dx = dx.map(|dx| lengthened_mut(dx, long));
+        Self { x: lengthened(x, long), dy: lengthened(dy, long), dx }
+    }
+}
+
 impl<'h, K: KernelSet> Hard<'h, K> {
-    /// The same in work, with so many columns to a feature.
-    fn work(self, inner: usize) -> Work<'h, K> {
+    /// The same in work on such strips.
+    fn work<T>(self, strips: &Strips<'_, T>) -> Work<'h, K> {
+        let inner = if self.long { strips.len() } else { self.inner };
         let Desk { pieces, features, lost, infinite, slots } = self.desk;
         [&mut *features, lost, infinite].into_iter().for_each(Vec::clear);
         features.extend_from_slice(self.features);
@@ -88,8 +100,8 @@ impl<'h, K: KernelSet> Hard<'h, K> {
         params: Params<'_, T::Compute>,
         stats: StatsRef<'_, T::Compute>,
     ) {
-        let ([x, _], y, inner) = lengthened([x, x], Some(y), self.inner);
-        let mut work = self.work(inner);
+        let (x, y) = (lengthened(x, self.long), lengthened_mut(y, self.long));
+        let mut work = self.work(&x);
         work.take_given(&x, stats);
         work.normalize(params, &x, y);
     }
@@ -104,8 +116,8 @@ impl<'h, K: KernelSet> Hard<'h, K> {
         batch: (usize, f64),
         found: &mut dyn FnMut(usize, &Stats<T::Compute>),
     ) {
-        let ([x, _], y, inner) = lengthened([x, x], Some(y), self.inner);
-        let mut work = self.work(inner);
+        let (x, y) = (lengthened(x, self.long), lengthened_mut(y, self.long));
+        let mut work = self.work(&x);
         work.take_statistics(&x, batch, found);
         work.normalize(params, &x, y);
     }
@@ -114,15 +126,15 @@ impl<'h, K: KernelSet> Hard<'h, K> {
     /// the statistics, unless they are `given` from elsewhere.
     pub(super) fn backward<T: Element>(
         self,
-        Tensors { x, dy, dx }: Tensors<'_, T>,
+        tensors: Tensors<'_, T>,
         params: Params<'_, T::Compute>,
         batch: (usize, f64),
         stats: StatsRef<'_, T::Compute>,
         (totals, given): (&[Totals<T::Compute>], bool),
         put: Put<'_, T::Compute>,
     ) {
-        let ([x, dy], mut dx, inner) = lengthened([x, dy], dx, self.inner);
-        let mut work = self.work(inner);
+        let Tensors { x, dy, mut dx } = tensors.lengthened(self.long);
+        let mut work = self.work(&x);
         work.settle_classes([&x, &dy], params, stats, (totals, given), &mut dx, put);
         if given || T::Compute::sums_are_safe() {
             work.take_known(&x, &dy, stats, totals);
@@ -143,14 +155,14 @@ impl<'h, K: KernelSet> Hard<'h, K> {
     /// dx = dy·a of these features, and the sums that are needed anew.
     pub(super) fn constants<T: Element>(
         self,
-        Tensors { x, dy, dx }: Tensors<'_, T>,
+        tensors: Tensors<'_, T>,
         params: Params<'_, T::Compute>,
         stats: StatsRef<'_, T::Compute>,
         needs: Needs,
         put: Put<'_, T::Compute>,
     ) {
-        let ([x, dy], dx, inner) = lengthened([x, dy], dx, self.inner);
-        let mut work = self.work(inner);
+        let Tensors { x, dy, dx } = tensors.lengthened(self.long);
+        let mut work = self.work(&x);
         work.take_dy(&dy);
         match needs {
             Needs::None => (),
@@ -168,20 +180,21 @@ impl<'h, K: KernelSet> Hard<'h, K> {
     }
 }
 
-/// Strips of a single value as one long strip, the inputs and the output alike; as they are where any has gaps. With it the
-/// columns of a feature, `inner` before.
-fn lengthened<'i, 'o, T: Copy>(
-    inputs: [Strips<'i, T>; 2],
-    out: Option<StripsMut<'o, T>>,
-    inner: usize,
-) -> ([Strips<'i, T>; 2], Option<StripsMut<'o, T>>, usize) {
-    let rows = inputs[0].rows();
-    let [first, second] = inputs.each_ref().map(|x| x.as_slice().filter(|_| x.len() == 1));
-    let long = |all| Strips::from_slice(all, 1, rows);
-    let gaps = out.as_ref().is_some_and(|out| !out.place().contiguous);
-    let (Some(first), Some(second), false) = (first.and_then(long), second.and_then(long), gaps) else {
-        return (inputs, out, inner);
-    };
-    let out = out.and_then(StripsMut::into_output).and_then(|all| StripsMut::from_output(all, 1, rows));
-    ([first, second], out, rows)
+/// Single values, one behind the other, as one long strip. Shapes alone decide whether they are, so that gaps change no bit.
+fn lengthened<T: Copy>(strips: Strips<'_, T>, long: bool) -> Strips<'_, T> {
+    if !long {
+        return strips;
+    }
+    let long = strips.as_slice().and_then(|all| Strips::from_slice(all, 1, strips.rows()));
+    long.unwrap_or_else(|| unreachable!("{NEEDS_CONTIGUOUS}"))
+}
+
+/// As [`lengthened`], to write.
+fn lengthened_mut<T: Copy>(strips: StripsMut<'_, T>, long: bool) -> StripsMut<'_, T> {
+    if !long {
+        return strips;
+    }
+    let rows = strips.rows();
+    let long = strips.into_output().and_then(|all| StripsMut::from_output(all, 1, rows));
+    long.unwrap_or_else(|| unreachable!("{NEEDS_CONTIGUOUS}"))
 }

@@ -218,12 +218,12 @@ impl<K: KernelSet> Work<'_, K> {
         }
     }
 
-    /// y of all features, where it is wanted.
+    /// y of all features.
     pub(super) fn normalize<T: Element>(
         &mut self,
         params: Params<'_, T::Compute>,
         x: &Strips<'_, T>,
-        y: Option<StripsMut<'_, T>>,
+        mut y: StripsMut<'_, T>,
     ) {
         for (slot, f) in self.each() {
             let (weight, bias) = params.get(f);
@@ -233,10 +233,8 @@ impl<K: KernelSet> Work<'_, K> {
             let far = if direct { 1.0 } else { slot.extent.farthest(from_mean) };
             slot.coef = slot.frame.affine(far, weight.to_f64(), bias.to_f64());
         }
-        if let Some(mut y) = y {
-            self.map(Inputs { kind: Kind::Normalize, x: Some(*x), dy: None }, &mut y);
-            self.fill_lost(&mut y);
-        }
+        self.map(Inputs { kind: Kind::Normalize, x: Some(*x), dy: None }, &mut y);
+        self.fill_lost(&mut y);
     }
 
     /// Makes the results of the lost features NaN.
