@@ -314,3 +314,25 @@ fn an_infinite_running_mean_leaves_the_sign_of_dweight() {
     all::<f16>();
     all::<bf16>();
 }
+
+/// Sums of f64 that overflow beside what is not finite: −∞ and not NaN, and finite where it does not enter.
+#[test]
+fn an_overflow_is_not_taken_for_an_infinity() {
+    let (inf, nan) = (f64::INFINITY, f64::NAN);
+    let dbias = |case: Case<f64>| assert_right(case).0.get(Tensor::Dbias).unwrap()[0];
+    let dweight = |case: Case<f64>| assert_right(case).0.get(Tensor::Dweight).unwrap()[0];
+    let (got, _) = assert_right(case::<f64>([1e308, 1e308, -inf], [1.0, 2.0, 1.0]));
+    assert_eq!(got.get(Tensor::Mean).unwrap(), [-inf]);
+    assert_eq!(got.get(Tensor::RunningMean).unwrap(), [-inf]);
+    for dy in [[1e308, 1e308, -inf], [1e308, inf, -inf], [1e308, 1e308, -1e308]] {
+        for x in [[1.0, 2.0, 4.0], [1.0, nan, -1.0], [inf, 2.0, -1.0]] {
+            assert_right(case::<f64>(x, dy));
+            assert_right(eval(case::<f64>(x, dy), 1.0));
+        }
+    }
+    assert_eq!(dbias(case::<f64>([1.0, nan, -1.0], [1e308, 1e308, -1e308])), 1e308);
+    assert_eq!(dweight(eval(case::<f64>([inf, 1e300, 1.0], [1.0, -1e300, 1.0]), 1.0)), inf);
+    assert_right(eval(case::<f64>([inf, -inf, 1.0], [1.0, 1e308, 1e308]), 1.0));
+    assert_right(eval_around(case::<f64>([1e308, -1e308, nan], [1.0, 1e308, inf]), 1e308, 1.0));
+    assert_right(eval_around(case::<f64>([1e308, -1e308, 1.0], [1.0, 1e308, inf]), inf, 1.0));
+}

@@ -135,10 +135,15 @@ impl<'h, K: KernelSet> Hard<'h, K> {
     ) {
         let Tensors { x, dy, mut dx } = tensors.lengthened(self.long);
         let mut work = self.work(&x);
-        work.settle_classes([&x, &dy], params, stats, (totals, given), &mut dx, put);
+        let overflowed = work.settle_classes([&x, &dy], params, stats, (totals, given), &mut dx, put);
         if given || T::Compute::sums_are_safe() {
             work.take_known(&x, &dy, stats, totals);
         } else {
+            if overflowed {
+                // An x that is not finite ends what comes, but dβ does not depend on it.
+                work.take_dy(&dy);
+                work.take_dbias(&dy, put);
+            }
             work.take_statistics(&x, batch, &mut |_, _| ());
             work.take_gradients(&x, &dy, put);
         }

@@ -1,10 +1,11 @@
 //! Hard features in work: what is found out about each before its map, window by window.
 
 use super::Put;
+use super::class::{self, Asked, Class};
 use super::direct::{fill_nan, map_one, map_window};
 use super::extent::Extent;
 use super::pieces::{Inputs, Kind, Pieces};
-use super::window::Window;
+use super::window::{WIDTH, Window};
 use crate::kernel::KernelSet;
 use crate::maths::frame::{Coef, Frame, double};
 use crate::maths::{Params, Stats, StatsRef, Totals};
@@ -23,8 +24,15 @@ pub(super) struct Slot {
     pub(super) sums: [Dd; 2],
     /// The exponent of the unit of dy.
     pub(super) unit: i32,
-    /// Whether dy is finite.
-    finite: bool,
+    /// Σ of the dy that are not finite: 0 where there are none.
+    pub(super) others: f64,
+}
+
+impl Slot {
+    /// dβ, from Σdy in units of dy.
+    fn dbias<R: Real>(&self) -> R {
+        if self.others == 0.0 { scaled(self.sums[0], self.unit) } else { R::from_f64(self.others) }
+    }
 }
 
 /// Features with their slots, which stand in the same order.
@@ -103,7 +111,8 @@ impl<K: KernelSet> Work<'_, K> {
         }
     }
 
-    /// Frames of the batch's statistics, taken in units of their own and `found`. Features whose x is not finite are left out.
+    /// Frames of the batch's statistics, taken in units of their own and `found`. Features whose x is not finite are left out, with
+    /// the class of their mean, which sums that overflowed may not have.
     pub(super) fn take_statistics<T: Element>(
         &mut self,
         x: &Strips<'_, T>,
@@ -111,7 +120,12 @@ impl<K: KernelSet> Work<'_, K> {
         found: &mut dyn FnMut(usize, &Stats<T::Compute>),
     ) {
         self.extents(x);
-        self.retain(|slot| slot.extent.finite);
+        for (slot, f) in self.each().filter(|(slot, _)| !slot.extent.is_finite()) {
+            let nan = <T::Compute as Real>::Wide::from_f64(f64::NAN);
+            let k = T::Compute::from_f64(slot.extent.others);
+            found(f, &Stats { k, delta: nan, var: nan, invstd: nan });
+        }
+        self.retain(|slot| slot.extent.is_finite());
         for (slot, _) in self.each() {
             slot.frame = Frame::around_0(unit(slot.extent.largest()));
         }
@@ -146,14 +160,14 @@ impl<K: KernelSet> Work<'_, K> {
         }
     }
 
-    /// The unit of dy, and whether it is finite.
+    /// The unit of dy, and what it has that is not finite.
     pub(super) fn take_dy<T: Element>(&mut self, dy: &Strips<'_, T>) {
         if T::Compute::sums_are_safe() {
             return self.each().for_each(|(slot, _)| slot.unit = 0);
         }
         self.extents(dy);
         for (slot, _) in self.each() {
-            (slot.unit, slot.finite) = (unit(slot.extent.largest()), slot.extent.finite);
+            (slot.unit, slot.others) = (unit(slot.extent.largest()), slot.extent.others);
         }
     }
 
@@ -189,18 +203,18 @@ impl<K: KernelSet> Work<'_, K> {
         }
     }
 
-    /// dβ alone, where dy is finite, of which the units are taken already.
+    /// dβ alone, of which the units are taken already.
     pub(super) fn take_dbias<T: Element>(&mut self, dy: &Strips<'_, T>, put: Put<'_, T::Compute>) {
         for (slot, _) in self.each() {
             slot.frame = Frame::around_0(slot.unit);
         }
         self.sum(dy, None);
-        for (slot, f) in self.each().filter(|(slot, _)| slot.finite) {
-            put(f, [Some(scaled(slot.sums[0], slot.unit)), None]);
+        for (slot, f) in self.each() {
+            put(f, [Some(slot.dbias()), None]);
         }
     }
 
-    /// dβ and dγ, the statistics being constants, where x and dy are finite; the units of dy are taken already.
+    /// dβ and dγ, the statistics being constants; the units of dy are taken already.
     pub(super) fn take_constant_gradients<T: Element>(
         &mut self,
         x: &Strips<'_, T>,
@@ -210,11 +224,29 @@ impl<K: KernelSet> Work<'_, K> {
     ) {
         self.take_given(x, stats);
         self.sum(x, Some(dy));
-        for (slot, f) in self.each() {
-            if slot.finite & slot.extent.finite {
-                let dweight = slot.frame.dweight(slot.sums, slot.unit);
-                put(f, [Some(scaled(slot.sums[0], slot.unit)), Some(scaled(dweight, 0))]);
+        let finite = |slot: &Slot| slot.others == 0.0 && slot.extent.is_finite();
+        let mut classes = [Class::default(); WIDTH];
+        if !self.each().all(|(slot, _)| finite(slot)) {
+            let (features, around) = (&*self.features, |f: usize| [stats.k[f].to_f64(), 0.0]);
+            for window in Window::of(features, self.inner) {
+                let classes = &mut classes[..features.len()];
+                class::add(
+                    self.set,
+                    &window,
+                    [&x.reborrow(), &dy.reborrow()],
+                    |i| around(features[i]),
+                    Asked::All,
+                    classes,
+                );
             }
+        }
+        for ((slot, f), class) in self.each().zip(classes) {
+            let dweight = match finite(slot) {
+                true => scaled(slot.frame.dweight(slot.sums, slot.unit), 0),
+                // Of a class invstd is no more than a sign, 0 or NaN.
+                false => T::Compute::from_f64(class[1] * stats.invstd[f].to_f64()),
+            };
+            put(f, [Some(slot.dbias()), Some(dweight)]);
         }
     }
 
