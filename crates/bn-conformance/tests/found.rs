@@ -336,3 +336,13 @@ fn an_overflow_is_not_taken_for_an_infinity() {
     assert_right(eval_around(case::<f64>([1e308, -1e308, nan], [1.0, 1e308, inf]), 1e308, 1.0));
     assert_right(eval_around(case::<f64>([1e308, -1e308, 1.0], [1.0, 1e308, inf]), inf, 1.0));
 }
+
+/// A weight that is not finite leaves nothing of β, whatever x is.
+#[test]
+fn a_constant_feature_of_no_finite_weight_is_nan() {
+    for weight in [f64::NAN, f64::INFINITY] {
+        let (got, _) = assert_right(affine(case::<f32>([1.0; 3], randn(2, 1.0)), weight, 0.5));
+        assert!(got.get(Tensor::Y).unwrap().iter().all(|v| v.is_nan()));
+        assert_right(affine(case::<f64>([1.0; 3], randn(2, 1.0)), weight, 0.5));
+    }
+}
