@@ -346,3 +346,11 @@ fn a_constant_feature_of_no_finite_weight_is_nan() {
         assert_right(affine(case::<f64>([1.0; 3], randn(2, 1.0)), weight, 0.5));
     }
 }
+
+/// The terms of dx are so large that what the reference rounds of them is far above f64's range.
+#[test]
+fn a_zero_between_huge_terms_is_right() {
+    let x = [0.906_684_004_673_229_1, 1.133_505_063_704_695, 1.368_177_592_437_218_1];
+    let dy = [1.857_117_271_381_833e207; 3];
+    assert_right(with_eps(affine(case::<f64>(x, dy), 3.569_371_806_320_414e307, 0.0), 1e-3));
+}
