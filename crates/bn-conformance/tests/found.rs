@@ -354,3 +354,9 @@ fn a_zero_between_huge_terms_is_right() {
     let dy = [1.857_117_271_381_833e207; 3];
     assert_right(with_eps(affine(case::<f64>(x, dy), 3.569_371_806_320_414e307, 0.0), 1e-3));
 }
+
+/// An infinity whose scale is so large that it may have either sign.
+#[test]
+fn an_infinity_between_huge_terms_is_right() {
+    assert_right(with_eps(affine(case::<f32>([9.44e-32, -9.44e-32], [1.0828e38; 2]), 55.0, 0.0), 5e-324));
+}
