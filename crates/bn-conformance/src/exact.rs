@@ -4,7 +4,7 @@ use crate::number::Number;
 
 /// A value as the nearest f64 and what that leaves off.
 ///
-/// The rest is in units that keep it: of 2⁶⁴ where `near` is infinite and the value is not, and the rest then is the
+/// The rest is in units that keep it: of 2²⁰⁰⁰ where `near` is infinite and the value is not, and the rest then is the
 /// whole value; of 2⁻²⁰⁰ where |near| < 2⁻⁷⁰⁰; else of 1. It is 0 for infinities and NaN.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Exact {
@@ -14,8 +14,8 @@ pub struct Exact {
     pub rest: f64,
 }
 
-/// The unit of the rest of an overflown value is 2 to this power,
-pub(crate) const ABOVE: i32 = 64;
+/// The unit of the rest of an overflown value is 2 to this power, which no product of a step comes near,
+pub(crate) const ABOVE: i32 = 2000;
 /// and that of a value below 2⁻⁷⁰⁰ to this one.
 pub(crate) const BELOW: i32 = -200;
 /// 2⁻⁷⁰⁰.
@@ -27,7 +27,8 @@ impl Exact {
         let near = v.get();
         let rest = if !near.is_finite() {
             // Of what is infinite itself, this is infinite again.
-            let down = (v.clone() * N::new(2f64.powi(-ABOVE))).get();
+            let half = N::new(2f64.powi(-ABOVE / 2));
+            let down = (v.clone() * half.clone() * half).get();
             if down.is_finite() { down } else { 0.0 }
         } else {
             let rest = v.clone() - N::new(near);

@@ -187,7 +187,9 @@ mod tests {
         assert_eq!(third.near, 1.0 / 3.0);
         assert!((third.rest * 3.0 - 2f64.powi(-54)).abs() < 1e-30, "{third:?}");
         let over = Exact::of(&(big(1e308) * big(4.0)));
-        assert_eq!((over.near, over.rest), (f64::INFINITY, 1e308 * 2f64.powi(-62)));
+        assert_eq!((over.near, over.rest), (f64::INFINITY, 1e308 * 2f64.powi(-999) * 2f64.powi(-999)));
+        let far = Exact::of(&(big(1e308) * big(1e308) * big(1e200)));
+        assert!(far.near.is_infinite() && far.rest.is_normal());
         let under = Exact::of(&(big(5e-324) * big(0.75)));
         assert_eq!((under.near, under.rest), (5e-324, -2f64.powi(-1076 + 200)));
         let none = Exact::of(&<Ieee<Big> as Number>::new(f64::INFINITY));

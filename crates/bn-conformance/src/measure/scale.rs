@@ -14,7 +14,7 @@ pub struct Scales(Vec<Feature>);
 /// The scales of a feature, without |expect|.
 #[derive(Clone, Debug)]
 struct Feature {
-    /// β, where all inputs are one finite value.
+    /// β, where all inputs are one finite value and γ is finite too.
     constant: Option<f64>,
     y: Ext,
     dx: Ext,
@@ -49,7 +49,7 @@ impl Scales {
         }
     }
 
-    /// β, where all inputs of feature `f` are one finite value.
+    /// β, where all inputs of feature `f` are one finite value and γ is finite too.
     pub(super) fn constant(&self, f: usize) -> Option<f64> {
         self.0[f].constant
     }
@@ -106,7 +106,7 @@ impl Feature {
         }
         let std = finite(batch_var.sqrt());
         Self {
-            constant: x.iter().all(|v| *v == first && v.is_finite()).then_some(bias),
+            constant: (weight.is_finite() && x.iter().all(|v| *v == first && v.is_finite())).then_some(bias),
             y: finite(weight * max_xhat) + finite(Ext::new(bias).abs()),
             dx,
             dweight: [norm(dy.iter().zip(&xhat).map(|(dy, xhat)| *dy * *xhat)), on_top],

@@ -113,9 +113,9 @@ impl<T: Element, B: Backend> Pass<'_, T, B> {
         // 4. Hard features.
         if !state.found.is_empty() {
             let desk = state.desk.get_or_insert_default();
-            let inner = plan.shape.inner();
+            let (inner, long) = (plan.shape.inner(), plan.shape.features() == 1 && plan.phases() > 1);
             for features in state.found.chunks(hard::fitting(inner)) {
-                step.hard(Hard { set, features, inner, desk: &mut *desk }, &state.totals);
+                step.hard(Hard { set, features, inner, long, desk: &mut *desk }, &state.totals);
             }
         }
         ready

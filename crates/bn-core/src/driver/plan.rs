@@ -261,7 +261,7 @@ impl Plan {
     }
 }
 
-const NEEDS_CONTIGUOUS: &str = "strided strips reach the driver only where Plan::takes_strides";
+pub(super) const NEEDS_CONTIGUOUS: &str = "strided strips reach the driver only where Plan::takes_strides";
 
 fn phases_of(spread: Spread) -> usize {
     if let Spread::Phases(n) = spread { n } else { 1 }

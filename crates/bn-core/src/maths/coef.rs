@@ -81,7 +81,9 @@ impl<T: Real> Stats<T> {
     /// The parameters' gradients, from Σdy and Σdy·(x−p), p a pilot.
     #[inline(always)]
     pub(crate) fn param_grads(&self, pilot: T, first: T::Wide, second: T::Wide) -> ParamGrads<T> {
-        let offset = (self.k.widen() - pilot.widen()) + self.delta;
+        // Nothing is between two that are the same, be they infinite.
+        let shift = if self.k == pilot { T::Wide::default() } else { self.k.widen() - pilot.widen() };
+        let offset = shift + self.delta;
         // An infinite sum times no offset is nothing.
         let removed = if offset.to_f64() == 0.0 { T::Wide::default() } else { offset * first };
         ParamGrads { dweight: (second - removed) * self.invstd, dbias: first }
@@ -115,10 +117,12 @@ impl<T: Real> Stats<T> {
         let a = fits_factor::<T>(weight, wide.a);
         let flat = (weight == T::default()) | (wide.h.to_f64() == 0.0);
         // R5 and R4.
-        let c = flat | fits_factor::<T>(weight, wide.c) | self.is_negligible(n, wide, least);
+        let factors = T::sums_are_safe() | fits_factor::<T>(weight, wide.along);
+        let c = flat | (fits_factor::<T>(weight, wide.c) & factors) | self.is_negligible(n, wide, least);
         let large = flat | (wide.a.to_f64().abs() * least >= T::LOW * GRADIENT) | is_beside::<T>(term);
-        // R6.
-        let m = (T::round(wide.m).widen() == wide.m) | (least >= T::LOW);
+        // R6. An m of f64 that looks exact may have lost its rest to underflow, and h all that it was.
+        let exact = T::sums_are_safe() & (T::round(wide.m).widen() == wide.m);
+        let m = exact | (least >= T::LOW);
         let rest = T::fits(wide.m.to_f64()) & T::fits(wide.d.to_f64());
         let terms = rest & (n * term <= (T::HIGH * T::HIGH).min(f64::MAX));
         let quick = is_quick::<T>(self.var.to_f64()) & is_quick::<T>(least * least);
@@ -195,13 +199,14 @@ pub(crate) struct GradCoef<T> {
     pub(crate) hard: bool,
 }
 
-/// The same before they are rounded, and h = dγ/n.
+/// The same before they are rounded, h = dγ/n and invstd·h, which c is made of.
 struct WideGrad<T: Real> {
     a: T::Wide,
     c: T::Wide,
     d: T::Wide,
     m: T::Wide,
     h: T::Wide,
+    along: T::Wide,
 }
 
 impl<T: Real> GradCoef<T> {
@@ -217,14 +222,16 @@ impl<T: Real> GradCoef<T> {
         let n = n as f64;
         let (m, h) = (grads.dbias.over(n), grads.dweight.over(n));
         let a = weight.widen() * stats.invstd;
-        let c = -(a * (stats.invstd * h));
+        let along = stats.invstd * h;
+        let c = -(a * along);
         let rounded = T::round(m);
         // Of what is infinite nothing is left.
         let finite = |v: f64, rest: T::Wide| if v.is_finite() { rest } else { T::Wide::default() };
         let left = finite(rounded.to_f64(), a * (m - rounded.widen()));
         let moved = finite(c.to_f64(), c * stats.delta);
         let d = -left - moved;
-        let hard = stats.is_hard(n, weight, &WideGrad { a, c, d, m, h }, first, second) & !stats.is_settled();
+        let hard =
+            stats.is_hard(n, weight, &WideGrad { a, c, d, m, h, along }, first, second) & !stats.is_settled();
         Self { a: T::round(a), c: T::round(c), d: T::round(d), m: rounded, hard }
     }
 

@@ -8,10 +8,12 @@ use super::coef::Stats;
 use crate::num::wide::{exponent, ldexp};
 use crate::num::{Dd, Real, Wide};
 
-/// How far below β γ·x̂ may be, and β below what γ·x̂ may be, and both are scaled alike.
-const BESIDE: i32 = 500;
-/// How far what γ·x̂ may be is let rise above the unit, where β is far below: x̂ may be 0 everywhere.
-const ABOVE: i32 = 900;
+/// The least exponent of a beside β. What is smaller is nothing beside it, but 0 would make NaN of an infinite x.
+const LEAST: i32 = -1000;
+/// The exponent of an infinite weight: what is not 0 overflows.
+const INFINITE: i32 = 5000;
+/// The largest exponent that f64 holds as a factor of whatever becomes of f32. There is no f32 that it leaves finite.
+const UNSCALED: i32 = 800;
 
 /// A feature's normalization: x̂ = (x·2⁻ᵘ − k − δ) · i · 2ᵖ.
 #[derive(Clone, Copy, Debug, Default)]
@@ -48,7 +50,7 @@ pub(crate) struct Coef {
 impl Coef {
     /// The same for results as they are, where f64 holds all that these become.
     pub(crate) fn unscaled(self) -> Self {
-        let [a, b, c, d] = [self.a, self.b, self.c, self.d].map(|v| ldexp(v, self.out));
+        let [a, b, c, d] = [self.a, self.b, self.c, self.d].map(|v| ldexp(v, self.out.min(UNSCALED)));
         Self { a, b, c, d, out: 0, ..self }
     }
 }
@@ -91,70 +93,62 @@ impl Frame {
         Self { unit, k, delta, apart, invstd, power: power + unit }
     }
 
-    /// The unit of a feature whose statistics are taken in it: that of its largest size, but never below √eps, which would make
-    /// eps overflow; there x hardly counts beside it.
-    pub(crate) fn unit(largest: f64, eps: f64) -> i32 {
-        let eps = exponent(eps).div_euclid(2);
-        if largest == 0.0 { eps } else { exponent(largest).max(eps) }
-    }
-
-    /// eps in units of 2^(2·`unit`).
-    pub(crate) fn eps(unit: i32, eps: f64) -> f64 {
-        ldexp(eps, -2 * unit)
-    }
-
-    /// From a batch's statistics that were taken in units of 2^`unit`, and the statistics themselves.
+    /// From a batch's statistics that were taken in units of 2^`unit` without eps, and the statistics themselves.
     pub(crate) fn of_batch<R: Real>(unit: i32, stats: &Stats<f64>, eps: f64) -> (Self, Stats<R>) {
         let k = R::from_f64(ldexp(stats.k, unit));
         let scaled = ldexp(k.to_f64(), -unit);
         let delta = Dd::from_f64(stats.k - scaled) + stats.delta;
-        // Where nothing is spread eps is all there is, and may be nothing in these units.
-        let spread = stats.var.to_f64() > 0.0;
-        let invstd = if spread { stats.invstd.ldexp(-unit) } else { Dd::from_f64(eps).recip_sqrt() };
+        // Each of σ and √eps may be nothing in the other's units.
+        let spread = stats.var.to_f64();
+        let root = exponent(eps).div_euclid(2);
+        let root = if spread > 0.0 { root.max(exponent(spread).div_euclid(2) + unit) } else { root };
+        let (var, eps) = (stats.var.ldexp(2 * (unit - root)), ldexp(eps, -2 * root));
+        let invstd = (var + Dd::from_f64(eps)).recip_sqrt();
         let kept = Stats {
             k,
             delta: wide(delta.ldexp(unit)),
             var: wide(stats.var.ldexp(2 * unit)),
-            invstd: wide(invstd),
+            invstd: wide(invstd.ldexp(-root)),
         };
-        let (mantissa, power) = mantissa(if spread { stats.invstd } else { invstd });
-        let power = if spread { power } else { power + unit };
-        let apart = is_apart(delta.to_f64(), stats.var.to_f64());
-        (Self { unit, k: scaled, delta, apart, invstd: mantissa, power }, kept)
+        let (invstd, power) = mantissa(invstd);
+        let apart = is_apart(delta.to_f64(), spread);
+        (Self { unit, k: scaled, delta, apart, invstd, power: power + unit - root }, kept)
     }
 
-    /// δ as what is taken from x − k and what is left of it.
-    fn split(&self) -> (f64, Dd) {
+    /// δ as what is taken from x − k and what is left of it, for b or d: nothing beside an infinite `factor`.
+    fn split(&self, factor: Dd) -> (f64, Dd) {
         let (near, rest) = self.delta.parts();
-        if self.apart { (near, Dd::from_f64(rest)) } else { (0.0, self.delta) }
+        match factor.to_f64().is_finite() {
+            false => (near, Dd::default()),
+            true if self.apart => (near, factor * Dd::from_f64(rest)),
+            true => (0.0, factor * self.delta),
+        }
     }
 
-    /// Of y = (x−k−δ)·a + b.
-    pub(crate) fn affine(&self, weight: f64, bias: f64) -> Coef {
+    /// Of y = (x−k−δ)·a + b, where x−k is at most `far` in this unit. Beside γ·x̂ and β results are near 1, whichever is larger.
+    pub(crate) fn affine(&self, far: f64, weight: f64, bias: f64) -> Coef {
         let (gamma, e) = mantissa(Dd::from_f64(weight));
-        let term = (weight != 0.0).then_some(e + self.power);
+        let term = (weight != 0.0 && far > 0.0).then(|| e + self.power + exponent(far));
         let beside = (bias != 0.0 && bias.is_finite()).then(|| exponent(bias));
-        let out = match (term, beside) {
-            (Some(term), Some(bias)) => (term - (term - bias - BESIDE).clamp(0, ABOVE)).max(bias - BESIDE),
-            (term, bias) => term.or(bias).unwrap_or(0),
-        };
-        let a = (gamma * self.invstd).ldexp(e + self.power - out);
-        let (delta, rest) = self.split();
-        let b = (Dd::from_f64(ldexp(bias, -out)) - a * rest).to_f64();
+        let out = term.max(beside).unwrap_or(0);
+        let a = (gamma * self.invstd).ldexp((e + self.power - out).clamp(LEAST, -LEAST));
+        let (delta, moved) = self.split(a);
+        let b = (Dd::from_f64(ldexp(bias, -out)) - moved).to_f64();
         Coef { delta, a: a.to_f64(), b, out, ..Coef::default() }
     }
 
     /// Of dx = ((dy−m)·a + (x−k−δ)·c) + d, from Σdy and Σdy·x̂ over n values, dy in units of 2^`unit`.
     pub(crate) fn through(&self, weight: f64, n: usize, [dbias, dweight]: [Dd; 2], unit: i32) -> Coef {
-        let (gamma, e) = mantissa(Dd::from_f64(weight));
+        // The terms of an infinite weight may have other signs than their sum.
+        let (weight, e) = if weight.is_infinite() { (weight.signum(), INFINITE) } else { (weight, 0) };
+        let (gamma, own) = mantissa(Dd::from_f64(weight));
         let (mean, along) = (dbias.over(n as f64), dweight.over(n as f64));
         let a = gamma * self.invstd;
         let m = mean.to_f64();
         let c = -(a * (self.invstd * along)).ldexp(self.power);
-        let (delta, rest) = self.split();
+        let (delta, moved) = self.split(c);
         let left = if m.is_finite() { a * (mean - Dd::from_f64(m)) } else { Dd::default() };
-        let moved = if c.to_f64().is_finite() { c * rest } else { Dd::default() };
-        let out = e + self.power - self.unit + unit;
+        let out = e + own + self.power - self.unit + unit;
         let d = (-left - moved).to_f64();
         Coef { delta, a: a.to_f64(), c: c.to_f64(), d, m, out, ..Coef::default() }
     }
@@ -179,8 +173,8 @@ mod tests {
 
     #[test]
     fn a_feature_without_spread_has_eps_alone_in_any_unit() {
-        for (value, eps) in [(1e308, 1e-5), (1e-300, 1e-5), (3.0, 5e-324), (0.0, 1e300)] {
-            let unit = Frame::unit(value, eps);
+        for (value, eps) in [(1e308, 1e-5), (1e-300, 1e-5), (3.0, 5e-324), (1e-9, 1e300)] {
+            let unit = exponent(value);
             let scaled = Stats {
                 k: ldexp(value, -unit),
                 delta: Dd::default(),
@@ -191,7 +185,7 @@ mod tests {
             assert_eq!((kept.k, kept.delta), (value, Dd::default()));
             let want = 1.0 / eps.sqrt();
             assert!((kept.invstd.to_f64() / want - 1.0).abs() < 1e-15, "{value} {eps}");
-            let coef = frame.affine(2.0, 0.5);
+            let coef = frame.affine(0.0, 2.0, 0.5);
             assert_eq!(ldexp(coef.b, coef.out), 0.5);
         }
     }
@@ -201,7 +195,7 @@ mod tests {
         let stats = Stats::from_running(0.0, 1.0, 1e-5);
         let frame = Frame::given::<f64>(&stats, 0);
         for (weight, bias) in [(1e300, 1e-300), (1e-300, 1e300), (0.0, 3.0), (3.0, 0.0), (0.0, 0.0)] {
-            let Coef { a, b, out, .. } = frame.affine(weight, bias);
+            let Coef { a, b, out, .. } = frame.affine(1.0, weight, bias);
             let invstd = 1.0 / (1.0f64 + 1e-5).sqrt();
             let y = ldexp(a + b, out);
             assert!((y - (weight * invstd + bias)).abs() <= 1e-15 * y.abs(), "{weight} {bias}: {y}");

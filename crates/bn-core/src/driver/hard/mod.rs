@@ -20,6 +20,7 @@ mod window;
 mod work;
 
 use super::backward::Needs;
+use super::plan::NEEDS_CONTIGUOUS;
 use crate::kernel::KernelSet;
 use crate::maths::frame::Frame;
 use crate::maths::{Params, Stats, StatsRef, Totals};
@@ -35,13 +36,14 @@ pub(super) struct Desk {
     pieces: Pieces,
     features: Vec<usize>,
     lost: Vec<usize>,
+    infinite: Vec<usize>,
     slots: Vec<Slot>,
 }
 
 impl Default for Desk {
     fn default() -> Self {
-        let [features, lost] = [(); 2].map(|()| Vec::with_capacity(WIDTH));
-        Self { pieces: Pieces::default(), features, lost, slots: vec![Slot::default(); WIDTH] }
+        let [features, lost, infinite] = [(); 3].map(|()| Vec::with_capacity(WIDTH));
+        Self { pieces: Pieces::default(), features, lost, infinite, slots: vec![Slot::default(); WIDTH] }
     }
 }
 
@@ -57,6 +59,8 @@ pub(super) struct Hard<'h, K> {
     pub(super) features: &'h [usize],
     /// The columns of a feature.
     pub(super) inner: usize,
+    /// Whether the tensor is of one feature and rows of its values are joined.
+    pub(super) long: bool,
     pub(super) desk: &'h mut Desk,
 }
 
@@ -70,14 +74,22 @@ pub(super) struct Tensors<'t, T> {
     pub(super) dx: Option<StripsMut<'t, T>>,
 }
 
+impl<T: Copy> Tensors<'_, T> {
+    fn lengthened(self, long: bool) -> Self {
+        let Self { x, dy, dx } = self;
+        let dx = dx.map(|dx| lengthened_mut(dx, long));
+        Self { x: lengthened(x, long), dy: lengthened(dy, long), dx }
+    }
+}
+
 impl<'h, K: KernelSet> Hard<'h, K> {
-    /// The same in work, with so many columns to a feature.
-    fn work(self, inner: usize) -> Work<'h, K> {
-        let Desk { pieces, features, lost, slots } = self.desk;
-        lost.clear();
-        features.clear();
+    /// The same in work on such strips.
+    fn work<T>(self, strips: &Strips<'_, T>) -> Work<'h, K> {
+        let inner = if self.long { strips.len() } else { self.inner };
+        let Desk { pieces, features, lost, infinite, slots } = self.desk;
+        [&mut *features, lost, infinite].into_iter().for_each(Vec::clear);
         features.extend_from_slice(self.features);
-        Work { set: self.set, inner, pieces, features, lost, slots }
+        Work { set: self.set, inner, pieces, features, lost, infinite, slots }
     }
 
     /// y of these features, from known statistics.
@@ -88,8 +100,8 @@ impl<'h, K: KernelSet> Hard<'h, K> {
         params: Params<'_, T::Compute>,
         stats: StatsRef<'_, T::Compute>,
     ) {
-        let ([x, _], y, inner) = lengthened([x, x], Some(y), self.inner);
-        let mut work = self.work(inner);
+        let (x, y) = (lengthened(x, self.long), lengthened_mut(y, self.long));
+        let mut work = self.work(&x);
         work.take_given(&x, stats);
         work.normalize(params, &x, y);
     }
@@ -104,8 +116,8 @@ impl<'h, K: KernelSet> Hard<'h, K> {
         batch: (usize, f64),
         found: &mut dyn FnMut(usize, &Stats<T::Compute>),
     ) {
-        let ([x, _], y, inner) = lengthened([x, x], Some(y), self.inner);
-        let mut work = self.work(inner);
+        let (x, y) = (lengthened(x, self.long), lengthened_mut(y, self.long));
+        let mut work = self.work(&x);
         work.take_statistics(&x, batch, found);
         work.normalize(params, &x, y);
     }
@@ -114,19 +126,24 @@ impl<'h, K: KernelSet> Hard<'h, K> {
     /// the statistics, unless they are `given` from elsewhere.
     pub(super) fn backward<T: Element>(
         self,
-        Tensors { x, dy, dx }: Tensors<'_, T>,
+        tensors: Tensors<'_, T>,
         params: Params<'_, T::Compute>,
         batch: (usize, f64),
         stats: StatsRef<'_, T::Compute>,
         (totals, given): (&[Totals<T::Compute>], bool),
         put: Put<'_, T::Compute>,
     ) {
-        let ([x, dy], mut dx, inner) = lengthened([x, dy], dx, self.inner);
-        let mut work = self.work(inner);
-        work.settle_classes([&x, &dy], params, stats, (totals, given), &mut dx, put);
+        let Tensors { x, dy, mut dx } = tensors.lengthened(self.long);
+        let mut work = self.work(&x);
+        let overflowed = work.settle_classes([&x, &dy], params, stats, (totals, given), &mut dx, put);
         if given || T::Compute::sums_are_safe() {
             work.take_known(&x, &dy, stats, totals);
         } else {
+            if overflowed {
+                // An x that is not finite ends what comes, but dβ does not depend on it.
+                work.take_dy(&dy);
+                work.take_dbias(&dy, put);
+            }
             work.take_statistics(&x, batch, &mut |_, _| ());
             work.take_gradients(&x, &dy, put);
         }
@@ -136,20 +153,21 @@ impl<'h, K: KernelSet> Hard<'h, K> {
                 slot.coef = slot.frame.through(weight, batch.0, slot.sums, slot.unit);
             }
             work.map(Inputs { kind: Kind::GradInput, x: Some(x), dy: Some(dy) }, &mut dx);
+            work.fill_lost(&mut dx);
         }
     }
 
     /// dx = dy·a of these features, and the sums that are needed anew.
     pub(super) fn constants<T: Element>(
         self,
-        Tensors { x, dy, dx }: Tensors<'_, T>,
+        tensors: Tensors<'_, T>,
         params: Params<'_, T::Compute>,
         stats: StatsRef<'_, T::Compute>,
         needs: Needs,
         put: Put<'_, T::Compute>,
     ) {
-        let ([x, dy], dx, inner) = lengthened([x, dy], dx, self.inner);
-        let mut work = self.work(inner);
+        let Tensors { x, dy, dx } = tensors.lengthened(self.long);
+        let mut work = self.work(&x);
         work.take_dy(&dy);
         match needs {
             Needs::None => (),
@@ -167,20 +185,21 @@ impl<'h, K: KernelSet> Hard<'h, K> {
     }
 }
 
-/// Strips of a single value as one long strip, the inputs and the output alike; as they are where any has gaps. With it the
-/// columns of a feature, `inner` before.
-fn lengthened<'i, 'o, T: Copy>(
-    inputs: [Strips<'i, T>; 2],
-    out: Option<StripsMut<'o, T>>,
-    inner: usize,
-) -> ([Strips<'i, T>; 2], Option<StripsMut<'o, T>>, usize) {
-    let rows = inputs[0].rows();
-    let [first, second] = inputs.each_ref().map(|x| x.as_slice().filter(|_| x.len() == 1));
-    let long = |all| Strips::from_slice(all, 1, rows);
-    let gaps = out.as_ref().is_some_and(|out| !out.place().contiguous);
-    let (Some(first), Some(second), false) = (first.and_then(long), second.and_then(long), gaps) else {
-        return (inputs, out, inner);
-    };
-    let out = out.and_then(StripsMut::into_output).and_then(|all| StripsMut::from_output(all, 1, rows));
-    ([first, second], out, rows)
+/// Single values, one behind the other, as one long strip. Shapes alone decide whether they are, so that gaps change no bit.
+fn lengthened<T: Copy>(strips: Strips<'_, T>, long: bool) -> Strips<'_, T> {
+    if !long {
+        return strips;
+    }
+    let long = strips.as_slice().and_then(|all| Strips::from_slice(all, 1, strips.rows()));
+    long.unwrap_or_else(|| unreachable!("{NEEDS_CONTIGUOUS}"))
+}
+
+/// As [`lengthened`], to write.
+fn lengthened_mut<T: Copy>(strips: StripsMut<'_, T>, long: bool) -> StripsMut<'_, T> {
+    if !long {
+        return strips;
+    }
+    let rows = strips.rows();
+    let long = strips.into_output().and_then(|all| StripsMut::from_output(all, 1, rows));
+    long.unwrap_or_else(|| unreachable!("{NEEDS_CONTIGUOUS}"))
 }

@@ -1,6 +1,7 @@
 //! Hard features in work: what is found out about each before its map, window by window.
 
-use super::class;
+use super::Put;
+use super::class::{self, Asked, Class};
 use super::direct::{fill_nan, map_one, map_window};
 use super::extent::Extent;
 use super::pieces::{Inputs, Kind, Pieces};
@@ -8,7 +9,7 @@ use super::window::{WIDTH, Window};
 use crate::kernel::KernelSet;
 use crate::maths::frame::{Coef, Frame, double};
 use crate::maths::{Params, Stats, StatsRef, Totals};
-use crate::num::wide::exponent;
+use crate::num::wide::{exponent, ldexp};
 use crate::num::{Dd, Element, Real, Wide};
 use crate::tensor::{Strips, StripsMut};
 use std::ops::Range;
@@ -23,8 +24,15 @@ pub(super) struct Slot {
     pub(super) sums: [Dd; 2],
     /// The exponent of the unit of dy.
     pub(super) unit: i32,
-    /// Whether dy is finite.
-    finite: bool,
+    /// Σ of the dy that are not finite: 0 where there are none.
+    pub(super) others: f64,
+}
+
+impl Slot {
+    /// dβ, from Σdy in units of dy.
+    fn dbias<R: Real>(&self) -> R {
+        if self.others == 0.0 { scaled(self.sums[0], self.unit) } else { R::from_f64(self.others) }
+    }
 }
 
 /// Features with their slots, which stand in the same order.
@@ -35,6 +43,8 @@ pub(super) struct Work<'w, K> {
     pub(super) features: &'w mut Vec<usize>,
     /// Features whose results are all NaN.
     pub(super) lost: &'w mut Vec<usize>,
+    /// Features whose Σdy is infinite, before they are mapped.
+    pub(super) infinite: &'w mut Vec<usize>,
     pub(super) slots: &'w mut Vec<Slot>,
 }
 
@@ -101,7 +111,8 @@ impl<K: KernelSet> Work<'_, K> {
         }
     }
 
-    /// Frames of the batch's statistics, taken in units of their own and `found`. Features whose x is not finite are left out.
+    /// Frames of the batch's statistics, taken in units of their own and `found`. Features whose x is not finite are left out, with
+    /// the class of their mean, which sums that overflowed may not have.
     pub(super) fn take_statistics<T: Element>(
         &mut self,
         x: &Strips<'_, T>,
@@ -109,13 +120,18 @@ impl<K: KernelSet> Work<'_, K> {
         found: &mut dyn FnMut(usize, &Stats<T::Compute>),
     ) {
         self.extents(x);
-        self.retain(|slot| slot.extent.finite);
+        for (slot, f) in self.each().filter(|(slot, _)| !slot.extent.is_finite()) {
+            let nan = <T::Compute as Real>::Wide::from_f64(f64::NAN);
+            let k = T::Compute::from_f64(slot.extent.others);
+            found(f, &Stats { k, delta: nan, var: nan, invstd: nan });
+        }
+        self.retain(|slot| slot.extent.is_finite());
         for (slot, _) in self.each() {
-            slot.frame = Frame::around_0(Frame::unit(slot.extent.largest(), eps));
+            slot.frame = Frame::around_0(unit(slot.extent.largest()));
         }
         let stats = |slot: &Slot, pilot| {
-            let ([first, second], eps) = (slot.sums, Frame::eps(slot.frame.unit, eps));
-            Stats::<f64>::from_sums(n, pilot, first, second, eps).0
+            let [first, second] = slot.sums;
+            Stats::<f64>::from_sums(n, pilot, first, second, 0.0).0
         };
         self.sum(x, None);
         for (slot, _) in self.each() {
@@ -144,14 +160,14 @@ impl<K: KernelSet> Work<'_, K> {
         }
     }
 
-    /// The unit of dy, and whether it is finite.
+    /// The unit of dy, and what it has that is not finite.
     pub(super) fn take_dy<T: Element>(&mut self, dy: &Strips<'_, T>) {
         if T::Compute::sums_are_safe() {
             return self.each().for_each(|(slot, _)| slot.unit = 0);
         }
         self.extents(dy);
         for (slot, _) in self.each() {
-            (slot.unit, slot.finite) = (unit(slot.extent.largest()), slot.extent.finite);
+            (slot.unit, slot.others) = (unit(slot.extent.largest()), slot.extent.others);
         }
     }
 
@@ -175,127 +191,93 @@ impl<K: KernelSet> Work<'_, K> {
         &mut self,
         x: &Strips<'_, T>,
         dy: &Strips<'_, T>,
-        put: &mut dyn FnMut(usize, [Option<T::Compute>; 2]),
+        put: Put<'_, T::Compute>,
     ) {
         self.take_dy(dy);
         self.sum(x, Some(dy));
         for (slot, f) in self.each() {
+            // x̂ may be so small that dγ is nothing but in units of dy.
+            let dweight = slot.frame.dweight(slot.sums, slot.unit);
+            put(f, [Some(scaled(slot.sums[0], slot.unit)), Some(scaled(dweight, 0))]);
             slot.sums[1] = slot.frame.dweight(slot.sums, 0);
-            put(f, slot.sums.map(|sum| Some(scaled(sum, slot.unit))));
         }
     }
 
-    /// Settles the features whose Σdy is not finite, and goes on with the others. The class of Σdy·x̂ is looked up, unless the sums
-    /// are `given` from elsewhere.
-    pub(super) fn settle_classes<T: Element>(
-        &mut self,
-        [x, dy]: [&Strips<'_, T>; 2],
-        params: Params<'_, T::Compute>,
-        stats: StatsRef<'_, T::Compute>,
-        (totals, given): (&[Totals<T::Compute>], bool),
-        dx: &mut Option<StripsMut<'_, T>>,
-        put: &mut dyn FnMut(usize, [Option<T::Compute>; 2]),
-    ) {
-        let Self { set, inner, features, lost, .. } = self;
-        features.retain(|&f| {
-            let finite = totals[f].0.to_f64().is_finite();
-            if !finite {
-                lost.push(f);
-            }
-            finite
-        });
-        let known = given || T::Compute::sums_are_safe();
-        let around = |f: usize| [stats.k[f].to_f64(), stats.delta[f].to_f64()];
-        let mut classes = [class::Class::default(); WIDTH];
-        for window in Window::of(lost, *inner).filter(|_| !given) {
-            class::add(*set, &window, [x, dy], |i| around(lost[i]), known, &mut classes[..lost.len()]);
-        }
-        let mut classes = classes.into_iter();
-        lost.retain(|&f| {
-            let sums = [totals[f].0, totals[f].1].map(Wide::to_f64);
-            let [first, second] = match (given, known, classes.next().unwrap_or_default()) {
-                (true, ..) => sums,
-                (false, true, class) => [sums[0], class[1]],
-                (false, false, class) => class,
-            };
-            if first == 0.0 {
-                // Every dy is finite, and the sum alone has overflowed.
-                features.push(f);
-                return false;
-            }
-            if !given {
-                put(f, [first, second].map(|v| Some(T::Compute::from_f64(v))));
-            }
-            if first.is_nan() | second.is_nan() {
-                return true;
-            }
-            if let Some(dx) = dx {
-                // Signs alone count.
-                let weight = params.get(f).0.to_f64();
-                let a = if weight.is_finite() && weight != 0.0 { weight.signum() } else { weight };
-                let inputs = Inputs { kind: Kind::GradInput, x: Some(*x), dy: Some(*dy) };
-                let [k, delta] = around(f);
-                map_one(*set, columns(f, *inner), inputs, [k, delta, a, -(a * second), 0.0, first], dx);
-            }
-            false
-        });
-        features.sort_unstable();
-    }
-
-    /// dβ alone, where dy is finite, of which the units are taken already.
-    pub(super) fn take_dbias<T: Element>(
-        &mut self,
-        dy: &Strips<'_, T>,
-        put: &mut dyn FnMut(usize, [Option<T::Compute>; 2]),
-    ) {
+    /// dβ alone, of which the units are taken already.
+    pub(super) fn take_dbias<T: Element>(&mut self, dy: &Strips<'_, T>, put: Put<'_, T::Compute>) {
         for (slot, _) in self.each() {
             slot.frame = Frame::around_0(slot.unit);
         }
         self.sum(dy, None);
-        for (slot, f) in self.each().filter(|(slot, _)| slot.finite) {
-            put(f, [Some(scaled(slot.sums[0], slot.unit)), None]);
+        for (slot, f) in self.each() {
+            put(f, [Some(slot.dbias()), None]);
         }
     }
 
-    /// dβ and dγ, the statistics being constants, where x and dy are finite; the units of dy are taken already.
+    /// dβ and dγ, the statistics being constants; the units of dy are taken already.
     pub(super) fn take_constant_gradients<T: Element>(
         &mut self,
         x: &Strips<'_, T>,
         dy: &Strips<'_, T>,
         stats: StatsRef<'_, T::Compute>,
-        put: &mut dyn FnMut(usize, [Option<T::Compute>; 2]),
+        put: Put<'_, T::Compute>,
     ) {
         self.take_given(x, stats);
         self.sum(x, Some(dy));
-        for (slot, f) in self.each() {
-            if slot.finite & slot.extent.finite {
-                let dweight = slot.frame.dweight(slot.sums, slot.unit);
-                put(f, [Some(scaled(slot.sums[0], slot.unit)), Some(scaled(dweight, 0))]);
+        let finite = |slot: &Slot| slot.others == 0.0 && slot.extent.is_finite();
+        let mut classes = [Class::default(); WIDTH];
+        if !self.each().all(|(slot, _)| finite(slot)) {
+            let (features, around) = (&*self.features, |f: usize| [stats.k[f].to_f64(), 0.0]);
+            for window in Window::of(features, self.inner) {
+                let classes = &mut classes[..features.len()];
+                class::add(
+                    self.set,
+                    &window,
+                    [&x.reborrow(), &dy.reborrow()],
+                    |i| around(features[i]),
+                    Asked::All,
+                    classes,
+                );
             }
+        }
+        for ((slot, f), class) in self.each().zip(classes) {
+            let dweight = match finite(slot) {
+                true => scaled(slot.frame.dweight(slot.sums, slot.unit), 0),
+                // Of a class invstd is no more than a sign, 0 or NaN.
+                false => T::Compute::from_f64(class[1] * stats.invstd[f].to_f64()),
+            };
+            put(f, [Some(slot.dbias()), Some(dweight)]);
         }
     }
 
-    /// y of all features, where it is wanted.
+    /// y of all features.
     pub(super) fn normalize<T: Element>(
         &mut self,
         params: Params<'_, T::Compute>,
         x: &Strips<'_, T>,
-        y: Option<StripsMut<'_, T>>,
+        mut y: StripsMut<'_, T>,
     ) {
         for (slot, f) in self.each() {
             let (weight, bias) = params.get(f);
-            slot.coef = slot.frame.affine(weight.to_f64(), bias.to_f64());
+            // f64 holds all that becomes of f32, and has no extents of it.
+            let direct = T::Compute::sums_are_safe();
+            let from_mean = |v| ldexp(v, -slot.frame.unit) - slot.frame.k;
+            let far = if direct { 1.0 } else { slot.extent.farthest(from_mean) };
+            slot.coef = slot.frame.affine(far, weight.to_f64(), bias.to_f64());
         }
-        if let Some(mut y) = y {
-            self.map(Inputs { kind: Kind::Normalize, x: Some(*x), dy: None }, &mut y);
-        }
+        self.map(Inputs { kind: Kind::Normalize, x: Some(*x), dy: None }, &mut y);
+        self.fill_lost(&mut y);
     }
 
-    /// Maps all features to `out`.
+    /// Makes the results of the lost features NaN.
+    pub(super) fn fill_lost<T: Element>(&mut self, out: &mut StripsMut<'_, T>) {
+        self.lost.sort_unstable();
+        Window::of(self.lost, self.inner).for_each(|window| fill_nan(&window, out));
+    }
+
+    /// Maps all features to `out` that are not lost.
     pub(super) fn map<T: Element>(&mut self, inputs: Inputs<'_, T>, out: &mut StripsMut<'_, T>) {
         let (kind, inner, direct) = (inputs.kind, self.inner, T::Compute::sums_are_safe());
-        self.lost.sort_unstable();
-        Window::of(self.lost, inner).for_each(|window| fill_nan(&window, out));
         if direct {
             self.each().for_each(|(slot, _)| slot.coef = slot.coef.unscaled());
         }
