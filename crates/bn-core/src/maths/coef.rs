@@ -119,7 +119,8 @@ impl<T: Real> Stats<T> {
         // R5 and R4.
         let factors = T::sums_are_safe() | fits_factor::<T>(weight, wide.along);
         let c = flat | (fits_factor::<T>(weight, wide.c) & factors) | self.is_negligible(n, wide, least);
-        let large = flat | (wide.a.to_f64().abs() * least >= T::LOW * GRADIENT) | is_beside::<T>(term);
+        let still = (weight == T::default()) | (least == 0.0);
+        let large = still | (wide.a.to_f64().abs() * least >= T::LOW * GRADIENT) | is_beside::<T>(term);
         // R6. An m of f64 that looks exact may have lost its rest to underflow, and h all that it was.
         let exact = T::sums_are_safe() & (T::round(wide.m).widen() == wide.m);
         let m = exact | (least >= T::LOW);
@@ -141,7 +142,7 @@ impl<T: Real> Stats<T> {
 /// A scale that is this many times the least normal number has room for roundings below it: the first where two or three lose
 /// a digit, the second where the size of dy stands for that of its scale.
 const BESIDE: f64 = (1u32 << 11) as f64;
-const GRADIENT: f64 = (1u32 << 20) as f64;
+const GRADIENT: f64 = (1u32 << 25) as f64;
 
 /// Whether a part of the scale, whose square is given, is at least [`BESIDE`] times the least number of the range. Squares of f64
 /// have no room for that.
