@@ -78,8 +78,9 @@ fn equal_values_far_from_zero() {
 fn two_values_in_turns() {
     for dims in SHAPES {
         for ratio in [3.9, 64.0, 1000.0] {
-            let x = |i: usize, _: usize| 1.774 + if i % 2 == 0 { 1.774 / ratio } else { -1.774 / ratio };
-            let dy = |i: usize, _: usize| if i % 3 == 0 { 0.3 } else { -0.1 };
+            let x =
+                |i: usize, _: usize| 1.774 + if i.is_multiple_of(2) { 1.774 / ratio } else { -1.774 / ratio };
+            let dy = |i: usize, _: usize| if i.is_multiple_of(3) { 0.3 } else { -0.1 };
             assert_right::<f32>(dims, x, dy, &format!("ratio {ratio}"));
         }
     }

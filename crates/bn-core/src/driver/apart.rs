@@ -93,6 +93,9 @@ impl<T: Element> Step<T> for Summing<'_, T> {
     fn hard(&mut self, _: Hard<'_, impl KernelSet>, _: &[Totals<T::Compute>]) {}
 }
 
+/// Takes the sums of a range of samples.
+pub(crate) type PutSums<'p, R> = dyn FnMut(Range<usize>, &[Totals<R>]) + 'p;
+
 /// Sums a part of a batch, whose first sample is that batch's sample `first`: x, or x and dy, around `pilots` or 0. `put` gets the
 /// sums of each node: the samples of the batch that it covers.
 ///
@@ -104,7 +107,7 @@ pub(crate) fn sum_part<T: Element, B: Backend>(
     first: usize,
     pilots: Option<&[T::Compute]>,
     workspace: &mut Workspace<T>,
-    put: &mut dyn FnMut(Range<usize>, &[Totals<T::Compute>]),
+    put: &mut PutSums<'_, T::Compute>,
 ) {
     let (features, inner) = (shape.features(), shape.inner());
     let leaf = leaf_samples(features, inner);

@@ -223,16 +223,14 @@ impl Plane<'_> {
     #[inline(always)]
     fn take_all<R: Real>(&mut self, from: &Plane<'_>, step: usize, add: bool) {
         if R::Wide::PARTS == 1 {
-            return match (step, add) {
+            let apart = self.hi.iter_mut().zip(from.hi.iter().step_by(step));
+            match (step, add) {
                 (1, true) => add_all(self.hi, &from.hi[..self.hi.len()]),
                 (1, false) => self.hi.copy_from_slice(&from.hi[..self.hi.len()]),
-                (_, true) => {
-                    self.hi.iter_mut().zip(from.hi.iter().step_by(step)).for_each(|(to, from)| *to += from)
-                }
-                (_, false) => {
-                    self.hi.iter_mut().zip(from.hi.iter().step_by(step)).for_each(|(to, from)| *to = *from)
-                }
-            };
+                (_, true) => apart.for_each(|(to, from)| *to += from),
+                (_, false) => apart.for_each(|(to, from)| *to = *from),
+            }
+            return;
         }
         for f in 0..self.hi.len() {
             let value = from.value::<R>(f * step);
