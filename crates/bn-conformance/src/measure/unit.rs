@@ -84,13 +84,13 @@ impl Unit {
                 _ => f64::INFINITY,
             };
         }
-        // How much is missing from the value's size to what rounds to ∞.
-        let short = gap(near.abs(), known * near.signum(), self.format.max) + self.half_ulp;
+        // How much is missing from the value to what rounds to ∞, on the side of `got`.
+        let side = got.signum();
+        let short = gap(near * side, known * side, self.format.max) + self.half_ulp;
         if got.is_infinite() {
-            let same_side = got.signum() == near.signum();
-            return if same_side { self.units(short.max(Ext::ZERO)) } else { f64::INFINITY };
+            return self.units(short.max(Ext::ZERO));
         }
-        if short <= Ext::ZERO && got == self.format.max * near.signum() {
+        if short <= Ext::ZERO && got.abs() == self.format.max {
             return self.units(short);
         }
         self.units(gap(near, known, got))
