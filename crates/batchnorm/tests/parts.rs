@@ -205,8 +205,8 @@ fn parts_cut_elsewhere_are_near_the_whole() {
 #[test]
 fn where_to_cut_is_said_in_the_users_dimensions() {
     let every = |dims: &[usize], layout| parts::split_every(dims, layout).unwrap();
-    // 512 positions are a leaf, and 8 images of 56·56 a multiple of it.
-    assert_eq!(every(&[32, 56, 56, 64], Layout::ChannelsLast), 8);
+    // 1024 positions are a leaf, and 16 images of 56·56 a multiple of it.
+    assert_eq!(every(&[32, 56, 56, 64], Layout::ChannelsLast), 16);
     assert_eq!(every(&[7, 64, 64, 64], Layout::ChannelsLast), 1);
     assert_eq!(every(&[32, 64, 56, 56], Layout::ChannelsFirst), 2);
     assert_eq!(every(&[64, 3, 224, 224], Layout::ChannelsFirst), 1);

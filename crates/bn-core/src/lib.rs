@@ -16,11 +16,18 @@
 //!
 //! # Range
 //!
-//! Kernels compute maps in the data's own type; half types are computed in f32. A feature is hard where a coefficient is not 0
-//! and no normal number, or above 10³⁰ (f64: beyond 10^±280), or where the mean's rounding is more than a quarter of σ. The map
-//! of a hard feature runs in f64 and is rounded once; f64 data are taken in units of powers of two (`driver/hard`). So values
-//! near the type's largest and smallest, and settings far from the usual, keep their digits. Flush-to-zero is not supported:
-//! steps must run with the rounding mode and the denormals of IEEE 754, on every thread of an executor.
+//! Kernels compute maps in the data's own type; half types are computed in f32. A feature is hard where that would break a limit:
+//!
+//! 1. A coefficient is not 0 and no normal number, or above 10³⁰ (f64: beyond 10^±280), unless what it loses is nothing beside
+//!    the scale of its result.
+//! 2. The mean's rounding is more than a quarter of σ.
+//! 3. The means of dy and dy·x̂ are so small that their digits are lost.
+//! 4. f32 and half types in training: σ, |γ|·σ·invstd or these means would make subnormal numbers, which are slow.
+//!
+//! docs/numerics.md has the premises, R1 to R6 and O, and the proof. The map of a hard feature runs in f64 and is rounded once;
+//! f64 data are taken in units of powers of two (`driver/hard`). So values near the type's largest and smallest, and settings
+//! far from the usual, keep their digits. Flush-to-zero is not supported: steps must run with the rounding mode and the
+//! denormals of IEEE 754, on every thread of an executor.
 
 mod driver;
 pub mod kernel;

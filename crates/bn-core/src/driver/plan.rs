@@ -13,14 +13,17 @@ use std::ops::Range;
 pub(super) const MAX_LANES: usize = 2048;
 /// Rows of few features are dealt to as many lanes as make a row of at most this length.
 const PHASE_ROW: usize = 1024;
-/// To more than so many, a power of two, only as long as that makes a row of at most [`SHORT_ROW`]: small batches must not be spread
-/// too thin, and a row had better end with a vector.
+/// To more than so many, a power of two, only where rows are whole cache lines of f32, or as long as that makes a row of at most
+/// [`SHORT_ROW`]: small batches must not be spread too thin.
 const FEW_PHASES: usize = 4;
+const WHOLE_LINES: usize = 16;
 const SHORT_ROW: usize = 256;
 /// Runs of a feature up to this length are summed position by position, down the strips.
 const SHORT_RUN: usize = 256;
-/// The strips of a leaf where each lane takes in one value of each: rows of values side by side, joined or not.
+/// The strips of a leaf where each lane takes in one value of each: rows of values side by side, joined or not; fewer where many
+/// rows are joined to a strip.
 const LEAF_ROWS: usize = 128;
+const LEAF_JOINED_ROWS: usize = 64;
 /// A leaf of short runs has about so many values of a feature, but at least and at most so many samples.
 const SHORT_LEAF: usize = 2048;
 const SHORT_LEAF_SAMPLES: (usize, usize) = (32, LEAF_ROWS);
@@ -33,6 +36,7 @@ const PIECE: usize = 12_800;
 fn phases(features: usize) -> usize {
     match PHASE_ROW / features.max(1) {
         few @ 0..FEW_PHASES => few.max(1),
+        many if features.is_multiple_of(WHOLE_LINES) => 1 << many.ilog2(),
         _ => 1 << (SHORT_ROW / features.max(1)).max(FEW_PHASES).ilog2(),
     }
 }
@@ -65,10 +69,15 @@ pub(crate) fn leaf_samples(features: usize, inner: usize) -> usize {
     // A power of two, as the sizes of batches are.
     let values = |values: usize| 1 << (values / inner.max(1)).max(1).ilog2();
     match spread(features, inner) {
-        Spread::Phases(phases) => values(LEAF_ROWS * phases),
+        Spread::Phases(phases) => values(leaf_rows(phases)),
         Spread::Positions(_) => values(SHORT_LEAF).clamp(SHORT_LEAF_SAMPLES.0, SHORT_LEAF_SAMPLES.1),
         Spread::Run => values(LONG_LEAF),
     }
+}
+
+/// The rows of a leaf or of a piece, where so many are joined.
+fn leaf_rows(phases: usize) -> usize {
+    phases * if phases > FEW_PHASES { LEAF_JOINED_ROWS } else { LEAF_ROWS }
 }
 
 fn spread(features: usize, inner: usize) -> Spread {
@@ -118,7 +127,7 @@ impl Plan {
         let walked = if turned { Shape::new(shape.count(), 1, 1).unwrap_or(shape) } else { shape };
         let (sample, piece) = match spread {
             Spread::Run => (inner, PIECE),
-            Spread::Phases(phases) if turned => (inner, LEAF_ROWS * phases),
+            Spread::Phases(phases) if turned => (inner, leaf_rows(phases)),
             Spread::Phases(_) | Spread::Positions(_) => (1, usize::MAX),
         };
         // A leaf of one long sample is cut, and one of several is not.
@@ -358,7 +367,7 @@ mod tests {
     #[test]
     fn few_features_get_phases() {
         let one = plan(400_000, 1, 1);
-        assert_eq!((one.spread, one.tree.leaves), (Spread::Phases(256), 13));
+        assert_eq!((one.spread, one.tree.leaves), (Spread::Phases(256), 25));
         assert_eq!(plan(32, 1, 12_544).shape, Shape::new(32 * 12_544, 1, 1).unwrap());
         assert_eq!(plan(4, 5, 1).spread, Spread::Phases(32));
         assert_eq!(plan(4, 300, 1).spread, Spread::Phases(3));
