@@ -177,7 +177,7 @@ fn sum_unit<T: Element, B: Backend>(
     let len = sum.inputs()[0].map_or(0, |strips| strips.len());
     if let Some(run) = run {
         for f in 0..len / inner {
-            sum_piece(pass.kernels, sum, f, inner, (rows.start, run.clone()), (fetch, &mut *acc));
+            sum_piece(pass.kernels, sum, (f, inner), (rows.start, run.clone()), (fetch, &mut *acc));
         }
         return;
     }

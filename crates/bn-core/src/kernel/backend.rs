@@ -3,12 +3,13 @@
 use super::acc::Acc;
 use super::ops::{Map, Out, Sum};
 use super::schedule::Schedule;
-use super::tile::{Fetch, Hints, Tile};
+use super::tile::{Fetch, Hints, Tile, Walk};
 use super::units::Units;
-use crate::num::{Element, PerElement};
+use crate::num::{Element, PerElement, Real};
 #[cfg(feature = "half")]
 use half::{bf16, f16};
 use std::borrow::Cow;
+use std::ops::Range;
 
 /// The kernels for one element type: everything that touches every element, and nothing else.
 ///
@@ -60,10 +61,37 @@ pub fn map_then_sum<T: Element>(
 ) {
     kernels.map(tile, map, out, Hints::streamed(true));
     let inner = next.inputs()[0].map_or(0, |strips| strips.len()) / tile.features.max(1);
-    for unit in units.each(next.rows(), inner) {
-        units.sum(kernels, tile, next, unit);
+    for (rows, run) in units.each(next.rows(), inner) {
+        if run.len() == inner {
+            let sum = next.over::<T>(|strips| strips.rows_range(rows.clone()), |pilots| pilots);
+            kernels.sum(tile, &sum, Fetch::Near, units.acc.from_lane(0));
+        } else {
+            for f in 0..tile.features {
+                sum_piece(
+                    kernels,
+                    next,
+                    (f, inner),
+                    (rows.start, run.clone()),
+                    (Fetch::Near, &mut units.acc),
+                );
+            }
+        }
         units.done();
     }
+}
+
+/// Adds the values `run` of feature `f` in strip `row` to its lanes, where runs have `inner` values.
+pub(crate) fn sum_piece<T: Element>(
+    kernels: &(impl Kernels<T> + ?Sized),
+    sum: &Sum<'_, T>,
+    (f, inner): (usize, usize),
+    (row, run): (usize, Range<usize>),
+    (fetch, acc): (Fetch, &mut Acc<'_>),
+) {
+    let cols = f * inner + run.start..f * inner + run.end;
+    let sum = sum.over::<T>(|strips| strips.piece(row, cols.clone()), |pilots| &pilots[f..=f]);
+    let tile = Tile { features: 1, walk: Walk::Runs { inner: run.len() } };
+    kernels.sum(tile, &sum, fetch, acc.from_lane(f * T::Compute::LANES));
 }
 
 /// The kernels for all element types. Run serially they are a [`Backend`].

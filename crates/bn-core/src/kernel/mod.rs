@@ -9,9 +9,9 @@ mod tile;
 mod units;
 
 pub use acc::{Acc, Plane};
+pub(crate) use backend::sum_piece;
 pub use backend::{Backend, Executor, KernelSet, Kernels, Serial, map_then_sum};
 pub use ops::{Affine, GradAffine, Map, Out, Post, Sum};
 pub use schedule::Schedule;
 pub use tile::{Fetch, Hints, Spread, Tile, Walk};
 pub use units::Units;
-pub(crate) use units::sum_piece;

@@ -1,10 +1,6 @@
 //! What is folded at once, where a kernel goes over several such units in one call.
 
 use super::acc::Acc;
-use super::backend::Kernels;
-use super::ops::Sum;
-use super::tile::{Fetch, Tile, Walk};
-use crate::num::{Element, Real};
 use std::ops::Range;
 
 /// The lanes of a block of runs, and where they are handed on: a unit is `rows` strips, or of a single strip `run` values of each
@@ -40,37 +36,4 @@ impl Units<'_> {
             (0..inner).step_by(len).map(move |at| (strips.clone(), at..inner.min(at + len)))
         })
     }
-
-    /// Adds the values `run` of the strips `rows`.
-    pub(super) fn sum<T: Element>(
-        &mut self,
-        kernels: &(impl Kernels<T> + ?Sized),
-        tile: Tile,
-        sum: &Sum<'_, T>,
-        (rows, run): (Range<usize>, Range<usize>),
-    ) {
-        let Walk::Runs { inner } = tile.walk else { unreachable!("units are of runs") };
-        if run.len() == inner {
-            let sum = sum.over::<T>(|strips| strips.rows_range(rows.clone()), |pilots| pilots);
-            return kernels.sum(tile, &sum, Fetch::Near, self.acc.from_lane(0));
-        }
-        for f in 0..tile.features {
-            sum_piece(kernels, sum, f, inner, (rows.start, run.clone()), (Fetch::Near, &mut self.acc));
-        }
-    }
-}
-
-/// Adds the values `run` of feature `f` in strip `row` to its lanes.
-pub(crate) fn sum_piece<T: Element>(
-    kernels: &(impl Kernels<T> + ?Sized),
-    sum: &Sum<'_, T>,
-    f: usize,
-    inner: usize,
-    (row, run): (usize, Range<usize>),
-    (fetch, acc): (Fetch, &mut Acc<'_>),
-) {
-    let cols = f * inner + run.start..f * inner + run.end;
-    let sum = sum.over::<T>(|strips| strips.piece(row, cols.clone()), |pilots| &pilots[f..=f]);
-    let tile = Tile { features: 1, walk: Walk::Runs { inner: run.len() } };
-    kernels.sum(tile, &sum, fetch, acc.from_lane(f * T::Compute::LANES));
 }

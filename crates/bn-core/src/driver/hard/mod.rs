@@ -16,6 +16,7 @@ mod class;
 mod direct;
 mod extent;
 mod pieces;
+mod settle;
 mod window;
 mod work;
 
