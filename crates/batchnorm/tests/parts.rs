@@ -184,6 +184,28 @@ fn parts_cut_at_leaves_give_the_bits_of_the_whole() {
     }
 }
 
+/// The shapes of networks, whose tensors are streamed and shared out as well.
+#[test]
+fn the_shapes_of_networks_in_parts() {
+    for (dims, layout, leaves) in [
+        (&[32, 64, 56, 56][..], Layout::ChannelsFirst, 16),
+        (&[64, 3, 224, 224], Layout::ChannelsFirst, 64),
+        (&[32, 56, 56, 64], Layout::ChannelsLast, 98),
+        (&[4096, 1024], Layout::ChannelsFirst, 32),
+        (&[32, 2048, 7, 7], Layout::ChannelsFirst, 1),
+    ] {
+        let shape = Shape::from_dims(dims, layout).unwrap();
+        let leaf = parts::split_every(&[1, shape.features(), shape.inner()], Layout::ChannelsFirst).unwrap();
+        assert_eq!(shape.outer().div_ceil(leaf), leaves, "{shape}");
+        let step = Step::new(shape, 0.3);
+        let want = step.whole();
+        for n in [2, 3, 5, 16] {
+            let (got, _) = step.in_parts(&cuts(shape.outer(), leaf, n), |i| n - 1 - i);
+            assert!(got == want, "{shape} in {n} parts");
+        }
+    }
+}
+
 #[test]
 fn parts_cut_elsewhere_are_near_the_whole() {
     for (shape, centre) in shapes() {

@@ -148,6 +148,8 @@ impl Scratch {
     fn grow<R: Real>(&mut self, plan: &Plan, cut: &Cut) {
         let features = cut.block.min(plan.shape.features());
         at_least(&mut self.lanes, 2 * R::Wide::PARTS * plan.lanes::<R>(features));
+        // A step that did not come to its end may have left some.
+        self.partials.append(&mut self.waiting);
         // One to a level, one that is added and one for all.
         let sets = plan.tree.levels() as usize + 2;
         at_least(&mut self.partials, sets);
