@@ -1,6 +1,7 @@
 //! A layer keeps every bit through serde, and what cannot be a layer is refused with a reason.
 
-use batchnorm::{BatchNorm, Config, Layout, RunningVar};
+use batchnorm::parts::{PartialSums, Pooled};
+use batchnorm::{BatchNorm, Config, DefaultBackend, Layout, RunningVar, Shape, Workspace};
 use ndarray::Array2;
 use serde_json::{Value, json};
 
@@ -59,4 +60,21 @@ fn what_is_no_layer_is_refused_with_a_reason() {
         let error = serde_json::from_value::<BatchNorm<f32>>(layer).expect_err(at).to_string();
         assert!(error.contains(reason), "{at}: got {error}");
     }
+}
+
+/// Sums of parts come through, and merge there to what they merge to here.
+#[test]
+fn sums_of_parts_can_be_sent() {
+    let (backend, mut workspace) = (DefaultBackend::default(), Workspace::default());
+    let pooled = Pooled::<f64>::new(3, 1e-5).unwrap();
+    let shape = Shape::nc(8192, 3).unwrap();
+    let x: Vec<f64> = (0..shape.len()).map(|i| (i * 7919 % 4099) as f64 / 2049.5 - 1.0).collect();
+    let mut sum = |first| pooled.sum(&backend, shape, &x, first, &mut workspace).unwrap();
+    let (mut here, other) = (sum(0), sum(8192));
+    let bytes = postcard::to_stdvec(&(&here, &other)).unwrap();
+    let (mut there, sent): (PartialSums<f64>, PartialSums<f64>) = postcard::from_bytes(&bytes).unwrap();
+    here.merge(other).unwrap();
+    there.merge(sent).unwrap();
+    assert_eq!(here, there);
+    assert_eq!(there.samples(), 16_384);
 }
