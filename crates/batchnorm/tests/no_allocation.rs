@@ -80,7 +80,7 @@ fn steps_after_the_first_allocate_nothing() {
 #[cfg(all(feature = "dispatch", feature = "rayon"))]
 fn on_rayon() {
     use batchnorm::{Dispatch, Rayon};
-    // Large enough to be shared out: by features, by segments and by rows.
+    // Large enough to be shared out: by features, by nodes of the sums and by rows.
     let shapes = [
         Shape::nc(4096, 160),
         Shape::nc(600_000, 1),

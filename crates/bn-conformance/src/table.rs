@@ -63,7 +63,7 @@ pub const SHAPES: &[Entry] = &[
     last(&[1, 11, 13, 65]),
 ];
 
-/// Shapes whose sums are long, run with few data sets: many rows of one feature, a batch cut into segments; and
+/// Shapes whose sums are long, run with few data sets: many rows of one feature, batches of several leaves; and
 /// shapes with enough blocks of features to be shared out between threads.
 pub const LONG: &[Entry] = &[
     first(&[400_000, 1]),

@@ -2,7 +2,7 @@
 //! `ThreadPool::install` the call is made in. A training loop had better run in there as a whole: then no pass has to
 //! wait for a thread to take it in, and smaller tensors are shared out.
 //!
-//! It only runs what the driver cuts: blocks of features, or segments and rows where features are few. The cuts
+//! It only runs what the driver cuts: blocks of features, or nodes of the sums and rows where features are few. The cuts
 //! that matter for the numbers follow from the shape, so the bits are those of a serial run.
 
 use bn_core::{Backend, Executor};

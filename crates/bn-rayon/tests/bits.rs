@@ -1,5 +1,5 @@
 //! Threads do not change a bit: every kernel × number of threads gives what the scalar kernels give serially, on
-//! shapes that are shared out by features, by segments and by rows, whatever their size, the statistics in the wide type
+//! shapes that are shared out by features, by nodes of the sums and by rows, whatever their size, the statistics in the wide type
 //! included. `cargo xtask bits` does the same with the results on the whole table.
 
 use bn_conformance::case::Case;

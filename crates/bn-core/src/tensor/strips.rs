@@ -1,7 +1,7 @@
 //! A tensor as the kernels see it: strips of contiguous elements, a fixed stride apart.
 //!
 //! (outer, features, inner) becomes `outer` strips of features·inner elements. A block of features is a
-//! range of columns, a segment of the batch a range of rows. Reading, that is arithmetic on one shared slice; writing,
+//! range of columns, a leaf of the batch a range of rows. Reading, that is arithmetic on one shared slice; writing,
 //! it stays within safe code because `ndarray`'s views know how to split in either direction.
 
 use super::shape::Shape;
