@@ -89,6 +89,9 @@ def kinds(kind_of):
     def infinite(x, dy, weight):
         dy[...] = np.inf
 
+    def one_infinite(x, dy, weight):
+        dy[0].reshape(dy.shape[1], -1)[:, 0] = np.inf
+
     yield "plain", lambda x, dy, weight: None
     for value in (1e-290,) if name == "f64" else (1e-33, 1e-41):
         text = f"weight_{value:g}"
@@ -104,6 +107,7 @@ def kinds(kind_of):
     yield "dy_constant", constant
     yield "dy_nan", nan
     yield "dy_infinite", infinite
+    yield "dy_one_infinite", one_infinite
 
 
 class Case:

@@ -18,7 +18,8 @@ const KINDS: &str = "
 <p><code>weight_V</code>: γ = V in every feature, or in one of 64. <code>x_V</code>: x around V.
 <code>dy_V</code>: dy normal with σ = V. <code>dy_subnormal</code>: the same with an eighth of the
 type's least normal number. <code>dy_constant</code>: dy = 1e-6 throughout, with x of σ = 1e4.
-<code>dy_nan</code>: NaN in every 9973rd dy. <code>dy_infinite</code>: ∞ in all of them. A type whose
+<code>dy_nan</code>: NaN in every 9973rd dy. <code>dy_infinite</code>: ∞ in all of them.
+<code>dy_one_infinite</code>: ∞ in one of each feature. A type whose
 range has not the value has no such row.</p>";
 
 /// The passes that rows of hard data have.
