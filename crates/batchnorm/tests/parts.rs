@@ -288,6 +288,17 @@ fn what_does_not_fit_together_is_named() {
             "expected sums of x around the means for 130 features with 1 values in a sample, got {first_round}"
         )
     );
+    assert_eq!(
+        message(pooled.settle(&sum(&pooled, 0..512).unwrap())),
+        "expected sums over the 700 values per feature of the first round, got sums over 512"
+    );
+    let mut other = Pooled::<f32>::new(shape.features(), EPS).unwrap();
+    other.settle(&sum(&other, 0..512).unwrap()).unwrap();
+    assert_eq!(
+        message(pooled.settle(&sum(&other, 0..700).unwrap())),
+        "expected sums of x around the means for 130 features with 1 values in a sample as the statistics have them, \
+         got sums around other means"
+    );
     let again = sum(&pooled, 0..700).unwrap();
     assert_eq!(pooled.settle(&again), Ok(true));
     assert!(sum(&pooled, 0..700).is_err());
@@ -309,6 +320,43 @@ fn what_does_not_fit_together_is_named() {
         "expected sums over the 700 values per feature of the forward, got sums over 128"
     );
     assert!(dweight.iter().chain(&dbias).all(|&v| v == 7.0));
+}
+
+#[test]
+fn samples_that_cannot_be_counted_are_refused() {
+    let shape = Shape::new(10, 3, 300).unwrap();
+    let x = vec![0.0; shape.len()];
+    let pooled = Pooled::<f32>::new(3, EPS).unwrap();
+    for first in [usize::MAX, usize::MAX - 15, usize::MAX - 9] {
+        let sums = pooled.sum(&DefaultBackend::default(), shape, &x, first, &mut Workspace::default());
+        let expected = format!("expected a first sample with room behind it for the part's, got {first}");
+        assert_eq!(message(sums), expected);
+    }
+}
+
+/// Σdy·x̂ of a constant gradient may be exactly 0, which is no reason to take a sum of f64 in another way.
+#[test]
+fn sums_of_f64_that_cancel_to_nothing_are_the_wholes() {
+    let column = [-0.103, 0.336, 0.048, 0.657];
+    let shape = Shape::nc(4, 512).unwrap();
+    let x: Vec<f64> = (0..shape.len()).map(|i| column[i / 512]).collect();
+    let (dy, backend) = (vec![0.7; x.len()], DefaultBackend::default());
+    let (mut y, mut saved, mut workspace) = (x.clone(), Saved::default(), Workspace::default());
+    let step = Forward { shape, x: &x, y: (&mut y).into(), weight: None, bias: None, eps: EPS };
+    functions::train(&backend, step, &mut saved, &mut workspace).unwrap();
+    let gradient = |sums: Option<&PartialSums<f64>>| {
+        let mut dweight = vec![7.0; 512];
+        let step =
+            Backward { x: &x, dy: &dy, weight: None, dx: None, dweight: Some(&mut dweight), dbias: None };
+        let mut workspace = Workspace::default();
+        match sums {
+            Some(sums) => parts::backward(&backend, step, sums, &saved, &mut workspace).unwrap(),
+            None => functions::backward(&backend, step, &saved, &mut workspace).unwrap(),
+        }
+        dweight
+    };
+    let sums = parts::sum_gradients(&backend, [&x, &dy], 0, &saved, &mut workspace).unwrap();
+    assert_eq!(gradient(Some(&sums)), gradient(None));
 }
 
 #[test]

@@ -73,6 +73,8 @@ fn sums_of_parts_can_be_sent() {
     let (mut here, other) = (sum(0), sum(8192));
     let bytes = postcard::to_stdvec(&(&here, &other)).unwrap();
     let (mut there, sent): (PartialSums<f64>, PartialSums<f64>) = postcard::from_bytes(&bytes).unwrap();
+    let text = serde_json::to_string(&here).unwrap();
+    assert_eq!(serde_json::from_str::<PartialSums<f64>>(&text).unwrap(), here);
     here.merge(other).unwrap();
     there.merge(sent).unwrap();
     assert_eq!(here, there);

@@ -113,7 +113,9 @@ impl<T: Real> Stats<T> {
         let least = wide.m.to_f64().abs().max(wide.h.to_f64().abs());
         // Without short cuts, so that there is nothing to branch on.
         let sums = T::fits(first.to_f64()) & T::fits(second.to_f64());
-        let products = T::sum_fits(second.to_f64()) & T::sum_fits(self.var.to_f64());
+        // Σdy·(x−k) may be small for its terms, or 0, though none of these is near underflow: they are about |m|·σ at least.
+        let terms = wide.m.to_f64().powi(2) * self.var.to_f64();
+        let products = (T::sum_fits(second.to_f64()) | T::sum_fits(terms)) & T::sum_fits(self.var.to_f64());
         let a = fits_factor::<T>(weight, wide.a);
         let flat = (weight == T::default()) | (wide.h.to_f64() == 0.0);
         // R5 and R4.

@@ -22,9 +22,9 @@ use super::saved::{Mode, Saved};
 use crate::driver::{self, Statistics, Workspace};
 use crate::kernel::Backend;
 use crate::maths::{StatsVec, features};
-use crate::num::Element;
+use crate::num::{Element, Real};
 use crate::tensor::{Layout, Shape, ShapeError};
-use sums::Kind;
+use sums::{Kind, Of, around};
 
 /// A part of a batch must begin and end at a multiple of so many entries of the first axis, or at the batch's end, for the bits
 /// of the whole. `dims` are those of any part or of the whole: their first one does not matter.
@@ -107,7 +107,8 @@ impl<T: Element> Pooled<T> {
         };
         let pilots = (self.round == Round::AroundMeans).then_some(&self.stats.k[..]);
         check_len("x", shape.len(), x.len())?;
-        let mut sums = PartialSums::new(kind, shape);
+        check_samples(shape, first)?;
+        let mut sums = PartialSums::new(of(kind, shape, pilots));
         driver::sum_part(
             backend,
             (shape, [Some(x), None]),
@@ -127,8 +128,9 @@ impl<T: Element> Pooled<T> {
     /// The answer follows from the bits of the sums, so that all who merge the same ones get the same.
     ///
     /// # Errors
-    /// [`Error::Parts`] where a part is missing, there twice, or of another sum; [`Error::OneValue`] where the whole batch has one
-    /// value per feature. Nothing is then changed. A batch without any value is Ok.
+    /// [`Error::Parts`] where a part is missing before another one, or in the second round, and where sums are of something else;
+    /// [`Error::OneValue`] where the whole batch has one value per feature. Nothing is then changed. Which part is the last one
+    /// nobody but the caller knows. A batch without any value is Ok.
     pub fn settle(&mut self, sums: &PartialSums<T::Compute>) -> Result<bool, Error> {
         let again = match self.round {
             Round::AroundZero => false,
@@ -137,7 +139,13 @@ impl<T: Element> Pooled<T> {
                 return Err(wrong("sums for statistics that are not known yet", "settled ones"));
             }
         };
-        let (totals, count) = sums.total(Kind::Moments { round: u8::from(again) }, self.features)?;
+        let pilots = again.then_some(&self.stats.k[..]);
+        let kind = Kind::Moments { round: u8::from(again) };
+        let (totals, count) = sums.total((kind, self.features), (None, around(pilots)))?;
+        if again && count != self.count {
+            let expected = format!("sums over the {} values per feature of the first round", self.count);
+            return Err(wrong(&expected, &format!("sums over {count}")));
+        }
         if count == 1 && self.features > 0 {
             return Err(Error::OneValue { shape: Shape::new(1, self.features, 1)? });
         }
@@ -213,12 +221,9 @@ pub fn sum_gradients<T: Element, B: Backend>(
     let (shape, stats) = (saved.shape, saved.stats.as_ref());
     check_len("x", shape.len(), x.len())?;
     check_len("dy", shape.len(), dy.len())?;
-    let pilots = features::off_centre(saved.from_batch, stats).then(|| {
-        let mut pilots = vec![T::Compute::default(); shape.features()];
-        features::grad_pilots(saved.from_batch, stats, &mut pilots);
-        pilots
-    });
-    let mut sums = PartialSums::new(Kind::Gradients, shape);
+    let pilots = pilots(saved);
+    check_samples(shape, first)?;
+    let mut sums = PartialSums::new(of(Kind::Gradients, shape, pilots.as_deref()));
     driver::sum_part(
         backend,
         (shape, [Some(x), Some(dy)]),
@@ -235,8 +240,9 @@ pub fn sum_gradients<T: Element, B: Backend>(
 /// The backward of a part: its dx, and dγ and dβ of the whole batch, from the sums of all parts.
 ///
 /// # Errors
-/// As [`functions::backward`](super::functions::backward), and [`Error::Parts`] where the sums are not those of all parts.
-/// Nothing is then written.
+/// As [`functions::backward`](super::functions::backward), and [`Error::Parts`] where the sums are not those of all parts of the
+/// forward's batch, or around other means than its. Nothing is then written. In evaluation, where no forward counts the batch, a last
+/// part that is missing is not noticed.
 pub fn backward<T: Element, B: Backend>(
     backend: &B,
     step: Backward<'_, T>,
@@ -244,7 +250,9 @@ pub fn backward<T: Element, B: Backend>(
     saved: &Saved<T>,
     workspace: &mut Workspace<T>,
 ) -> Result<(), Error> {
-    let (totals, count) = sums.total(Kind::Gradients, saved.shape.features())?;
+    let shape = saved.shape;
+    let expected = (Some(shape.inner()), around(pilots(saved).as_deref()));
+    let (totals, count) = sums.total((Kind::Gradients, shape.features()), expected)?;
     if saved.from_batch && count != saved.count {
         return Err(wrong(
             &format!("sums over the {} values per feature of the forward", saved.count),
@@ -254,6 +262,28 @@ pub fn backward<T: Element, B: Backend>(
     let step = driver::Backward { given: Some(&totals), whole: true, ..step.checked(saved)? };
     driver::run(backend, step, workspace);
     Ok(())
+}
+
+/// What the backward's sums are taken around, where that is not 0 for all features.
+fn pilots<T: Element>(saved: &Saved<T>) -> Option<Vec<T::Compute>> {
+    let stats = saved.stats.as_ref();
+    features::off_centre(saved.from_batch, stats).then(|| {
+        let mut pilots = vec![T::Compute::default(); saved.shape.features()];
+        features::grad_pilots(saved.from_batch, stats, &mut pilots);
+        pilots
+    })
+}
+
+fn of<R: Real>(kind: Kind, shape: Shape, pilots: Option<&[R]>) -> Of {
+    Of { kind, features: shape.features(), inner: shape.inner(), around: around(pilots) }
+}
+
+/// Whether the samples of a part, and their leaves, can be counted.
+fn check_samples(shape: Shape, first: usize) -> Result<(), Error> {
+    let leaf = driver::leaf_samples(shape.features(), shape.inner());
+    let end = first.checked_add(shape.outer()).and_then(|end| end.checked_next_multiple_of(leaf));
+    let expected = "a first sample with room behind it for the part's";
+    end.map_or_else(|| Err(wrong(expected, &first.to_string())), |_| Ok(()))
 }
 
 fn wrong(expected: &str, got: &str) -> Error {

@@ -28,10 +28,12 @@ pub struct PartialSums<R> {
 /// Which sums, of which tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-struct Of {
-    kind: Kind,
-    features: usize,
-    inner: usize,
+pub(super) struct Of {
+    pub(super) kind: Kind,
+    pub(super) features: usize,
+    pub(super) inner: usize,
+    /// Stands for what they are taken around, see [`around`].
+    pub(super) around: u64,
 }
 
 /// What is summed.
@@ -50,7 +52,29 @@ pub(super) enum Kind {
 struct Node {
     samples: Range<usize>,
     /// The parts of both sums of each feature, one behind the other.
+    #[cfg_attr(feature = "serde", serde(with = "bits"))]
     sums: Vec<f64>,
+}
+
+/// Numbers by their bits: a text of digits need not come back to them, and has no NaN.
+#[cfg(feature = "serde")]
+mod bits {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(values: &[f64], to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(values.iter().map(|v| v.to_bits()))
+    }
+
+    pub(super) fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<Vec<f64>, D::Error> {
+        Ok(Vec::<u64>::deserialize(from)?.into_iter().map(f64::from_bits).collect())
+    }
+}
+
+/// A number for pilots, which sums around others have not: FNV-1a of their bits.
+pub(super) fn around<R: Real>(pilots: Option<&[R]>) -> u64 {
+    pilots.into_iter().flatten().fold(0xcbf2_9ce4_8422_2325, |hash, pilot| {
+        (hash ^ pilot.to_f64().to_bits()).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 impl<R> Default for PartialSums<R> {
@@ -60,8 +84,7 @@ impl<R> Default for PartialSums<R> {
 }
 
 impl<R: Real> PartialSums<R> {
-    pub(super) fn new(kind: Kind, shape: Shape) -> Self {
-        let of = Of { kind, features: shape.features(), inner: shape.inner() };
+    pub(super) fn new(of: Of) -> Self {
         Self { of: Some(of), ..Self::default() }
     }
 
@@ -83,7 +106,7 @@ impl<R: Real> PartialSums<R> {
     /// How many samples it is the sums of.
     #[must_use]
     pub fn samples(&self) -> usize {
-        self.nodes.iter().map(|node| node.samples.len()).sum()
+        self.nodes.iter().fold(0, |all, node| all.saturating_add(node.samples.len()))
     }
 
     /// Takes in the sums of another part.
@@ -92,21 +115,18 @@ impl<R: Real> PartialSums<R> {
     /// [`Error::Parts`] where they are of another tensor or kind, or a sample is in both. Nothing is then changed.
     pub fn merge(&mut self, other: Self) -> Result<(), Error> {
         let Some(of) = other.of else { return Ok(()) };
-        let own = *self.of.get_or_insert(of);
-        if own != of {
-            return Err(wrong(&own.to_string(), &of.to_string()));
+        if let Some(own) = self.of.filter(|own| *own != of) {
+            return Err(of.instead_of(&own));
         }
         let mut nodes: Vec<&Node> = self.nodes.iter().chain(&other.nodes).collect();
-        if let Some(node) = nodes.iter().find(|node| node.sums.len() != of.features * Self::per_feature()) {
-            return Err(wrong(&of.to_string(), &format!("{} numbers", node.sums.len())));
-        }
+        nodes.iter().try_for_each(|node| Self::check(node, &of))?;
         nodes.sort_by_key(|node| node.samples.start);
         if let Some([a, b]) = nodes.array_windows().find(|[a, b]| a.samples.end > b.samples.start) {
             let got = format!("the sums of samples {:?} and {:?}", a.samples, b.samples);
             return Err(wrong("the sums of each sample once", &got));
         }
         let nodes = nodes.into_iter().cloned().collect::<Vec<_>>();
-        self.nodes.clear();
+        (self.of, self.nodes) = (Some(of), Vec::new());
         let leaf = leaf_samples(of.features, of.inner);
         for node in nodes {
             self.nodes.push(node);
@@ -127,21 +147,37 @@ impl<R: Real> PartialSums<R> {
         }
     }
 
-    /// The sums of a whole batch, and how many values of a feature they are of.
-    pub(super) fn total(&self, kind: Kind, features: usize) -> Result<(Vec<Totals<R>>, usize), Error> {
+    /// Whether a node, which may have come from elsewhere, is one of such sums.
+    fn check(Node { samples, sums }: &Node, of: &Of) -> Result<(), Error> {
+        if of.features.checked_mul(Self::per_feature()) != Some(sums.len()) {
+            return Err(wrong(&of.to_string(), &format!("{} numbers", sums.len())));
+        }
+        let leaf = leaf_samples(of.features, of.inner);
+        if samples.is_empty() || samples.end.checked_next_multiple_of(leaf).is_none() {
+            return Err(wrong("a range of samples", &format!("{samples:?}")));
+        }
+        Ok(())
+    }
+
+    /// The sums of a whole batch, and how many values of a feature they are of; `inner` and `around` of those that are expected, where
+    /// they are known.
+    pub(super) fn total(
+        &self,
+        (kind, features): (Kind, usize),
+        (inner, around): (Option<usize>, u64),
+    ) -> Result<(Vec<Totals<R>>, usize), Error> {
         let Some(of) = self.of else { return Ok((vec![Default::default(); features], 0)) };
-        let expected = Of { kind, features, ..of };
+        let expected = Of { kind, features, inner: inner.unwrap_or(of.inner), around };
         if of != expected {
-            return Err(wrong(&expected.to_string(), &of.to_string()));
+            return Err(of.instead_of(&expected));
         }
         let mut next = 0;
-        for Node { samples, sums } in &self.nodes {
+        for node in &self.nodes {
+            Self::check(node, &of)?;
+            let samples = &node.samples;
             if samples.start != next {
                 let got = format!("none of the samples {next} to {}", samples.start);
                 return Err(wrong("the sums of every sample", &got));
-            }
-            if sums.len() != features * Self::per_feature() {
-                return Err(wrong(&of.to_string(), &format!("{} numbers", sums.len())));
             }
             next = samples.end;
         }
@@ -184,6 +220,16 @@ fn totals<R: Real>(sums: &[f64]) -> impl Iterator<Item = Totals<R>> + '_ {
         let wide = |parts: &[f64]| R::Wide::from_parts(parts[0], parts.get(1).copied().unwrap_or_default());
         (wide(first), wide(second))
     })
+}
+
+impl Of {
+    /// Why these are not the others.
+    fn instead_of(&self, expected: &Self) -> Error {
+        if (Self { around: expected.around, ..*self }) == *expected {
+            return wrong(&format!("{expected} as the statistics have them"), "sums around other means");
+        }
+        wrong(&expected.to_string(), &self.to_string())
+    }
 }
 
 impl std::fmt::Display for Of {
