@@ -218,7 +218,7 @@ pub fn sum_gradients<T: Element, B: Backend>(
     saved: &Saved<T>,
     workspace: &mut Workspace<T>,
 ) -> Result<PartialSums<T::Compute>, Error> {
-    let (shape, stats) = (saved.shape, saved.stats.as_ref());
+    let shape = saved.shape;
     check_len("x", shape.len(), x.len())?;
     check_len("dy", shape.len(), dy.len())?;
     let pilots = pilots(saved);

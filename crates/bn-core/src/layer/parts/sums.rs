@@ -5,7 +5,6 @@ use crate::driver::{are_siblings, leaf_samples};
 use crate::layer::error::Error;
 use crate::maths::Totals;
 use crate::num::{Real, Wide};
-use crate::tensor::Shape;
 use std::marker::PhantomData;
 use std::ops::Range;
 
