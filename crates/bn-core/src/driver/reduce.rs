@@ -176,10 +176,7 @@ fn sum_unit<T: Element, B: Backend>(
     let (plan, inner) = (pass.plan, pass.plan.shape.inner());
     let len = sum.inputs()[0].map_or(0, |strips| strips.len());
     if let Some(run) = run {
-        for f in 0..len / inner {
-            sum_piece(pass.kernels, sum, (f, inner), (rows.start, run.clone()), (fetch, &mut *acc));
-        }
-        return;
+        return sum_piece(pass.kernels, sum, inner, (rows.start, run.clone()), (fetch, acc));
     }
     for part in plan.parts(rows.len(), len, 0).into_iter().filter(|part| part.rows > 0) {
         let sum = sum.over::<T>(
@@ -200,7 +197,7 @@ fn used_lanes<R: Real>(plan: &Plan, unit: &Unit) -> usize {
 }
 
 /// Lanes for the sums of `features` features over a unit, all zero.
-pub(super) fn empty<'l, R: Real>(plan: &Plan, unit: &Unit, lanes: &'l mut [f64], features: usize) -> Acc<'l> {
+fn empty<'l, R: Real>(plan: &Plan, unit: &Unit, lanes: &'l mut [f64], features: usize) -> Acc<'l> {
     let width = features * used_lanes::<R>(plan, unit);
     let used = &mut lanes[..set_of::<R>(width)];
     used.fill(0.0);

@@ -66,32 +66,26 @@ pub fn map_then_sum<T: Element>(
             let sum = next.over::<T>(|strips| strips.rows_range(rows.clone()), |pilots| pilots);
             kernels.sum(tile, &sum, Fetch::Near, units.acc.from_lane(0));
         } else {
-            for f in 0..tile.features {
-                sum_piece(
-                    kernels,
-                    next,
-                    (f, inner),
-                    (rows.start, run.clone()),
-                    (Fetch::Near, &mut units.acc),
-                );
-            }
+            sum_piece(kernels, next, inner, (rows.start, run), (Fetch::Near, &mut units.acc));
         }
         units.done();
     }
 }
 
-/// Adds the values `run` of feature `f` in strip `row` to its lanes, where runs have `inner` values.
+/// Adds the values `run` of each feature in strip `row` to its lanes, where runs have `inner` values.
 pub(crate) fn sum_piece<T: Element>(
     kernels: &(impl Kernels<T> + ?Sized),
     sum: &Sum<'_, T>,
-    (f, inner): (usize, usize),
+    inner: usize,
     (row, run): (usize, Range<usize>),
     (fetch, acc): (Fetch, &mut Acc<'_>),
 ) {
-    let cols = f * inner + run.start..f * inner + run.end;
-    let sum = sum.over::<T>(|strips| strips.piece(row, cols.clone()), |pilots| &pilots[f..=f]);
     let tile = Tile { features: 1, walk: Walk::Runs { inner: run.len() } };
-    kernels.sum(tile, &sum, fetch, acc.from_lane(f * T::Compute::LANES));
+    for f in 0..sum.inputs()[0].map_or(0, |strips| strips.len()) / inner {
+        let cols = f * inner + run.start..f * inner + run.end;
+        let sum = sum.over::<T>(|strips| strips.piece(row, cols.clone()), |pilots| &pilots[f..=f]);
+        kernels.sum(tile, &sum, fetch, acc.from_lane(f * T::Compute::LANES));
+    }
 }
 
 /// The kernels for all element types. Run serially they are a [`Backend`].

@@ -59,6 +59,9 @@ pub struct Pooled<T: Element> {
     again: Vec<bool>,
 }
 
+/// Which sums, and their pilots.
+type Wanted<'a, R> = (Kind, Option<&'a [R]>);
+
 /// How far the statistics are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Round {
@@ -98,14 +101,7 @@ impl<T: Element> Pooled<T> {
         workspace: &mut Workspace<T>,
     ) -> Result<PartialSums<T::Compute>, Error> {
         self.check_features("x", shape)?;
-        let kind = match self.round {
-            Round::AroundZero => Kind::Moments { round: 0 },
-            Round::AroundMeans => Kind::Moments { round: 1 },
-            Round::Settled => {
-                return Err(wrong("sums for statistics that are not known yet", "settled ones"));
-            }
-        };
-        let pilots = (self.round == Round::AroundMeans).then_some(&self.stats.k[..]);
+        let (kind, pilots) = self.wanted()?;
         check_len("x", shape.len(), x.len())?;
         check_samples(shape, first)?;
         let mut sums = PartialSums::new(of(kind, shape, pilots));
@@ -132,15 +128,8 @@ impl<T: Element> Pooled<T> {
     /// [`Error::OneValue`] where the whole batch has one value per feature. Nothing is then changed. Which part is the last one
     /// nobody but the caller knows. A batch without any value is Ok.
     pub fn settle(&mut self, sums: &PartialSums<T::Compute>) -> Result<bool, Error> {
-        let again = match self.round {
-            Round::AroundZero => false,
-            Round::AroundMeans => true,
-            Round::Settled => {
-                return Err(wrong("sums for statistics that are not known yet", "settled ones"));
-            }
-        };
-        let pilots = again.then_some(&self.stats.k[..]);
-        let kind = Kind::Moments { round: u8::from(again) };
+        let (kind, pilots) = self.wanted()?;
+        let again = pilots.is_some();
         let (totals, count) = sums.total((kind, self.features), (None, around(pilots)))?;
         if again && count != self.count {
             let expected = format!("sums over the {} values per feature of the first round", self.count);
@@ -198,6 +187,15 @@ impl<T: Element> Pooled<T> {
         };
         driver::run(backend, step, workspace);
         Ok(())
+    }
+
+    /// Which sums come next, and what they are taken around.
+    fn wanted(&self) -> Result<Wanted<'_, T::Compute>, Error> {
+        match self.round {
+            Round::AroundZero => Ok((Kind::Moments, None)),
+            Round::AroundMeans => Ok((Kind::Recentred, Some(&self.stats.k))),
+            Round::Settled => Err(wrong("sums for statistics that are not known yet", "settled ones")),
+        }
     }
 
     fn check_features(&self, what: &'static str, shape: Shape) -> Result<(), Error> {

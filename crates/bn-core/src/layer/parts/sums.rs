@@ -39,8 +39,10 @@ pub(super) struct Of {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) enum Kind {
-    /// x and x², in the second round around the means.
-    Moments { round: u8 },
+    /// x and x², around 0.
+    Moments,
+    /// The same around the means: the second round.
+    Recentred,
     /// dy and dy·x.
     Gradients,
 }
@@ -89,12 +91,7 @@ impl<R: Real> PartialSums<R> {
 
     /// Puts in the sums of the samples behind the others.
     pub(super) fn push(&mut self, samples: Range<usize>, totals: &[Totals<R>]) {
-        let mut sums = Vec::with_capacity(totals.len() * Self::per_feature());
-        for &(first, second) in totals {
-            for (hi, lo) in [first.parts(), second.parts()] {
-                sums.extend_from_slice(&[hi, lo][..R::Wide::PARTS]);
-            }
-        }
+        let sums = flat::<R>(totals.iter().copied());
         self.nodes.push(Node { samples, sums });
     }
 
@@ -201,18 +198,19 @@ impl Node {
 
     /// Adds what its sibling has, which comes behind.
     fn take_in<R: Real>(&mut self, other: &Self) {
-        let merged: Vec<_> = totals::<R>(&self.sums)
-            .zip(totals::<R>(&other.sums))
-            .map(|(a, b)| (a.0 + b.0, a.1 + b.1))
-            .collect();
-        let mut sums = PartialSums::<R>::default();
-        sums.push(self.samples.start..other.samples.end, &merged);
-        if let Some(node) = sums.nodes.pop() {
-            *self = node;
-        }
+        let pairs = totals::<R>(&self.sums).zip(totals::<R>(&other.sums));
+        self.sums = flat::<R>(pairs.map(|(a, b)| (a.0 + b.0, a.1 + b.1)));
+        self.samples.end = other.samples.end;
     }
 }
 
+/// Both sums of each feature as their parts.
+fn flat<R: Real>(totals: impl Iterator<Item = Totals<R>>) -> Vec<f64> {
+    let parts = totals.flat_map(|(first, second)| [first.parts(), second.parts()]);
+    parts.flat_map(|(hi, lo)| [hi, lo].into_iter().take(R::Wide::PARTS)).collect()
+}
+
+/// As [`flat`] was given them.
 fn totals<R: Real>(sums: &[f64]) -> impl Iterator<Item = Totals<R>> + '_ {
     sums.chunks_exact(2 * R::Wide::PARTS).map(|sums| {
         let (first, second) = sums.split_at(R::Wide::PARTS);
@@ -234,8 +232,8 @@ impl Of {
 impl std::fmt::Display for Of {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let kind = match self.kind {
-            Kind::Moments { round: 0 } => "sums of x around 0",
-            Kind::Moments { .. } => "sums of x around the means",
+            Kind::Moments => "sums of x around 0",
+            Kind::Recentred => "sums of x around the means",
             Kind::Gradients => "sums of dy and dy·x",
         };
         write!(f, "{kind} for {} features with {} values in a sample", self.features, self.inner)
