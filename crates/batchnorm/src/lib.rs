@@ -63,11 +63,13 @@
 //!
 //! The default of any combination is the fastest kernels that are compiled in, dispatch before wide before scalar, wrapped in
 //! [`Rayon`] where `rayon` is on.
+//!
+//! How a step goes about its memory is learned from the program's own steps, see [`schedule`]. No bit depends on it.
 
 pub use bn_core::mem::Output;
 pub use bn_core::{
     Backend, Config, Element, Error, Executor, Gradients, Grads, KernelSet, Kernels, Layout, Mode, Real,
-    RunningStats, RunningVar, Saved, Serial, Shape, ShapeError, Workspace, functions, parts,
+    RunningStats, RunningVar, Saved, Serial, Shape, ShapeError, Workspace, functions, parts, schedule,
 };
 #[cfg(feature = "dispatch")]
 pub use bn_dispatch::{Dispatch, Level, LevelError};

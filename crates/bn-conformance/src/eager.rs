@@ -1,5 +1,6 @@
 //! An executor that shares out whatever there is, so that small tensors are cut as large ones are.
 
+use bn_core::kernel::Share;
 use bn_core::{Backend, Executor};
 use std::borrow::Cow;
 
@@ -14,8 +15,11 @@ impl<B: Backend> Executor for Eager<B> {
     fn width(&self) -> usize {
         self.0.exec().width()
     }
-    fn is_worth(&self, _: usize) -> bool {
-        true
+    fn is_inside(&self) -> bool {
+        self.0.exec().is_inside()
+    }
+    fn share(&self, wanted: Share) -> Share {
+        Share { awake: 0, asleep: 0, ..wanted }
     }
 }
 

@@ -1,7 +1,7 @@
 //! [`Fetch`] is a hint: the sums of a tile are the same, whatever is fetched meanwhile.
 
 use crate::data::{normal, rng};
-use bn_core::kernel::{Acc, Fetch, Sum, Tile, Walk};
+use bn_core::kernel::{Acc, Ahead, Cache, Down, Fetch, Sum, Tile, Walk};
 use bn_core::num::Wide;
 use bn_core::tensor::Strips;
 use bn_core::{Backend, KernelSet, Kernels, Real};
@@ -20,8 +20,8 @@ pub(crate) fn fetches_change_no_bit<T: Real, B: Backend>(backend: &B) -> Vec<Str
     ] {
         for pilot in [None, Some(vec![T::from_f64(0.3); features])] {
             let sums = |fetch| sums(kernels, Tile { features, walk }, fetch, len, pilot.as_deref());
-            for fetch in [Fetch::Far, Fetch::Behind] {
-                if sums(fetch) != sums(Fetch::Near) {
+            for fetch in fetches() {
+                if sums(fetch) != sums(Fetch::NEAR) {
                     let around = if pilot.is_some() { "a pilot" } else { "0" };
                     failures.push(format!("{fetch:?}: {} {walk:?} around {around}: other bits", T::NAME));
                 }
@@ -29,6 +29,15 @@ pub(crate) fn fetches_change_no_bit<T: Real, B: Backend>(backend: &B) -> Vec<Str
         }
     }
     failures
+}
+
+/// Every order with every cache, from near and from farther than the tile is long.
+fn fetches() -> impl Iterator<Item = Fetch> {
+    let orders = [Down::Across, Down::Far, Down::Behind, Down::Along];
+    let aheads = [0, 4096, 1 << 20]
+        .into_iter()
+        .flat_map(|bytes| [Cache::L1, Cache::L2].map(|into| Ahead { bytes, into }));
+    aheads.flat_map(move |ahead| orders.map(|down| Fetch { ahead, down }))
 }
 
 /// The lanes of both kernels, of 21 strips: a whole group of them and a part of one.

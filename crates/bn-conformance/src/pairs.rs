@@ -1,7 +1,9 @@
 //! The kernels that go in turns do what their two parts do, one after the other.
 
 use crate::data::{normal, rng};
-use bn_core::kernel::{Acc, Affine, Fetch, GradAffine, Map, Out, Post, Sum, Tile, Units, Walk, map_then_sum};
+use bn_core::kernel::{
+    Acc, Affine, Ahead, Cache, GradAffine, Map, Out, Post, Sum, Tile, Turns, Units, Walk, map_then_sum,
+};
 use bn_core::num::Wide;
 use bn_core::tensor::{Strips, StripsMut};
 use bn_core::{Backend, KernelSet, Kernels, Real};
@@ -29,8 +31,9 @@ pub(crate) fn pairs_are_their_parts<T: Real, B: Backend>(backend: &B) -> Vec<Str
         for offset in [0, 1, 7, 15] {
             let tile = Tile { features, walk: Walk::Runs { inner } };
             for backward in [false, true] {
-                let run = |in_turns| tensor.run(kernels, (tile, unit), offset, backward, in_turns);
-                if run(true) != run(false) {
+                let run = |turns| tensor.run(kernels, (tile, unit), offset, backward, turns);
+                let apart = run(None);
+                if fetched().any(|turns| run(Some(turns)) != apart) {
                     let pass = if backward { "backward" } else { "forward" };
                     failures.push(format!(
                         "pairs: {} {pass} {features}×{inner} at {offset}: other bits",
@@ -41,6 +44,17 @@ pub(crate) fn pairs_are_their_parts<T: Real, B: Backend>(backend: &B) -> Vec<Str
         }
     }
     failures
+}
+
+/// What is fetched meanwhile: nothing, what is near, and what lies behind the tensor.
+fn fetched() -> impl Iterator<Item = Turns> {
+    let ahead = |bytes, into| Ahead { bytes, into };
+    [(0, 0, Cache::L1), (4096, 1024, Cache::L1), (8192, 512, Cache::L2), (1 << 20, 1 << 20, Cache::L2)]
+        .into_iter()
+        .map(move |(summed, mapped, into)| Turns {
+            summed: ahead(summed, into),
+            mapped: ahead(mapped, Cache::L1),
+        })
 }
 
 /// Inputs of a block and of the next one, and coefficients.
@@ -64,7 +78,7 @@ impl<T: Real> Tensor<T> {
         (tile, (rows, run)): (Tile, (usize, usize)),
         offset: usize,
         backward: bool,
-        in_turns: bool,
+        turns: Option<Turns>,
     ) -> (Vec<T>, Vec<f64>) {
         let Walk::Runs { inner } = tile.walk else { unreachable!("tiles are of runs") };
         let cols = offset..offset + tile.features * inner;
@@ -91,10 +105,9 @@ impl<T: Real> Tensor<T> {
             acc.clear();
         };
         let units = Units { acc, rows, run, done };
-        if in_turns {
-            kernels.map_and_sum(tile, &map, Out::Fresh(to), &next, Fetch::Near, units);
-        } else {
-            map_then_sum(kernels, tile, &map, Out::Fresh(to), &next, units);
+        match turns {
+            Some(turns) => kernels.map_and_sum(tile, &map, Out::Fresh(to), &next, turns, units),
+            None => map_then_sum(kernels, tile, &map, Out::Fresh(to), &next, units),
         }
         (out, sums)
     }

@@ -38,7 +38,7 @@ pub mod num;
 pub mod tensor;
 pub mod walk;
 
-pub use driver::Workspace;
+pub use driver::{Workspace, schedule};
 pub use kernel::{Backend, Executor, KernelSet, Kernels, Serial};
 pub use layer::{
     BatchNorm, Config, Error, Gradients, Grads, Mode, RunningStats, RunningVar, Saved, functions, parts,

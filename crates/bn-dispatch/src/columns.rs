@@ -49,13 +49,12 @@ where
     }
 }
 
-/// Adds N inputs around `term`, W columns at a time, converted as `by` does; `along` says whether memory is asked for in its own order, see [`stacks`].
+/// Adds N inputs around `term`, W columns at a time, converted as `by` does.
 #[inline(always)]
 pub(crate) fn sum<T: Element, S: Term<T::Compute>, const W: usize, const N: usize>(
     inputs: &[Strips<'_, T>; N],
     term: S,
     fetch: Fetch,
-    along: bool,
     by: impl Convert<T>,
     acc: &mut Acc<'_>,
 ) {
@@ -64,9 +63,9 @@ pub(crate) fn sum<T: Element, S: Term<T::Compute>, const W: usize, const N: usiz
     let end = lead + (len - lead) / W * W;
     let mut columns = Columns::<_, _, W> { term, by, acc, whole: lead..end, ends: [0..lead, end..len] };
     if S::RARE {
-        low_stacks(inputs, fetch, along, &mut columns);
+        low_stacks(inputs, fetch, &mut columns);
     } else {
-        stacks(inputs, fetch, along, &mut columns);
+        stacks(inputs, fetch, &mut columns);
     }
 }
 

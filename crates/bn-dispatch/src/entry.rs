@@ -17,7 +17,9 @@ use crate::sse2::Sse2 as Basic;
 use crate::sum::{Pilot, Term, Zero};
 use crate::{Dispatch, columns, runs};
 use bn_core::Element;
-use bn_core::kernel::{Acc, Fetch, Hints, Kernels, Map, Out, Schedule, Sum, Tile, Units, Walk, map_then_sum};
+use bn_core::kernel::{
+    Acc, Cache, Fetch, Form, Hints, Kernels, Map, Out, Sum, Tile, Turns, Units, Walk, map_then_sum,
+};
 use bn_core::mem::Stores;
 use bn_core::tensor::Strips;
 #[cfg(all(feature = "half", not(target_arch = "x86_64")))]
@@ -29,7 +31,7 @@ use half::{bf16, f16};
 /// The kernels of one element type under one instruction set, and how that converts elements. Its numbers: elements of a vector and of a cache
 /// line; bytes of a streaming store; lanes of runs and of columns that its registers hold.
 macro_rules! functions {
-    ($module:ident, $t:ty, by: $by:expr, fused: $fused:expr, along: $along:expr, vector: $vector:expr, line: $line:expr, stores: $stores:expr, runs: $runs:expr, columns: $columns:expr, $(#[$target:meta])?) => {
+    ($module:ident, $t:ty, by: $by:expr, fused: $fused:expr, vector: $vector:expr, line: $line:expr, stores: $stores:expr, runs: $runs:expr, columns: $columns:expr, $(#[$target:meta])?) => {
         mod $module {
             use super::*;
 
@@ -43,21 +45,24 @@ macro_rules! functions {
             $(#[$target])?
             pub(super) fn sum(tile: Tile, sum: &Sum<'_, $t>, fetch: Fetch, acc: &mut Acc<'_>) {
                 match (tile.walk, *sum) {
+                    // Into which cache is not a variable: a branch in the loop costs registers.
+                    (Walk::Runs { inner }, Sum::Moments { x, pilot: None }) if fetch.ahead.into == Cache::L2 => {
+                        sum_runs::<_, 1, true>(inner, &[x], Zero::<$fused>, fetch, acc)
+                    }
                     (Walk::Runs { inner }, Sum::Moments { x, pilot: None }) => {
-                        // The sums of f64 wait for arithmetic, not for memory. Not a variable: a branch in the loop costs
-                        // registers.
-                        if fetch == Fetch::Far { sum_runs::<_, 1, true>(inner, &[x], Zero::<$fused>, acc) }
-                        else { sum_runs::<_, 1, false>(inner, &[x], Zero::<$fused>, acc) }
+                        sum_runs::<_, 1, false>(inner, &[x], Zero::<$fused>, fetch, acc)
                     }
                     (Walk::Runs { inner }, Sum::Moments { x, pilot: Some(pilot) }) => {
-                        sum_runs::<_, 1, false>(inner, &[x], Pilot(pilot), acc)
+                        sum_runs::<_, 1, false>(inner, &[x], Pilot(pilot), fetch, acc)
+                    }
+                    (Walk::Runs { inner }, Sum::Grads { x, dy, pilot: None }) if fetch.ahead.into == Cache::L2 => {
+                        sum_runs::<_, 2, true>(inner, &[x, dy], Zero::<$fused>, fetch, acc)
                     }
                     (Walk::Runs { inner }, Sum::Grads { x, dy, pilot: None }) => {
-                        if fetch == Fetch::Far && size_of::<$t>() <= size_of::<f32>() { sum_runs::<_, 2, true>(inner, &[x, dy], Zero::<$fused>, acc) }
-                        else { sum_runs::<_, 2, false>(inner, &[x, dy], Zero::<$fused>, acc) }
+                        sum_runs::<_, 2, false>(inner, &[x, dy], Zero::<$fused>, fetch, acc)
                     }
                     (Walk::Runs { inner }, Sum::Grads { x, dy, pilot: Some(pilot) }) => {
-                        sum_runs::<_, 2, false>(inner, &[x, dy], Pilot(pilot), acc)
+                        sum_runs::<_, 2, false>(inner, &[x, dy], Pilot(pilot), fetch, acc)
                     }
                     (Walk::Columns, Sum::Moments { x, pilot: None }) => sum_columns(&[x], Zero::<$fused>, fetch, acc),
                     (Walk::Columns, Sum::Moments { x, pilot: Some(pilot) }) => sum_columns(&[x], Pilot(pilot), fetch, acc),
@@ -73,9 +78,10 @@ macro_rules! functions {
                 inner: usize,
                 inputs: &[Strips<'_, $t>; N],
                 term: S,
+                fetch: Fetch,
                 acc: &mut Acc<'_>,
             ) {
-                runs::sum::<$t, S, { $runs }, N, FAR>(inner, inputs, term, $by, acc);
+                runs::sum::<$t, S, { $runs }, N, FAR>(inner, inputs, term, fetch.ahead, $by, acc);
             }
 
             $(#[$target])?
@@ -86,7 +92,7 @@ macro_rules! functions {
                 fetch: Fetch,
                 acc: &mut Acc<'_>,
             ) {
-                columns::sum::<$t, S, { $columns }, N>(inputs, term, fetch, $along, $by, acc);
+                columns::sum::<$t, S, { $columns }, N>(inputs, term, fetch, $by, acc);
             }
 
             $(#[$target])?
@@ -99,36 +105,36 @@ macro_rules! functions {
     };
 }
 
-functions!(f32_baseline, f32, by: Same, fused: false, along: true, vector: 16, line: 16, stores: 16, runs: 8, columns: 8,);
-functions!(f64_baseline, f64, by: Same, fused: false, along: true, vector: 8, line: 8, stores: 16, runs: 4, columns: 4,);
+functions!(f32_baseline, f32, by: Same, fused: false, vector: 16, line: 16, stores: 16, runs: 8, columns: 8,);
+functions!(f64_baseline, f64, by: Same, fused: false, vector: 8, line: 8, stores: 16, runs: 4, columns: 4,);
 #[cfg(target_arch = "x86_64")]
 functions!(
-    f32_avx2, f32, by: Same, fused: true, along: true, vector: 16, line: 16, stores: 32, runs: 16, columns: 16,
+    f32_avx2, f32, by: Same, fused: true, vector: 16, line: 16, stores: 32, runs: 16, columns: 16,
     #[target_feature(enable = "avx2,fma,f16c")]
 );
 #[cfg(target_arch = "x86_64")]
 functions!(
-    f64_avx2, f64, by: Same, fused: true, along: true, vector: 8, line: 8, stores: 32, runs: 4, columns: 8,
+    f64_avx2, f64, by: Same, fused: true, vector: 8, line: 8, stores: 32, runs: 4, columns: 8,
     #[target_feature(enable = "avx2,fma,f16c")]
 );
 #[cfg(target_arch = "x86_64")]
 functions!(
-    f32_avx512, f32, by: Same, fused: true, along: false, vector: 16, line: 16, stores: 64, runs: 32, columns: 32,
+    f32_avx512, f32, by: Same, fused: true, vector: 16, line: 16, stores: 64, runs: 32, columns: 32,
     #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,f16c")]
 );
 #[cfg(target_arch = "x86_64")]
 functions!(
-    f64_avx512, f64, by: Same, fused: true, along: false, vector: 8, line: 8, stores: 64, runs: 8, columns: 16,
+    f64_avx512, f64, by: Same, fused: true, vector: 8, line: 8, stores: 64, runs: 8, columns: 16,
     #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,f16c")]
 );
 
 #[cfg(feature = "half")]
-functions!(bf16_baseline, bf16, by: Shifts::<false>, fused: false, along: true, vector: 16, line: 32, stores: 16, runs: 8, columns: 8,);
+functions!(bf16_baseline, bf16, by: Shifts::<false>, fused: false, vector: 16, line: 32, stores: 16, runs: 8, columns: 8,);
 #[cfg(feature = "half")]
-functions!(f16_baseline, f16, by: Basic, fused: false, along: true, vector: 8, line: 32, stores: 16, runs: 8, columns: 8,);
+functions!(f16_baseline, f16, by: Basic, fused: false, vector: 8, line: 32, stores: 16, runs: 8, columns: 8,);
 #[cfg(all(feature = "half", target_arch = "x86_64"))]
 functions!(
-    bf16_avx2, bf16, by: Shifts::<true>, fused: true, along: true, vector: 32, line: 32, stores: 32, runs: 16, columns: 16,
+    bf16_avx2, bf16, by: Shifts::<true>, fused: true, vector: 32, line: 32, stores: 32, runs: 16, columns: 16,
     #[target_feature(enable = "avx2,fma,f16c")]
 );
 #[cfg(all(feature = "half", target_arch = "x86_64"))]
@@ -136,12 +142,12 @@ functions!(
     f16_avx2, f16,
     // SAFETY: the functions of this module are entered where the machine has their instruction set.
     by: unsafe { F16c::<32>::detected() },
-    fused: true, along: true, vector: 32, line: 32, stores: 32, runs: 16, columns: 16,
+    fused: true, vector: 32, line: 32, stores: 32, runs: 16, columns: 16,
     #[target_feature(enable = "avx2,fma,f16c")]
 );
 #[cfg(all(feature = "half", target_arch = "x86_64"))]
 functions!(
-    bf16_avx512, bf16, by: Shifts::<false>, fused: true, along: false, vector: 32, line: 32, stores: 64, runs: 32, columns: 32,
+    bf16_avx512, bf16, by: Shifts::<false>, fused: true, vector: 32, line: 32, stores: 64, runs: 32, columns: 32,
     #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,f16c")]
 );
 #[cfg(all(feature = "half", target_arch = "x86_64"))]
@@ -149,7 +155,7 @@ functions!(
     f16_avx512, f16,
     // SAFETY: likewise.
     by: unsafe { F16c::<64>::detected() },
-    fused: true, along: false, vector: 16, line: 32, stores: 64, runs: 32, columns: 32,
+    fused: true, vector: 16, line: 32, stores: 64, runs: 32, columns: 32,
     #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,f16c")]
 );
 
@@ -167,7 +173,7 @@ macro_rules! pairs {
                 map: &Map<'_, $t>,
                 out: Out<'_, $t>,
                 next: &Sum<'_, $t>,
-                fetch: Fetch,
+                turns: Turns,
                 units: &mut Units<'_>,
             ) {
                 walk::map_and_sum::<
@@ -180,7 +186,7 @@ macro_rules! pairs {
                     { $line },
                     { $lines },
                     { $stores },
-                >(inner, map, out, &stores(), $by, (next, fetch), units);
+                >(inner, map, out, &stores(), $by, (next, turns), units);
             }
         }
     };
@@ -262,19 +268,19 @@ macro_rules! kernels {
                 map: &Map<'_, $t>,
                 out: Out<'_, $t>,
                 next: &Sum<'_, $t>,
-                fetch: Fetch,
+                turns: Turns,
                 mut units: Units<'_>,
             ) {
                 match (self.level(), tile.walk) {
                     #[cfg(target_arch = "x86_64")]
                     (Level::Avx512, Walk::Runs { inner }) if walk::take_turns(map, next) => {
                         // SAFETY: as in `enter`.
-                        unsafe { $avx512::map_and_sum(inner, map, out, next, fetch, &mut units) }
+                        unsafe { $avx512::map_and_sum(inner, map, out, next, turns, &mut units) }
                     }
                     #[cfg(target_arch = "x86_64")]
                     (Level::Avx2, Walk::Runs { inner }) if walk::take_turns(map, next) => {
                         // SAFETY: as in `enter`.
-                        unsafe { $avx2::map_and_sum(inner, map, out, next, fetch, &mut units) }
+                        unsafe { $avx2::map_and_sum(inner, map, out, next, turns, &mut units) }
                     }
                     _ => map_then_sum(self, tile, map, out, next, units),
                 }
@@ -289,11 +295,14 @@ macro_rules! kernels {
             fn map(&self, tile: Tile, map: &Map<'_, $t>, out: Out<'_, $t>, hints: Hints<'_, $t>) {
                 enter!(self.level(), map, $modules, tile, map, out, hints);
             }
-            fn schedule(&self) -> Schedule {
-                type Compute = <$t as Element>::Compute;
+            fn form(&self) -> Form {
                 // The sums of f64 wait for arithmetic: there is nothing to be had by turns.
-                let overlap = size_of::<Compute>() == size_of::<f32>() && self.level() != Level::Baseline;
-                Schedule::vectors::<Compute>(self.level() == Level::Avx512, overlap)
+                let pairs = size_of::<<$t as Element>::Compute>() == size_of::<f32>();
+                Form {
+                    name: self.level().name(),
+                    follows: true,
+                    turns: pairs && self.level() != Level::Baseline,
+                }
             }
             $($pairs)?
         }

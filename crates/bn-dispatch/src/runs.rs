@@ -7,8 +7,7 @@
 //!    next feature and mask what is not theirs; only at a strip's end they are copied.
 
 use crate::sum::{Lanes, Term, Zero, add, padded};
-use bn_core::kernel::Acc;
-use bn_core::kernel::schedule::RUN_AHEAD;
+use bn_core::kernel::{Acc, Ahead};
 use bn_core::mem::prefetch;
 use bn_core::tensor::Strips;
 use bn_core::walk::{Convert, Held, lines};
@@ -57,17 +56,18 @@ const fn lanes_of<T: Element>() -> usize {
     T::Compute::LANES
 }
 
-/// Adds runs of `inner` elements of N inputs around `term`, W lanes at a time, converted as `by` does. What comes next is fetched into L1, or with
-/// `FAR` from twice as far into L2.
+/// Adds runs of `inner` elements of N inputs around `term`, W lanes at a time, converted as `by` does. What comes next is fetched from as far `ahead`, into L1, or
+/// with `FAR` into L2.
 #[inline(always)]
 pub(crate) fn sum<T: Element, S: Term<T::Compute>, const W: usize, const N: usize, const FAR: bool>(
     inner: usize,
     inputs: &[Strips<'_, T>; N],
     term: S,
+    ahead: Ahead,
     by: impl Convert<T>,
     acc: &mut Acc<'_>,
 ) {
-    let ahead = if FAR { 2 * RUN_AHEAD } else { RUN_AHEAD }.min(inner);
+    let ahead = ahead.elements::<T>(N).min(inner);
     for start in (0..inputs[0].rows()).step_by(WINDOW) {
         let window = Window::new(inputs, start);
         for f in 0..inputs[0].len() / inner {

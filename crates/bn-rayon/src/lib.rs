@@ -11,15 +11,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Fewer elements than this stay on the caller's thread, where that is one of the pool's: the other ones may be awake. On two
-/// cores of a virtual machine (256,1024) was 1.6 times as fast forward and 1.9 times backward, and forward as fast on
-/// two threads as on one where the second had slept before, which is the worst of it.
-const WORTH_IN_POOL: usize = 1 << 18;
-
-/// The same where the caller is outside, so that every pass wakes a thread and then the caller: 0.3 ms after a long
-/// sleep, 0.05 after a short one. (512,1024) was 1.0 and 1.2 times as fast, 0.5 after a long sleep; (2048,1024) 1.6 and 1.1.
-const WORTH_FROM_OUTSIDE: usize = 1 << 20;
-
 /// How long a thread that waits for another one's half stays awake. Rayon's go to sleep after about 10 µs, and on a
 /// virtual machine it takes 25 µs and more to wake one.
 const PATIENCE: Duration = Duration::from_micros(100);
@@ -54,8 +45,8 @@ impl Executor for Pool {
         rayon::current_num_threads()
     }
 
-    fn is_worth(&self, len: usize) -> bool {
-        len >= WORTH_FROM_OUTSIDE || len >= WORTH_IN_POOL && rayon::current_thread_index().is_some()
+    fn is_inside(&self) -> bool {
+        rayon::current_thread_index().is_some()
     }
 }
 
@@ -114,10 +105,9 @@ mod tests {
     }
 
     #[test]
-    fn smaller_tensors_are_worth_it_within_a_pool() {
+    fn a_pool_knows_who_is_inside() {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
-        let worth = || [1 << 17, 1 << 18, 1 << 20].map(|len| Pool.is_worth(len));
-        assert_eq!((worth(), pool.install(worth)), ([false, false, true], [false, true, true]));
+        assert_eq!((Pool.is_inside(), pool.install(|| Pool.is_inside())), (false, true));
     }
 
     #[test]

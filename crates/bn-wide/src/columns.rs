@@ -10,9 +10,6 @@ use bn_core::tensor::Strips;
 use bn_core::walk::{EachStack, Stack, low_stacks, stacks};
 use std::ops::Range;
 
-/// Whether memory is asked for in the order in which it lies, see [`stacks`]. Measured.
-const ALONG: bool = !crate::AVX512;
-
 /// Adds `sum` of columns.
 pub(crate) fn sum<T: Item>(sum: &Sum<'_, T>, fetch: Fetch, acc: &mut Acc<'_>) {
     match *sum {
@@ -29,8 +26,8 @@ fn reduce<T: Item, const N: usize>(
 ) {
     let len = inputs[0].len();
     match pilot {
-        None => stacks(inputs, fetch, ALONG, &mut Columns::<T, false> { pilots: &[], acc, len }),
-        Some(pilots) => low_stacks(inputs, fetch, ALONG, &mut Columns::<T, true> { pilots, acc, len }),
+        None => stacks(inputs, fetch, &mut Columns::<T, false> { pilots: &[], acc, len }),
+        Some(pilots) => low_stacks(inputs, fetch, &mut Columns::<T, true> { pilots, acc, len }),
     }
 }
 

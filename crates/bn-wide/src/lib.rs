@@ -10,7 +10,9 @@ mod runs;
 mod sum;
 mod vector;
 
-use bn_core::kernel::{Acc, Fetch, Hints, Kernels, Map, Out, Schedule, Sum, Tile, Units, Walk, map_then_sum};
+use bn_core::kernel::{
+    Acc, Fetch, Form, Hints, Kernels, Map, Out, Sum, Tile, Turns, Units, Walk, map_then_sum,
+};
 use bn_core::mem::{Built, LINE};
 use bn_core::walk::{self, Same};
 use bn_core::{KernelSet, Real};
@@ -24,7 +26,7 @@ use vector::Item;
 pub struct Wide;
 
 macro_rules! kernels {
-    ($t:ident, $vector:ty, overlap: $overlap:expr, $($pairs:item)?) => {
+    ($t:ident, $vector:ty, turns: $turns:expr, $($pairs:item)?) => {
         impl Kernels<$t> for Wide {
             fn sum(&self, tile: Tile, sum: &Sum<'_, $t>, fetch: Fetch, mut acc: Acc<'_>) {
                 match tile.walk {
@@ -39,26 +41,26 @@ macro_rules! kernels {
                 walk::map::<$t, $vector, { LINE / size_of::<$t>() }, { LINE / size_of::<$t>() }, _>(tile, map, out, hints, Same, Built::default);
             }
 
-            fn schedule(&self) -> Schedule {
-                Schedule::vectors::<$t>(AVX512, $overlap)
+            fn form(&self) -> Form {
+                Form { name: "wide", follows: true, turns: $turns }
             }
             $($pairs)?
         }
     };
 }
 
-kernels!(f64, vector::Simd<wide::f64x8>, overlap: false,);
+kernels!(f64, vector::Simd<wide::f64x8>, turns: false,);
 kernels!(
     f32,
     vector::Simd<wide::f32x16>,
-    overlap: REGISTERS,
+    turns: REGISTERS,
     fn map_and_sum(
         &self,
         tile: Tile,
         map: &Map<'_, f32>,
         out: Out<'_, f32>,
         next: &Sum<'_, f32>,
-        fetch: Fetch,
+        turns: Turns,
         mut units: Units<'_>,
     ) {
         match tile.walk {
@@ -69,7 +71,7 @@ kernels!(
                     out,
                     &Built::default(),
                     Same,
-                    (next, fetch),
+                    (next, turns),
                     &mut units,
                 );
             }
@@ -77,9 +79,6 @@ kernels!(
         }
     }
 );
-
-/// Whether the build's target has AVX-512, with which memory is gone about in another way. Measured.
-const AVX512: bool = cfg!(target_feature = "avx512f");
 
 /// Whether the map of a cache line goes with as many elements of a sum that stays in registers: with fewer, lanes are stored at every
 /// step, and those stores wait for the ones past the caches.

@@ -6,8 +6,7 @@
 
 use crate::sum::{Eight, add, add_about, load, load_all, store, store_all};
 use crate::vector::Item;
-use bn_core::kernel::schedule::RUN_AHEAD;
-use bn_core::kernel::{Acc, Fetch, Sum};
+use bn_core::kernel::{Acc, Cache, Fetch, Sum};
 use bn_core::mem::prefetch;
 use bn_core::tensor::Strips;
 use bn_core::walk::{Held, Same, Sums, TURN};
@@ -20,13 +19,15 @@ pub(crate) fn sum<T: Item, const G: usize, const H: usize>(
     acc: &mut Acc<'_>,
 ) {
     match *sum {
-        // Not a variable: a branch in the loop costs registers.
-        Sum::Moments { x, pilot } if fetch == Fetch::Far => {
-            reduce::<T, G, H, 1, true>(inner, [x], pilot, acc);
+        // Into which cache is not a variable: a branch in the loop costs registers.
+        Sum::Moments { x, pilot } if fetch.ahead.into == Cache::L2 => {
+            reduce::<T, G, H, 1, true>(inner, [x], pilot, fetch, acc);
         }
-        Sum::Moments { x, pilot } => reduce::<T, G, H, 1, false>(inner, [x], pilot, acc),
-        // Of two streams never from further away: it cost 10 % at (32,256,56,56).
-        Sum::Grads { x, dy, pilot } => reduce::<T, G, H, 2, false>(inner, [x, dy], pilot, acc),
+        Sum::Moments { x, pilot } => reduce::<T, G, H, 1, false>(inner, [x], pilot, fetch, acc),
+        Sum::Grads { x, dy, pilot } if fetch.ahead.into == Cache::L2 => {
+            reduce::<T, G, H, 2, true>(inner, [x, dy], pilot, fetch, acc);
+        }
+        Sum::Grads { x, dy, pilot } => reduce::<T, G, H, 2, false>(inner, [x, dy], pilot, fetch, acc),
     }
 }
 
@@ -34,15 +35,21 @@ fn reduce<T: Item, const G: usize, const H: usize, const N: usize, const FAR: bo
     inner: usize,
     inputs: [Strips<'_, T>; N],
     pilot: Option<&[T]>,
+    fetch: Fetch,
     acc: &mut Acc<'_>,
 ) {
+    let ahead = fetch.ahead.elements::<T>(N);
     for row in 0..inputs[0].rows() {
         let strips = inputs.each_ref().map(|input| input.strip(row));
         for f in 0..strips[0].len() / inner {
             let runs = strips.map(|strip| &strip[f * inner..][..inner]);
             let ask = |at| {
                 for run in runs {
-                    prefetch_from::<T, FAR>(run, at);
+                    if FAR {
+                        prefetch::line::<T, false>(run, at + ahead);
+                    } else {
+                        prefetch::line::<T, true>(run, at + ahead);
+                    }
                 }
             };
             match pilot.map(|pilot| pilot[f].to_f64()) {
@@ -68,16 +75,6 @@ fn reduce<T: Item, const G: usize, const H: usize, const N: usize, const FAR: bo
                 ),
             }
         }
-    }
-}
-
-/// Asks for what comes [`RUN_AHEAD`] of `at`, or with `FAR` for what comes twice as far ahead, into L2.
-#[inline(always)]
-fn prefetch_from<T, const FAR: bool>(run: &[T], at: usize) {
-    if FAR {
-        prefetch::line::<T, false>(run, at + 2 * RUN_AHEAD);
-    } else {
-        prefetch::line::<T, true>(run, at + RUN_AHEAD);
     }
 }
 

@@ -3,6 +3,7 @@
 use super::blocks::run;
 use super::hard::Hard;
 use super::plan::{Plan, leaf_samples};
+use super::schedule::Task;
 use super::step::{Settled, Step, split_columns, split_some};
 use super::tree;
 use super::workspace::{COEFS, State, Workspace};
@@ -23,6 +24,10 @@ struct Summing<'a, T: Element> {
 impl<T: Element> Step<T> for Summing<'_, T> {
     fn shape(&self) -> Shape {
         self.shape
+    }
+
+    fn task(&self) -> Task {
+        Task::Sums
     }
 
     fn empty(self) {

@@ -2,6 +2,7 @@
 
 use super::hard::{Hard, Tensors};
 use super::plan::Plan;
+use super::schedule::Task;
 use super::step::{Settled, Step, split_columns, split_optional, split_some};
 use super::workspace::{COEFS, State};
 use crate::kernel::{GradAffine, KernelSet, Map, Sum};
@@ -56,6 +57,15 @@ impl<T: Element> Backward<'_, T> {
 impl<T: Element> Step<T> for Backward<'_, T> {
     fn shape(&self) -> Shape {
         self.shape
+    }
+
+    fn task(&self) -> Task {
+        match (&self.dx, self.given) {
+            (None, _) => Task::Sums,
+            (_, Some(_)) => Task::Apply,
+            _ if self.from_batch => Task::Backward,
+            _ => Task::Constants,
+        }
     }
 
     /// Without elements dx has none, and dγ and dβ are 0, or what is given.

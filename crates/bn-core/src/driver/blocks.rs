@@ -5,10 +5,12 @@ use super::cut::{Cut, alignment};
 use super::hard::{self, Hard};
 use super::pass::Pass;
 use super::plan::Plan;
+use super::schedule;
 use super::step::{Settled, Step};
 use super::workspace::{Room, Workspace};
 use crate::kernel::{Backend, Executor};
 use crate::num::Element;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Runs `step` over its whole tensor.
 #[expect(private_bounds, reason = "steps are the driver's own")]
@@ -19,9 +21,15 @@ pub(crate) fn run<T: Element, B: Backend>(backend: &B, step: impl Step<T>, works
     }
     let kernels = Chosen::of(backend.kernels());
     let plan = Plan::new(shape);
-    let cut = Cut::new::<T>(&plan, kernels.get().schedule());
-    let pass = Pass { backend, kernels: kernels.get(), plan: &plan, cut: &cut };
-    pass.blocks(step.walked(&plan), workspace.prepare(&plan, &cut, backend.exec()));
+    let step = step.walked(&plan);
+    let (task, output) = (step.task(), step.out().map(|out| out.address));
+    let threads = schedule::threads_for(backend.exec(), shape.len());
+    let choice = schedule::choose::<T>(&plan, task, kernels.get().form(), threads, output);
+    let (cut, odd) = (Cut::new::<T>(&plan, choice.schedule), AtomicBool::new(false));
+    let reach = choice.reach.map(|schedule| Cut::new::<T>(&plan, schedule));
+    let pass = Pass { backend, kernels: kernels.get(), plan: &plan, cut: &cut, odd: &odd };
+    pass.blocks(step, workspace.prepare(&plan, &cut, &reach, backend.exec()));
+    choice.end(odd.into_inner());
 }
 
 impl<T: Element, B: Backend> Pass<'_, T, B> {
@@ -61,7 +69,7 @@ impl<T: Element, B: Backend> Pass<'_, T, B> {
         let (scratches, state) = (&mut *room.scratches, &mut room.states[0]);
         let lead = step.out().map_or(0, |out| out.lead);
         let reads_next = next.map_or([None; 2], Step::reads);
-        let fetch = self.cut.fetch(plan, reads_next);
+        let fetch = self.cut.fetch(reads_next);
         let is_summed = step.sum(None).is_some();
 
         // 1. Sum and settle, perhaps once more around other pilots.
@@ -92,6 +100,9 @@ impl<T: Element, B: Backend> Pass<'_, T, B> {
         state.coefs.silence(&state.found, features);
         let contiguous = step.reads().iter().flatten().all(|strips| strips.as_slice().is_some());
         let (shift, lead) = step.out().map_or((0, 0), |out| alignment::<T>(plan, out, contiguous));
+        if off_centre || !state.found.is_empty() {
+            self.odd.store(true, Ordering::Relaxed);
+        }
         let coefs = state.coefs.spread(step.used(), plan, features, lead, shift);
         let mut ready = false;
         let any = state.found.len() < features;

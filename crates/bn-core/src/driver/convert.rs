@@ -3,7 +3,7 @@
 //! A piece starts at a whole number of lanes, so every value meets the lane it would have in a tensor of the other type:
 //! the sums have the bits of the widened tensor's, and outputs are those of the other type, rounded once more.
 
-use crate::kernel::{Acc, Fetch, Hints, KernelSet, Kernels, Map, Out, Schedule, Sum, Tile, Walk};
+use crate::kernel::{Acc, Fetch, Form, Hints, KernelSet, Kernels, Map, Out, Sum, Tile, Walk};
 use crate::num::{Element, Real};
 use crate::tensor::{Strips, StripsMut};
 use std::ops::Range;
@@ -120,7 +120,7 @@ impl<T: Element<Compute = R>, R: Real> Kernels<T> for Pieces<'_, R> {
             let mut free = buffers.iter_mut();
             let mut widened = |x| piece.widened(x, free.next().unwrap_or_else(|| unreachable!("{ENOUGH}")));
             let sum = sum.over::<R>(&mut widened, |coef| piece.of(coef));
-            self.0.sum(piece.tile, &sum, Fetch::Near, acc.from_lane(piece.lane::<R>()));
+            self.0.sum(piece.tile, &sum, Fetch::NEAR, acc.from_lane(piece.lane::<R>()));
         });
     }
 
@@ -141,9 +141,9 @@ impl<T: Element<Compute = R>, R: Real> Kernels<T> for Pieces<'_, R> {
         });
     }
 
-    fn schedule(&self) -> Schedule {
-        // Its pieces are converted one after the other.
-        Schedule { overlap: false, ..self.0.schedule() }
+    fn form(&self) -> Form {
+        // Its pieces are converted one after the other, in L1.
+        Form { follows: false, turns: false, ..self.0.form() }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::hard::Hard;
 use super::plan::Plan;
+use super::schedule::Task;
 use super::step::{Settled, Step, split_columns};
 use super::workspace::{COEFS, State};
 use crate::kernel::{Affine, KernelSet, Map, Post, Sum};
@@ -62,6 +63,13 @@ impl<T: Element> Statistics<'_, T> {
 impl<T: Element> Step<T> for Forward<'_, T> {
     fn shape(&self) -> Shape {
         self.shape
+    }
+
+    fn task(&self) -> Task {
+        match self.stats {
+            Statistics::Batch(_) => Task::Forward,
+            Statistics::Pooled(_) | Statistics::Given(_) => Task::Apply,
+        }
     }
 
     fn empty(self) {}

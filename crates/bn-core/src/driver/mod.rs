@@ -11,7 +11,7 @@
 //!     hard features   mapped anew in f64 (hard)
 //! ```
 //!
-//! What the numbers are follows from the [`plan`] alone; [`cut`] decides what changes none.
+//! What the numbers are follows from the [`plan`] alone. The [`schedule`] and its [`cut`] change none.
 
 mod apart;
 mod backward;
@@ -24,6 +24,7 @@ mod pass;
 mod plan;
 mod reduce;
 mod rows;
+pub mod schedule;
 mod step;
 mod tiles;
 mod tree;

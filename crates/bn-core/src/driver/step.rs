@@ -2,6 +2,7 @@
 
 use super::hard::Hard;
 use super::plan::Plan;
+use super::schedule::Task;
 use super::workspace::{COEFS, State};
 use crate::kernel::{KernelSet, Map, Sum};
 use crate::maths::Totals;
@@ -25,6 +26,8 @@ pub(super) enum Settled {
 pub(super) trait Step<T: Element>: Sized + Send {
     /// The shape of the whole tensor.
     fn shape(&self) -> Shape;
+    /// What it does.
+    fn task(&self) -> Task;
     /// All there is to do where that is empty.
     fn empty(self);
     /// How many features.

@@ -1,6 +1,5 @@
 //! A block's map as calls of the kernels: cut into the rows of a job, and into the parts whose tiles the kernels know.
 
-use super::cut::Cut;
 use super::pass::Pass;
 use super::reduce::Merging;
 use super::rows::map_rows;
@@ -42,8 +41,8 @@ impl<T: Element, B: Backend> Pass<'_, T, B> {
             merging.take(self, scratch, acc, features);
             acc.clear();
         };
-        let fetch = Cut::fetch_beside(next.inputs());
-        self.kernels.map_and_sum(tile, map, Out::Fresh(out), next, fetch, Units { acc, rows, run, done });
+        let turns = self.cut.schedule.turns.unwrap_or_else(|| unreachable!("a sum beside a map takes turns"));
+        self.kernels.map_and_sum(tile, map, Out::Fresh(out), next, turns, Units { acc, rows, run, done });
         std::mem::swap(&mut scratch.beside, &mut scratch.waiting[0]);
         scratch.partials.extend(scratch.waiting.pop());
         scratch.lanes = lanes;
@@ -59,7 +58,7 @@ impl<T: Element, B: Backend> Pass<'_, T, B> {
         jobs: usize,
     ) {
         let (plan, rows) = (self.plan, 0..out.rows());
-        map_rows(self.backend.exec(), plan, jobs, rows, out, &|rows, out| {
+        map_rows(self.backend.exec(), (plan, self.cut), jobs, rows, out, &|rows, out| {
             let ahead = ahead.map(|ahead| ahead.map(|strips| strips.rows_range(rows.clone())));
             let parts = plan.parts(out.rows(), out.len(), shift);
             for (part, out) in parts.iter().zip(plan.parts_mut(&parts, out)) {
@@ -71,7 +70,7 @@ impl<T: Element, B: Backend> Pass<'_, T, B> {
                     |strips| part.of(strips.rows_range(rows.clone())),
                     |coefs| &coefs[start..][..features],
                 );
-                let hints = self.cut.hints(plan, part, ahead);
+                let hints = self.cut.hints(part, ahead);
                 self.kernels.map(part.tile, &map, Out::Fresh(out), hints);
             }
         });

@@ -3,14 +3,12 @@
 use super::cut::Cut;
 use super::hard::Desk;
 use super::plan::Plan;
+use super::schedule;
 use crate::kernel::Executor;
 use crate::maths::Totals;
 use crate::mem::LINE;
 use crate::num::{Element, Real, Wide};
 use std::ops::Range;
-
-/// Jobs made ready per closure that can run at once, so that an uneven machine can balance them.
-const JOBS_PER_WORKER: usize = 4;
 
 /// Scratch memory for the slice API: sums, pilots and coefficients of a few blocks of features.
 ///
@@ -29,26 +27,34 @@ impl<T: Element> Default for Workspace<T> {
 }
 
 impl<T: Element> Workspace<T> {
-    pub(super) fn prepare(&mut self, plan: &Plan, cut: &Cut, exec: &impl Executor) -> Room<'_, T::Compute> {
+    /// Room for a step that is cut like `cut`, and for later ones: `reach` has the smallest and the largest blocks of any.
+    pub(super) fn prepare(
+        &mut self,
+        plan: &Plan,
+        cut: &Cut,
+        reach: &[Cut; 2],
+        exec: &impl Executor,
+    ) -> Room<'_, T::Compute> {
         let n = jobs(exec, plan, cut);
-        if self.scratches.len() < n {
-            self.scratches.resize_with(n, Scratch::default);
-            self.states.resize_with(n, State::default);
+        let most = jobs(exec, plan, &reach[0]).max(n);
+        if self.scratches.len() < most {
+            self.scratches.resize_with(most, Scratch::default);
+            self.states.resize_with(most, State::default);
         }
-        let (scratches, states) = (&mut self.scratches[..n], &mut self.states[..n]);
-        scratches.iter_mut().for_each(|scratch| scratch.grow::<T::Compute>(plan, cut));
-        states.iter_mut().for_each(|state| state.grow(plan, cut));
-        Room { scratches, states }
+        self.scratches[..most].iter_mut().for_each(|scratch| scratch.grow::<T::Compute>(plan, &reach[1]));
+        self.states[..most].iter_mut().for_each(|state| state.grow(plan, &reach[1]));
+        Room { scratches: &mut self.scratches[..n], states: &mut self.states[..n] }
     }
 }
 
 /// How many jobs a step is made ready for.
 fn jobs(exec: &impl Executor, plan: &Plan, cut: &Cut) -> usize {
-    if !exec.is_worth(plan.shape.len()) || exec.width() == 1 {
+    let (threads, share) = (schedule::threads(exec, &cut.schedule, plan.shape.len()), cut.schedule.share);
+    if threads == 1 {
         return 1;
     }
     let blocks = plan.shape.features().div_ceil(cut.block).max(1);
-    (exec.width() * JOBS_PER_WORKER).min(blocks.max(cut.shares))
+    (threads * share.jobs).min(blocks.max(cut.shares))
 }
 
 /// The memory of as many jobs as may run at once.

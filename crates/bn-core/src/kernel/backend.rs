@@ -2,8 +2,8 @@
 
 use super::acc::Acc;
 use super::ops::{Map, Out, Sum};
-use super::schedule::Schedule;
-use super::tile::{Fetch, Hints, Tile, Walk};
+use super::schedule::{Fetch, Share, Turns};
+use super::tile::{Hints, Tile, Walk};
 use super::units::Units;
 use crate::num::{Element, PerElement, Real};
 #[cfg(feature = "half")]
@@ -38,16 +38,32 @@ pub trait Kernels<T: Element>: Sync {
         map: &Map<'_, T>,
         out: Out<'_, T>,
         next: &Sum<'_, T>,
-        _: Fetch,
+        _: Turns,
         units: Units<'_>,
     ) {
         map_then_sum(self, tile, map, out, next, units);
     }
 
-    /// How they want their work.
-    fn schedule(&self) -> Schedule {
-        Schedule::PLAIN
+    /// What they make of a schedule.
+    fn form(&self) -> Form {
+        Form::PLAIN
     }
+}
+
+/// What kernels make of a schedule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Form {
+    /// What tells them from other kernels for the same type: their crate, or their instruction set.
+    pub name: &'static str,
+    /// Whether they follow hints: stores past the caches, and what is to be fetched.
+    pub follows: bool,
+    /// Whether their [`map_and_sum`](Kernels::map_and_sum) takes turns.
+    pub turns: bool,
+}
+
+impl Form {
+    /// Of kernels that ignore schedules.
+    pub const PLAIN: Self = Self { name: "plain", follows: false, turns: false };
 }
 
 /// [`Kernels::map_and_sum`] as its two parts, one after the other.
@@ -64,9 +80,9 @@ pub fn map_then_sum<T: Element>(
     for (rows, run) in units.each(next.rows(), inner) {
         if run.len() == inner {
             let sum = next.over::<T>(|strips| strips.rows_range(rows.clone()), |pilots| pilots);
-            kernels.sum(tile, &sum, Fetch::Near, units.acc.from_lane(0));
+            kernels.sum(tile, &sum, Fetch::NEAR, units.acc.from_lane(0));
         } else {
-            sum_piece(kernels, next, inner, (rows.start, run), (Fetch::Near, &mut units.acc));
+            sum_piece(kernels, next, inner, (rows.start, run), (Fetch::NEAR, &mut units.acc));
         }
         units.done();
     }
@@ -154,8 +170,13 @@ pub trait Executor: Sync {
     /// schedule, never a result.
     fn width(&self) -> usize;
 
-    /// Whether work on a tensor of `len` elements is worth waking other threads for. Likewise only schedule.
-    fn is_worth(&self, len: usize) -> bool;
+    /// Whether the caller is one of the threads that closures run on, so that the others may be awake. Likewise only schedule.
+    fn is_inside(&self) -> bool;
+
+    /// How work is shared out, where a schedule says `wanted`.
+    fn share(&self, wanted: Share) -> Share {
+        wanted
+    }
 }
 
 /// One after the other, on the caller's thread.
@@ -171,8 +192,8 @@ impl Executor for Serial {
         1
     }
 
-    fn is_worth(&self, _: usize) -> bool {
-        false
+    fn is_inside(&self) -> bool {
+        true
     }
 }
 

@@ -4,14 +4,14 @@
 mod acc;
 mod backend;
 mod ops;
-pub mod schedule;
+mod schedule;
 mod tile;
 mod units;
 
 pub use acc::{Acc, Plane};
 pub(crate) use backend::sum_piece;
-pub use backend::{Backend, Executor, KernelSet, Kernels, Serial, map_then_sum};
+pub use backend::{Backend, Executor, Form, KernelSet, Kernels, Serial, map_then_sum};
 pub use ops::{Affine, GradAffine, Map, Out, Post, Sum};
-pub use schedule::Schedule;
-pub use tile::{Fetch, Hints, Spread, Tile, Walk};
+pub use schedule::{Ahead, Cache, Down, Fetch, Next, Schedule, Share, Turns};
+pub use tile::{Hints, Spread, Tile, Walk};
 pub use units::Units;

@@ -1,66 +1,125 @@
-//! What changes the speed of a step and no bit of it, as kernels want it. The constants were measured, see
-//! docs/architecture.md.
+//! What changes the speed of a step and no bit of it, as one value.
+//!
+//! A kernel that ignores all of it is right. Which schedule a step gets is the driver's affair (`driver/schedule`).
 
-use super::Spread;
-use crate::num::Real;
-
-/// What L2 is taken to hold. Only the speed depends on it.
-pub const L2_BYTES: usize = 2 << 20;
-
-/// Outputs of more bytes than this are streamed: below, the next layer finds them in cache.
-pub const STREAM_ABOVE: usize = 1 << 20;
-/// The same of rows of values side by side, but under AVX-512.
-pub const STREAM_ROWS_ABOVE: usize = 2 << 20;
-
-/// What a block of long runs may occupy, in bytes, when its next block is summed meanwhile.
-pub const RUN_BLOCK_BYTES: usize = 300 << 10;
-
-/// What a sum along runs fetches meanwhile is so many elements away.
-pub const RUN_AHEAD: usize = 1024;
-
-/// How kernels of one element type want their work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Schedule {
-    /// Whether [`map_and_sum`](super::Kernels::map_and_sum) is better than its parts: a map of runs writes while it waits
-    /// for what the sums read.
-    pub overlap: bool,
-    /// What a block of long runs may occupy, in bytes.
-    pub run_block_bytes: usize,
-    /// Outputs of more bytes than this are better written past the caches: those of runs.
-    pub stream_runs_above: usize,
-    /// The same of one value per feature and strip.
-    pub stream_rows_above: usize,
+/// A cache that something is brought into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Cache {
+    /// The first one.
+    L1,
+    /// The second one: what is on its way there occupies none of the few buffers of L1.
+    L2,
 }
 
-impl Schedule {
-    /// For kernels that ignore [`Hints`](super::Hints) and sum and map one after the other.
-    pub const PLAIN: Self = Self {
-        overlap: false,
-        run_block_bytes: RUN_BLOCK_BYTES,
-        stream_runs_above: usize::MAX,
-        stream_rows_above: usize::MAX,
-    };
+/// How far ahead memory is asked for, in the order in which it is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Ahead {
+    /// So many bytes, over all inputs; 0 for nothing that is not read anyway.
+    pub bytes: usize,
+    /// Where it is brought.
+    pub into: Cache,
+}
 
-    /// For vector kernels of T on a machine with AVX-512, or without; `overlap` says whether they have a
-    /// [`map_and_sum`](super::Kernels::map_and_sum) of their own.
-    #[must_use]
-    pub const fn vectors<T: Real>(avx512: bool, overlap: bool) -> Self {
-        // The sums of f64 wait for arithmetic, whatever the length of a strip.
-        let long = !avx512 && size_of::<T>() == size_of::<f32>();
-        Self {
-            overlap,
-            run_block_bytes: if long { 2 * RUN_BLOCK_BYTES } else { RUN_BLOCK_BYTES },
-            stream_runs_above: STREAM_ABOVE,
-            stream_rows_above: if avx512 { STREAM_ABOVE } else { STREAM_ROWS_ABOVE },
-        }
-    }
+impl Ahead {
+    /// Nothing.
+    pub const NONE: Self = Self { bytes: 0, into: Cache::L1 };
 
-    /// Outputs of more bytes than this are written past the caches.
+    /// As elements of T, of each of so many inputs.
+    #[inline(always)]
     #[must_use]
-    pub fn stream_above(&self, spread: Spread) -> usize {
-        match spread {
-            Spread::Phases(_) => self.stream_rows_above,
-            Spread::Run | Spread::Positions(_) => self.stream_runs_above,
-        }
+    pub const fn elements<T>(self, inputs: usize) -> usize {
+        self.bytes / size_of::<T>() / inputs
     }
+}
+
+/// In which order sums down the strips ask for memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Down {
+    /// Of every strip the columns that come next, into L1.
+    Across,
+    /// These, and of the strips that come next those that are read now, into L2.
+    Far,
+    /// These, and the columns behind the tile, into L2: the next block.
+    Behind,
+    /// All memory in the order in which it lies, where strips lie one behind the other; else the next columns.
+    Along,
+}
+
+/// What is brought into the caches while a tile is summed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Fetch {
+    /// By sums along runs.
+    pub ahead: Ahead,
+    /// By sums down the strips.
+    pub down: Down,
+}
+
+impl Fetch {
+    /// For tiles that are in a cache.
+    pub const NEAR: Self = Self { ahead: Ahead::NONE, down: Down::Across };
+}
+
+/// A map and the sums of the next block in turns: a map of runs writes while it waits for what the sums read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Turns {
+    /// What is fetched of what is summed.
+    pub summed: Ahead,
+    /// What is fetched of what is mapped.
+    pub mapped: Ahead,
+}
+
+/// Who brings the next block into L2 while this one is in work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Next {
+    /// Nobody.
+    Nobody,
+    /// The sums of this one, which go down the strips: the next block is what comes behind their columns.
+    Sums,
+    /// The map of this one.
+    Map,
+    /// The map, half of it: every other pair of lines. A map waits for memory anyway, and the sums that come next compute, so
+    /// that they can wait for the other half.
+    MapHalf,
+}
+
+/// From which size on a step is shared out, and how finely.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Share {
+    /// Elements of a tensor, where the other threads may be awake.
+    pub awake: usize,
+    /// The same where they must be woken.
+    pub asleep: usize,
+    /// Jobs made ready per thread, so that an uneven machine can balance them.
+    pub jobs: usize,
+    /// Where there are few features, sums are shared out until they and the shares of each are so many jobs. Values side by
+    /// side are counted as groups of `group` features.
+    pub sums: usize,
+    /// See `sums`.
+    pub group: usize,
+    /// The fewest elements of a share.
+    pub least: usize,
+}
+
+/// Every choice that changes no bit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Schedule {
+    /// What a block of features may occupy, in bytes of an input as it is computed. A block is summed and then mapped, so it
+    /// had better still be in a cache. Of one value per feature and strip a block is as wide as the lanes allow.
+    pub block_bytes: usize,
+    /// Whether map and sums take turns, where the kernels can.
+    pub turns: Option<Turns>,
+    /// Outputs of more bytes are written past the caches; what is smaller the next layer finds there.
+    pub stream_above: usize,
+    /// What sums along runs fetch.
+    pub sums: Ahead,
+    /// In which order sums down the strips ask for memory.
+    pub down: Down,
+    /// Who fetches the next block.
+    pub next: Next,
+    /// Whether maps fetch each input's next strip, where they fetch nothing of the next block.
+    pub behind: bool,
+    /// Blocks are mapped from their end in pieces of so many bytes, where the sums have just been; 0 for from the beginning.
+    pub from_end: usize,
+    /// How work is shared out among threads.
+    pub share: Share,
 }

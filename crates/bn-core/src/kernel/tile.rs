@@ -35,17 +35,6 @@ pub struct Tile {
     pub walk: Walk,
 }
 
-/// What is brought into the caches while a tile is summed. It changes no bit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fetch {
-    /// What comes next of the tile.
-    Near,
-    /// The same from further away: no cache holds the tensor.
-    Far,
-    /// The next tile: as many columns behind this one, into L2, where this one is by now.
-    Behind,
-}
-
 /// How a map may go about its memory. It changes no bit: a kernel that ignores it is right.
 #[derive(Clone, Copy, Debug)]
 pub struct Hints<'a, T> {

@@ -1,9 +1,11 @@
-//! Memory: stores past the caches, prefetch, and slices that are written and never read.
+//! Memory: the caches, stores past them, prefetch, and slices that are written and never read.
 
+mod caches;
 mod output;
 pub mod prefetch;
 mod stores;
 
+pub use caches::Caches;
 pub use output::Output;
 pub use stores::{Bare, Built, Stores};
 pub(crate) use stores::{Line, lines_mut, write};

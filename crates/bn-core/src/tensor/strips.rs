@@ -35,6 +35,8 @@ pub(crate) struct Place {
     pub(crate) lead: usize,
     /// Whether the strips follow each other without a gap.
     pub(crate) contiguous: bool,
+    /// Where in memory they begin.
+    pub(crate) address: usize,
 }
 
 impl<'a, T> Strips<'a, T> {
@@ -253,7 +255,8 @@ impl<'a, T: Copy> StripsMut<'a, T> {
     /// How they lie.
     pub(crate) fn place(&self) -> Place {
         let (len, contiguous) = (self.len(), self.0.is_standard_layout());
-        Place { len, lead: self.0.as_ptr().align_offset(LINE), contiguous }
+        let start = self.0.as_ptr();
+        Place { len, lead: start.align_offset(LINE), contiguous, address: start.addr() }
     }
 
     /// The same strips for a shorter time.

@@ -10,8 +10,7 @@ use super::convert::{Convert, Stored};
 use super::fill::{LineMap, begin, lines, ones};
 use super::linear::{GradInput, Normalize};
 use super::vector::Vector;
-use crate::kernel::schedule::RUN_AHEAD;
-use crate::kernel::{Acc, Affine, Fetch, GradAffine, Map, Out, Post, Sum, Units};
+use crate::kernel::{Acc, Affine, Cache, GradAffine, Map, Out, Post, Sum, Turns, Units};
 use crate::mem::{Stores, prefetch};
 use crate::num::{Element, Real};
 use crate::tensor::{Strips, StripsMut};
@@ -19,9 +18,6 @@ use crate::tensor::{Strips, StripsMut};
 /// Elements that are mapped while as many are summed, for one part of the lanes after the other, where not all of them stay in
 /// registers. Measured.
 pub const TURN: usize = 1024;
-
-/// What is mapped is fetched from so many elements away. Measured.
-const MAP_AHEAD: usize = 256;
 
 /// A strip of each input of either block, and the ones after those that are summed.
 #[derive(Clone, Copy, Debug)]
@@ -31,52 +27,49 @@ struct Beside<'m, 's, T, const N: usize> {
     /// What is summed.
     summed: [&'s [T]; N],
     behind: [&'s [T]; N],
-    near: bool,
-    /// Whether what is mapped is fetched as well.
-    both: bool,
+    /// How far ahead either is fetched, in elements of a strip, and whether into L1; 0 where what is mapped is not.
+    summed_ahead: usize,
+    summed_near: bool,
+    mapped_ahead: usize,
 }
 
 impl<'m, 's, T: Copy, const N: usize> Beside<'m, 's, T, N> {
-    /// Strip `row` of each of `own`, which is mapped, and of `next`, which is summed and fetched as `fetch` says; `in_parts` where it is
-    /// gone over once for each part of the lanes.
+    /// Strip `row` of each of `own`, which is mapped, and of `next`, which is summed, fetched as `turns` says.
     #[inline(always)]
-    fn new(
-        own: &[Strips<'m, T>; N],
-        next: &[Strips<'s, T>; N],
-        row: usize,
-        fetch: Fetch,
-        in_parts: bool,
-    ) -> Self {
+    fn new(own: &[Strips<'m, T>; N], next: &[Strips<'s, T>; N], row: usize, turns: Turns) -> Self {
         // Not `map`, which is not inlined everywhere.
-        let mut beside =
-            Self { mapped: [&[]; N], summed: [&[]; N], behind: [&[]; N], near: false, both: !in_parts };
+        let mut beside = Self {
+            mapped: [&[]; N],
+            summed: [&[]; N],
+            behind: [&[]; N],
+            summed_ahead: turns.summed.elements::<T>(N),
+            summed_near: turns.summed.into == Cache::L1,
+            mapped_ahead: turns.mapped.elements::<T>(1),
+        };
         for i in 0..N {
             beside.mapped[i] = own[i].strip(row);
             (beside.summed[i], beside.behind[i]) = (next[i].strip(row), next[i].strip_or_behind(row + 1));
         }
-        beside.near = !in_parts && fetch == Fetch::Near;
         beside
     }
 
-    /// Asks for `n` elements of each strip, well behind element `at`. What is mapped comes into L1. So does what is summed, be it
-    /// in the next strip, but only into L2 where that does not hold both blocks, so that what is mapped comes from further away
-    /// as well. In parts, as where there is AVX2 only, what is summed comes into L2 alone, and what is mapped
-    /// is left to the machine. Measured.
+    /// Asks for `n` elements of each strip, well behind element `at`: what is summed, be it in the next strip, and what is mapped,
+    /// into L1.
     #[inline(always)]
     fn ask(&self, at: usize, n: usize) {
-        let next = at + RUN_AHEAD * 4 / size_of::<T>() / N;
+        let next = at + self.summed_ahead;
         let len = self.summed[0].len();
         let (strips, next) = if next < len { (self.summed, next) } else { (self.behind, next - len) };
         for strip in strips {
-            if self.near {
+            if self.summed_near {
                 prefetch::range::<T, true>(strip, next, n);
             } else {
                 prefetch::range::<T, false>(strip, next, n);
             }
         }
-        if self.both {
+        if self.mapped_ahead > 0 {
             for strip in self.mapped {
-                prefetch::range::<T, true>(strip, at + MAP_AHEAD * 4 / size_of::<T>(), n);
+                prefetch::range::<T, true>(strip, at + self.mapped_ahead, n);
             }
         }
     }
@@ -123,7 +116,7 @@ pub fn map_and_sum<
     out: Out<'_, T>,
     stores: &Stores<BYTES>,
     by: C,
-    (next, fetch): (&Sum<'_, T>, Fetch),
+    (next, turns): (&Sum<'_, T>, Turns),
     units: &mut Units<'_>,
 ) where
     T: Stored,
@@ -141,7 +134,7 @@ pub fn map_and_sum<
             #[inline(always)]
             |f, [x]| Normalize::<_, _, _, K> { by, x, coefs: [k[f], a[f], b[f]] },
             out,
-            (stores, by, fetch),
+            (stores, by, turns),
             &[x],
             &[next],
             units,
@@ -154,7 +147,7 @@ pub fn map_and_sum<
             #[inline(always)]
             |f, [x, dy]| GradInput::<_, _, _, K> { by, x, dy, coefs: [k[f], a[f], c[f], d[f], m[f]] },
             out,
-            (stores, by, fetch),
+            (stores, by, turns),
             &[x, dy],
             &[next_x, next_dy],
             units,
@@ -180,7 +173,7 @@ fn in_turns<
     inner: usize,
     map: impl Fn(usize, [&'a [T]; N]) -> M,
     mut out: StripsMut<'_, T>,
-    (stores, by, fetch): (&Stores<BYTES>, C, Fetch),
+    (stores, by, turns): (&Stores<BYTES>, C, Turns),
     own: &[Strips<'a, T>; N],
     next: &[Strips<'_, T>; N],
     units: &mut Units<'_>,
@@ -199,7 +192,7 @@ fn in_turns<
         let acc = &mut units.acc;
         for row in rows {
             out.prefetch(row + 1);
-            let beside = Beside::new(own, next, row, fetch, parts > 1);
+            let beside = Beside::new(own, next, row, turns);
             for (f, out) in out.strip_mut(row).chunks_exact(inner).enumerate() {
                 let (cols, lane) = (f * inner + part.start..f * inner + part.end, f * lanes);
                 let (_, out) = out.split_at(part.start);

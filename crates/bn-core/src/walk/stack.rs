@@ -1,7 +1,7 @@
 //! A few strips that are summed together, so that their lanes stay in registers from one to the next.
 
 use super::fill::lines;
-use crate::kernel::Fetch;
+use crate::kernel::{Down, Fetch};
 use crate::mem::{LINE, prefetch};
 use crate::num::Element;
 use crate::tensor::Strips;
@@ -24,9 +24,6 @@ enum Ask<const N: usize> {
     Along(usize),
 }
 
-/// Strips that lie one behind the other are fetched from at least so many elements away. Measured.
-const ALONG: usize = 4096;
-
 /// Whether the strips of all inputs lie one behind the other.
 #[inline(always)]
 fn in_order<T, const N: usize>(inputs: &[Strips<'_, T>; N]) -> bool {
@@ -35,30 +32,29 @@ fn in_order<T, const N: usize>(inputs: &[Strips<'_, T>; N]) -> bool {
 
 impl<'a, T: Element, const N: usize, const R: usize> Stack<'a, T, N, R> {
     /// The R strips of each of `inputs` from `start` on. With their columns, those of the next R are fetched, or those behind the
-    /// strips, as `fetch` says.
+    /// strips, as `down` says.
     ///
     /// # Panics
     /// Where there are not as many.
     #[inline(always)]
-    fn new(inputs: &[Strips<'a, T>; N], start: usize, fetch: Fetch) -> Self {
-        let far = match fetch {
-            Fetch::Near => None,
-            Fetch::Far => Some(inputs.each_ref().map(|input| R.wrapping_mul(input.stride()))),
-            Fetch::Behind => Some(inputs.each_ref().map(Strips::len)),
+    fn new(inputs: &[Strips<'a, T>; N], start: usize, down: Down) -> Self {
+        let far = match down {
+            Down::Across | Down::Along => None,
+            Down::Far => Some(inputs.each_ref().map(|input| R.wrapping_mul(input.stride()))),
+            Down::Behind => Some(inputs.each_ref().map(Strips::len)),
         };
         Self::with(inputs, start, Ask::Down(far))
     }
 
-    /// The same strips, where all memory is asked for in the order in which it lies: what comes after strips that lie one behind
-    /// the other, see [`in_order`]; else the columns behind a chunk alone. For machines whose own prefetch does the rest.
+    /// The same strips, which lie one behind the other: all memory is asked for in the order in which it lies, whole stacks
+    /// ahead, about `ahead` elements.
     ///
     /// # Panics
     /// Where there are not as many.
     #[inline(always)]
-    fn along(inputs: &[Strips<'a, T>; N], start: usize, in_order: bool) -> Self {
+    fn along(inputs: &[Strips<'a, T>; N], start: usize, ahead: usize) -> Self {
         let stack = (R * inputs[0].len()).max(1);
-        let ask = if in_order { Ask::Along(stack * (ALONG / stack).max(1)) } else { Ask::Down(None) };
-        Self::with(inputs, start, ask)
+        Self::with(inputs, start, Ask::Along(stack * (ahead / stack).max(1)))
     }
 
     #[inline(always)]
@@ -136,27 +132,23 @@ pub trait EachStack<T: Element, const N: usize> {
 }
 
 /// Hands the strips of `inputs` to `each`, one behind the other: of one input eight at a time, but four where memory is asked
-/// for `along` strips that lie in its order, of two inputs four. Measured. What is left goes four, two and one at a time.
+/// for along them, of two inputs four. What is left goes four, two and one at a time.
 #[inline(always)]
 pub fn stacks<T: Element, const N: usize>(
     inputs: &[Strips<'_, T>; N],
     fetch: Fetch,
-    along: bool,
     each: &mut impl EachStack<T, N>,
 ) {
-    let along = along.then(|| in_order(inputs));
-    let near = along.map(|_| false);
     let mut start = 0;
-    if N == 1 {
-        // Known where the stacks are made, so that a chunk need not ask.
-        start = match along {
-            Some(true) => of_height::<T, N, 4>(inputs, start, fetch, Some(true), each),
-            _ => of_height::<T, N, 8>(inputs, start, fetch, near, each),
-        };
+    // Known where the stacks are made, so that a chunk need not ask.
+    if fetch.down == Down::Along && in_order(inputs) {
+        start = in_memorys_order(inputs, fetch, each);
+    } else if N == 1 {
+        start = of_height::<T, N, 8>(inputs, start, fetch.down, each);
     }
-    start = of_height::<T, N, 4>(inputs, start, fetch, if N == 1 { near } else { along }, each);
-    start = of_height::<T, N, 2>(inputs, start, Fetch::Near, near, each);
-    of_height::<T, N, 1>(inputs, start, Fetch::Near, near, each);
+    start = of_height::<T, N, 4>(inputs, start, fetch.down, each);
+    start = of_height::<T, N, 2>(inputs, start, Down::Across, each);
+    of_height::<T, N, 1>(inputs, start, Down::Across, each);
 }
 
 /// As [`stacks`], four and one at a time: a third of the code, for what is rare.
@@ -164,30 +156,37 @@ pub fn stacks<T: Element, const N: usize>(
 pub fn low_stacks<T: Element, const N: usize>(
     inputs: &[Strips<'_, T>; N],
     fetch: Fetch,
-    along: bool,
     each: &mut impl EachStack<T, N>,
 ) {
-    let along = along.then(|| in_order(inputs));
-    let start = of_height::<T, N, 4>(inputs, 0, fetch, along, each);
-    of_height::<T, N, 1>(inputs, start, Fetch::Near, along.map(|_| false), each);
+    let start = of_height::<T, N, 4>(inputs, 0, fetch.down, each);
+    of_height::<T, N, 1>(inputs, start, Down::Across, each);
 }
 
-/// Hands on the strips from `start` on, R at a time, as long as there are as many; `along` says whether they lie in order, where
-/// that matters. Where the next ones begin.
+/// Hands on the strips from `start` on, R at a time, as long as there are as many. Where the next ones begin.
 #[inline(always)]
 fn of_height<T: Element, const N: usize, const R: usize>(
     inputs: &[Strips<'_, T>; N],
     start: usize,
-    fetch: Fetch,
-    along: Option<bool>,
+    down: Down,
     each: &mut impl EachStack<T, N>,
 ) -> usize {
     let end = start + (inputs[0].rows() - start) / R * R;
     for start in (start..end).step_by(R) {
-        each.take::<R>(&match along {
-            Some(in_order) => Stack::along(inputs, start, in_order),
-            None => Stack::new(inputs, start, fetch),
-        });
+        each.take::<R>(&Stack::new(inputs, start, down));
+    }
+    end
+}
+
+/// The same, four at a time from the first on.
+#[inline(always)]
+fn in_memorys_order<T: Element, const N: usize>(
+    inputs: &[Strips<'_, T>; N],
+    fetch: Fetch,
+    each: &mut impl EachStack<T, N>,
+) -> usize {
+    let (end, ahead) = (inputs[0].rows() / 4 * 4, fetch.ahead.elements::<T>(1));
+    for start in (0..end).step_by(4) {
+        each.take::<4>(&Stack::along(inputs, start, ahead));
     }
     end
 }

@@ -217,7 +217,7 @@ impl Pieces {
                 None => Sum::Moments { x, pilot },
             };
             let tile = Tile { features: width, walk: Walk::Columns };
-            set.f64().sum(tile, &sum, Fetch::Near, Acc::new(lanes, width));
+            set.f64().sum(tile, &sum, Fetch::NEAR, Acc::new(lanes, width));
         }
         let acc = Acc::new(lanes, width);
         for lane in 0..width {

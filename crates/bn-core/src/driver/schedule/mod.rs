@@ -1,0 +1,265 @@
+//! How a step goes about its memory: learned from the steps themselves. It changes their speed and no bit.
+//!
+//! Steps over tensors of about one shape are a [`Class`]. The first ones try a few [`Candidate`]s in turn, in the caller's own
+//! work; from then on the best one is taken. What was learned belongs to the program, not to a layer or a workspace. Steps
+//! below 50 µs are not timed, nor those over data that take longer by themselves, nor the first one into an output.
+//!
+//! [`Mode::Fixed`], or `BATCHNORM_SCHEDULE=fixed`, leaves it at the first guess, which follows from the sizes of the caches.
+//! [`saved`] gives what was learned as text, and [`load`] takes it for good. docs/schedule.md has the cost model and the figures.
+
+mod candidates;
+mod class;
+mod facts;
+mod mode;
+mod table;
+mod trials;
+
+pub use candidates::{Candidate, Kind};
+pub use class::{Class, Name, Task};
+pub use mode::{Mode, ModeError};
+
+use super::plan::Plan;
+use crate::kernel::{Executor, Form, Schedule};
+use crate::num::Element;
+use candidates::BASE;
+use facts::Facts;
+use std::time::{Duration, Instant};
+use table::Entry;
+
+/// Steps that move less are not timed: they take about 50 µs or less.
+const LEAST_BYTES: usize = 1 << 20;
+const LEAST_TIME: Duration = Duration::from_micros(50);
+
+/// Whether there is a clock.
+const CLOCK: bool = !cfg!(all(target_family = "wasm", target_os = "unknown"));
+
+/// The schedule of a step, and the trial that it is, if it is one.
+pub(super) struct Choice {
+    pub(super) schedule: Schedule,
+    /// The same with the smallest and with the largest blocks that later steps may have, so that they find room.
+    pub(super) reach: [Schedule; 2],
+    trial: Option<Trial>,
+}
+
+struct Trial {
+    entry: &'static Entry,
+    candidate: usize,
+    elements: usize,
+    start: Instant,
+}
+
+/// Chooses for a step that begins now. `output` is where its output begins, if it has one.
+pub(super) fn choose<T: Element>(
+    plan: &Plan,
+    task: Task,
+    form: Form,
+    threads: usize,
+    output: Option<usize>,
+) -> Choice {
+    let facts = Facts::new::<T>(plan, task, form);
+    let alone = |schedule| Choice { schedule, reach: [schedule; 2], trial: None };
+    let taken = |candidate| alone(facts.schedule(candidate));
+    let mode = Mode::get();
+    let exists = |number| number < facts.kind.candidates().len();
+    match mode {
+        Mode::Candidate(number) if exists(number) => return taken(number),
+        Mode::Miniature(number) if exists(number) => {
+            return alone(candidates::in_miniature(facts.schedule(number)));
+        }
+        _ => {}
+    }
+    if !CLOCK || !form.follows || facts.traffic() < LEAST_BYTES || mode != Mode::Learn && !table::is_loaded()
+    {
+        return taken(facts.first());
+    }
+    let size = [plan.shape.outer(), plan.shape.features(), plan.shape.inner()];
+    let class = Class {
+        kernels: Name::new(form.name),
+        element: Name::new(T::NAME),
+        task,
+        kind: facts.kind,
+        size: size.map(|n| n.max(1).ilog2()),
+        threads,
+    };
+    let Some(entry) = table::of_step(class, &facts) else {
+        return taken(facts.first());
+    };
+    let of_blocks = |block_bytes, schedule| Schedule { block_bytes, ..schedule };
+    let reach = |schedule| facts.kind.blocks().map(|bytes| of_blocks(bytes, schedule));
+    let taken = |candidate, trial| {
+        let schedule = facts.schedule(candidate);
+        Choice { schedule, reach: reach(schedule), trial }
+    };
+    let is_new = output.is_some_and(|address| !entry.outputs.has_seen(address));
+    if is_new || mode != Mode::Learn {
+        return taken(entry.trials.choice(), None);
+    }
+    let turn = entry.trials.next();
+    let (candidate, elements) = (turn.candidate, plan.shape.len());
+    let trial = turn.tried.then(|| Trial { entry, candidate, elements, start: Instant::now() });
+    taken(candidate, trial)
+}
+
+impl Choice {
+    /// The step has ended; `odd` says that its data were such as take longer by themselves.
+    pub(super) fn end(self, odd: bool) {
+        let Some(Trial { entry, candidate, elements, start }) = self.trial.filter(|_| !odd) else {
+            return;
+        };
+        let time = start.elapsed();
+        if time < LEAST_TIME {
+            return entry.trials.pin(entry.first);
+        }
+        // Shapes of a class differ in size: femtoseconds per element.
+        let femtoseconds = time.as_nanos().saturating_mul(1_000_000) / elements as u128;
+        entry.trials.record(candidate, u32::try_from(femtoseconds).unwrap_or(u32::MAX));
+    }
+}
+
+/// How many threads of an executor work on a tensor of so many elements.
+pub(super) fn threads(exec: &impl Executor, schedule: &Schedule, len: usize) -> usize {
+    let share = exec.share(schedule.share);
+    let worth = len >= if exec.is_inside() { share.awake } else { share.asleep };
+    if worth { exec.width().max(1) } else { 1 }
+}
+
+/// The same where no schedule is chosen yet: all of them agree in it.
+pub(super) fn threads_for(exec: &impl Executor, len: usize) -> usize {
+    threads(exec, &BASE, len)
+}
+
+/// What was learned of a class.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Learned {
+    /// Which steps.
+    pub class: Class,
+    /// What was tried, in the order of [`Kind::candidates`].
+    pub tried: Vec<Tried>,
+    /// The first guess.
+    pub first: &'static str,
+    /// What is taken.
+    pub choice: &'static str,
+    /// Whether that is settled.
+    pub settled: bool,
+}
+
+impl Learned {
+    /// The least time of the candidate of this name, in nanoseconds per element, if it was timed.
+    #[must_use]
+    pub fn time(&self, name: &str) -> Option<f64> {
+        self.tried.iter().find(|tried| tried.name == name)?.least
+    }
+}
+
+/// What came of a candidate.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Tried {
+    /// The candidate's name.
+    pub name: &'static str,
+    /// How often it was timed, the last time that it was looked at.
+    pub times: usize,
+    /// The least time, in nanoseconds per element, if it was timed.
+    pub least: Option<f64>,
+}
+
+/// What was learned until now, of all classes that there were steps of.
+#[must_use]
+pub fn learned() -> Vec<Learned> {
+    let of = |entry: &Entry| {
+        let all = entry.class.kind.candidates();
+        let offered = (0..all.len()).filter(|i| entry.offered >> i & 1 == 1);
+        let tried = offered.map(|i| {
+            let (times, least) = entry.trials.of(i);
+            Tried { name: all[i].name, times: times.into(), least: least.map(|fs| f64::from(fs) * 1e-6) }
+        });
+        let (first, choice) = (all[entry.first].name, all[entry.trials.choice()].name);
+        Learned {
+            class: entry.class,
+            tried: tried.collect(),
+            first,
+            choice,
+            settled: entry.trials.is_settled(),
+        }
+    };
+    table::entries().map(of).collect()
+}
+
+/// What was learned as lines of text, for [`load`]: a class and its candidate each, of those that are settled.
+#[must_use]
+pub fn saved() -> String {
+    let mut lines: Vec<_> = learned()
+        .into_iter()
+        .filter(|learned| learned.settled)
+        .map(|learned| format!("{} {}\n", learned.class, learned.choice))
+        .collect();
+    lines.sort();
+    lines.concat()
+}
+
+/// Takes what [`saved`] gave: steps of these classes take that candidate for good, in [`Mode::Fixed`] as well. Empty lines and
+/// those that begin with `#` say nothing. How many classes there were.
+///
+/// # Errors
+/// The first line that is none, with its number and what was expected. Nothing is taken then.
+pub fn load(text: &str) -> Result<usize, LoadError> {
+    let mut all = Vec::new();
+    for (number, line) in (1..).zip(text.lines()) {
+        if !line.trim().is_empty() && !line.starts_with('#') {
+            all.push(parse(line).map_err(|what| LoadError { line: number, what })?);
+        }
+    }
+    for &(class, candidate) in &all {
+        if let Some(entry) = table::entry(class, || (1 << candidate, candidate)) {
+            entry.trials.pin(candidate);
+        }
+    }
+    table::set_loaded();
+    Ok(all.len())
+}
+
+fn parse(line: &str) -> Result<(Class, usize), String> {
+    let (class, name) = line.trim().rsplit_once(' ').ok_or("expected a class and a candidate")?;
+    let class: Class = class.parse()?;
+    let all = class.kind.candidates();
+    let found = all.iter().position(|candidate| candidate.name == name);
+    let names = || all.iter().map(|candidate| candidate.name).collect::<Vec<_>>().join(", ");
+    let candidate = found.ok_or_else(|| format!("expected a candidate of {}, got {name:?}", names()))?;
+    Ok((class, candidate))
+}
+
+/// Why a text cannot be loaded.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {what}")]
+pub struct LoadError {
+    /// The line's number, from 1 on.
+    pub line: usize,
+    /// What was expected and what came.
+    pub what: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_loaded_is_taken_for_good() {
+        let text = "# by hand\n\nloaded f32 forward runs 5,6,11 1 apart-far\nloaded f64 backward rows 5,6,0 2 across\n";
+        assert_eq!(load(text), Ok(2));
+        let lines = saved();
+        assert!(text.lines().skip(2).all(|line| lines.contains(line)), "{lines}");
+        let all = learned();
+        let found =
+            all.iter().find(|learned| learned.class.to_string() == "loaded f32 forward runs 5,6,11 1");
+        assert_eq!(found.map(|found| (found.choice, found.settled)), Some(("apart-far", true)));
+    }
+
+    #[test]
+    fn a_line_that_is_none_is_told() {
+        let told = |text: &str| load(text).unwrap_err().to_string();
+        assert!(told("# x\nnonsense").starts_with("line 2: expected a class and a candidate"));
+        assert!(told("a b c").starts_with("line 1: expected kernels, type, task"));
+        let wrong = told("avx512 f32 forward rows 5,6,0 1 turns-l1");
+        assert!(wrong.starts_with("line 1: expected a candidate of across, far,"), "{wrong}");
+        assert!(wrong.ends_with("got \"turns-l1\""), "{wrong}");
+    }
+}
