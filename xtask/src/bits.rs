@@ -4,13 +4,14 @@ use crate::backends;
 use crate::files;
 use crate::out::{self, Done};
 use bn_conformance::bits::{CaseBits, Group, bits};
+use bn_core::schedule::{Kind, Mode};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Every backend and number of threads on every case of the table: the same bits, without asking the oracle which.
+/// Every backend, number of threads and schedule on every case of the table: the same bits, without asking the oracle which.
 ///
 /// A build for another machine is held to this one's bits by --write here and --like there. Exit code 1: other bits,
 /// named by case and backend.
@@ -30,25 +31,30 @@ const THREADS: [usize; 4] = [1, 2, 3, 7];
 /// In how many parts each number of threads has a case once more.
 const PARTS: [usize; 4] = [5, 2, 3, 16];
 
+/// The threads that run each candidate of a schedule.
+const CANDIDATE_THREADS: usize = 3;
+
 /// How many faults are named.
 const NAMED: usize = 40;
 
 pub(crate) fn run(args: &Args) -> Done {
-    match cases().and_then(|cases| Ok((faults(&cases, args.like.as_deref())?, cases))) {
+    match cases(args.like.is_none()).and_then(|cases| Ok((faults(&cases, args.like.as_deref())?, cases))) {
         Ok((faults, cases)) => report(args, &cases, &faults),
         Err(error) => out::failure(&error),
     }
 }
 
-fn cases() -> Result<Vec<CaseBits>, String> {
+type Place<'a> = Box<dyn Fn(&mut (dyn FnMut() + Send)) + Sync + 'a>;
+
+fn inside(pool: &rayon::ThreadPool) -> Place<'_> {
+    Box::new(move |run| pool.install(run))
+}
+
+/// The bits of the table; with `candidates`, those of each schedule are held to them.
+fn cases(candidates: bool) -> Result<Vec<CaseBits>, String> {
     let pool =
         |n| rayon::ThreadPoolBuilder::new().num_threads(n).build().map_err(|e| format!("{n} threads: {e}"));
     let pools = THREADS.iter().map(|&n| pool(n)).collect::<Result<Vec<_>, _>>()?;
-    type Place<'a> = Box<dyn Fn(&mut (dyn FnMut() + Send)) + Sync + 'a>;
-    let inside = |pool| -> Place<'_> {
-        let pool: &rayon::ThreadPool = pool;
-        Box::new(move |run| pool.install(run))
-    };
     let places: Vec<Place<'_>> = pools.iter().map(inside).collect();
     let serial = backends::available().into_iter().filter(|b| !b.name.starts_with("rayon+")).collect();
     let mut groups = vec![Group { place: "no pool".into(), candidates: serial, within: &|run| run() }];
@@ -66,7 +72,28 @@ fn cases() -> Result<Vec<CaseBits>, String> {
             within: place,
         });
     }
-    Ok(out::with_bar(|progress| bits(&groups, progress)))
+    let mut cases = out::with_bar(|progress| bits(&groups, progress));
+    let pool = pool(CANDIDATE_THREADS)?;
+    for number in (0..schedule_candidates()).filter(|_| candidates) {
+        let within = inside(&pool);
+        let place = format!("candidate {number} of each schedule");
+        let group = Group { place: place.clone(), candidates: backends::eager(), within: &within };
+        Mode::Miniature(number).set();
+        let forced = out::with_bar(|progress| bits(&[group], progress));
+        for (case, forced) in cases.iter_mut().zip(forced) {
+            if forced.digest != case.digest {
+                case.unlike.push(format!("{place}: {:016x}, not {:016x}", forced.digest, case.digest));
+            }
+            case.unlike.extend(forced.unlike);
+        }
+    }
+    Mode::Learn.set();
+    Ok(cases)
+}
+
+/// How many candidates the kind of tensor has that has most.
+fn schedule_candidates() -> usize {
+    Kind::ALL.into_iter().map(|kind| kind.candidates().len()).max().unwrap_or_default()
 }
 
 /// What is wrong: backends that disagree, and cases unlike the file's.
@@ -105,8 +132,9 @@ fn report(args: &Args, cases: &[CaseBits], faults: &[String]) -> Done {
     let kinds = backends::available().len();
     writeln!(
         stdout,
-        "bits: {} cases, {kinds} backends, threads {THREADS:?}, parts {PARTS:?}, {} faults",
+        "bits: {} cases, {kinds} backends, threads {THREADS:?}, parts {PARTS:?}, {} candidates of schedules, {} faults",
         cases.len(),
+        schedule_candidates(),
         faults.len()
     )?;
     if let Some(path) = &args.write {

@@ -13,6 +13,7 @@ mod replay;
 mod search;
 mod tidy;
 mod tools;
+mod tune;
 
 use bn_dispatch::Level;
 use clap::{Parser, Subcommand};
@@ -37,6 +38,7 @@ enum Verb {
     Replay(replay::Args),
     Search(search::Args),
     Tidy(tidy::Args),
+    Tune(tune::Args),
 }
 
 impl Verb {
@@ -44,7 +46,12 @@ impl Verb {
     fn runs_kernels(&self) -> bool {
         matches!(
             self,
-            Self::Bench(_) | Self::Bits(_) | Self::Conformance(_) | Self::Count(_) | Self::Replay(_)
+            Self::Bench(_)
+                | Self::Bits(_)
+                | Self::Conformance(_)
+                | Self::Count(_)
+                | Self::Replay(_)
+                | Self::Tune(_)
         )
     }
 }
@@ -68,6 +75,7 @@ fn main() -> ExitCode {
         Verb::Replay(args) => replay::run(&args),
         Verb::Search(args) => search::run(&args),
         Verb::Tidy(args) => tidy::run(&args),
+        Verb::Tune(args) => tune::run(&args),
     };
     out::exit(done)
 }

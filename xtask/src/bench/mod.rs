@@ -9,7 +9,7 @@ mod measure;
 mod peer;
 mod plan;
 mod record;
-mod report;
+pub(crate) mod report;
 mod stop;
 mod table;
 
@@ -95,7 +95,7 @@ pub(crate) fn run(args: &Args) -> Done {
 }
 
 /// The same command in a release build: `cargo xtask` has the one that tests have, with checks in it.
-fn in_release() -> Done {
+pub(crate) fn in_release() -> Done {
     let mut command = tools::cargo();
     command.current_dir(std::env::current_dir()?).args(["run", "--release", "--quiet", "--package", "xtask"]);
     command.arg("--manifest-path").arg(out::root().join("Cargo.toml"));

@@ -149,6 +149,8 @@ fn callgrind(program: &Path, case: &[&str; 3], level: Level, steps: [u64; 2]) ->
     let mut valgrind = Command::new("valgrind");
     valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(program).args(case);
     valgrind.args(steps.map(|n| n.to_string())).env("BATCHNORM_LEVEL", level.name());
+    // The same on every machine: the first guess follows its caches.
+    valgrind.env("BATCHNORM_SCHEDULE", "0");
     let Output { status, stderr, .. } =
         valgrind.output().map_err(|error| format!("cannot run valgrind: {error}"))?;
     let said = String::from_utf8_lossy(&stderr);

@@ -6,6 +6,7 @@ mod hard;
 mod page;
 mod plots;
 mod style;
+pub(crate) mod tuned;
 
 use super::baseline::Change;
 use super::machine::Machine;
