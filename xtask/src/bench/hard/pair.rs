@@ -6,7 +6,7 @@ use super::super::stop;
 use super::{Against, Row, Type};
 use benches::floor::Stores;
 use benches::implementation::{Implementation, Pass};
-use benches::inputs::{Inputs, Outputs};
+use benches::inputs::{Inputs, Outputs, huge_share};
 use benches::layer::Kernels;
 use bn_conformance::data::X;
 use bn_core::Element;
@@ -138,6 +138,7 @@ impl Runner {
         let bytes = size_of::<T>() * inputs.x.len();
         let per_element = inputs.x.len() as f64 / other.x.len() as f64;
         let (mut own, mut other) = (Side::layer(inputs)?.with_floors(), Side::layer(other)?);
+        let huge_pages = huge_share(&own.inputs, &own.outputs);
         // The bar of half precision is one of whole steps.
         let (passes, barred): (&[Pass], &[Pass]) = match row.against {
             Against::Single => (&Pass::ALL, &[Pass::Step]),
@@ -168,6 +169,7 @@ impl Runner {
                 bytes,
                 gbps: bytes as f64 / median_ns,
                 roofline_gbps: bytes as f64 / floor,
+                huge_pages,
                 against: Some(against.into()),
                 against_median_ns: Some(other_median * per_element),
                 against_min_ns: Some(other_min * per_element),
