@@ -1,5 +1,6 @@
 //! A shape filled with data, and the comparison of answers.
 
+use crate::pages;
 use crate::shapes::Named;
 use bn_conformance::data::{self, Dy, X};
 use bn_core::{Element, Real};
@@ -13,8 +14,8 @@ const APART: f64 = 4096.0;
 /// measurement. A prime, so that features do not hold the same values.
 const DRAWN: usize = 1_000_003;
 
-/// What a step starts from.
-#[derive(Clone, Debug)]
+/// What a step starts from; x and dy lie on huge pages, see [`pages`].
+#[derive(Debug)]
 pub struct Inputs<T: Element> {
     /// The shape.
     pub named: Named,
@@ -44,14 +45,15 @@ impl<T: Element> Inputs<T> {
         let (weight, bias) = (parameter(1.0), parameter(0.0));
         let x: Vec<T> = data::input(kind, 0, len.min(DRAWN), &mut rng);
         let dy: Vec<T> = data::gradient(Dy::Normal, &x, &mut rng);
-        let array = |drawn: Vec<T>| {
-            let mut values = Vec::with_capacity(len);
-            while values.len() < len {
-                values.extend_from_slice(&drawn[..drawn.len().min(len - values.len())]);
-            }
-            ArrayD::from_shape_vec(IxDyn(&named.dims), values).expect("as many values as the shape has")
+        let repeated = |drawn: Vec<T>| {
+            let fill = |values: &mut Vec<T>| {
+                while values.len() < len {
+                    values.extend_from_slice(&drawn[..drawn.len().min(len - values.len())]);
+                }
+            };
+            array(named, fill)
         };
-        Self { named: named.clone(), x: array(x), dy: array(dy), weight, bias }
+        Self { named: named.clone(), x: repeated(x), dy: repeated(dy), weight, bias }
     }
 
     /// x as it lies in memory.
@@ -73,8 +75,23 @@ impl<T: Element> Inputs<T> {
     }
 }
 
-/// Where everyone who takes buffers writes: the same pages for all.
-#[derive(Clone, Debug)]
+impl<T: Element> Clone for Inputs<T> {
+    fn clone(&self) -> Self {
+        // Not the arrays' own way: their memory is to be as it is here.
+        let copy = |values: &[T]| array(&self.named, |to| to.extend_from_slice(values));
+        let (x, dy) = (copy(self.x_slice()), copy(self.dy_slice()));
+        Self { named: self.named.clone(), x, dy, weight: self.weight.clone(), bias: self.bias.clone() }
+    }
+}
+
+/// A tensor of the shape on huge pages.
+fn array<T: Element>(named: &Named, fill: impl FnOnce(&mut Vec<T>)) -> ArrayD<T> {
+    let values = pages::filled(named.shape.len(), fill);
+    ArrayD::from_shape_vec(IxDyn(&named.dims), values).expect("as many values as the shape has")
+}
+
+/// Where everyone who takes buffers writes: the same huge pages for all.
+#[derive(Debug)]
 pub struct Outputs<T: Element> {
     /// For the output.
     pub y: Vec<T>,
@@ -87,9 +104,16 @@ impl<T: Element> Outputs<T> {
     #[must_use]
     pub fn new(len: usize) -> Self {
         // Not zero, for which the system hands out pages that do not exist before they are written.
-        let buffer = || vec![T::from_compute(T::Compute::from_f64(1.0)); len];
+        let one = T::from_compute(T::Compute::from_f64(1.0));
+        let buffer = || pages::filled(len, |values| values.resize(len, one));
         Self { y: buffer(), dx: buffer() }
     }
+}
+
+/// The share of a step's tensors, x, dy, y and dx, that lies on huge pages; `None` where the system does not tell.
+#[must_use]
+pub fn huge_share<T: Element>(inputs: &Inputs<T>, outputs: &Outputs<T>) -> Option<f64> {
+    pages::huge_share(&[inputs.x_slice(), inputs.dy_slice(), &outputs.y, &outputs.dx])
 }
 
 /// What a step gives.

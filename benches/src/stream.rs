@@ -1,84 +1,110 @@
 //! The floor's loops: elementwise, streamed past the caches, compiled for the best instruction set at hand.
 //!
 //! 1. Stores of the widest kind, whole cache lines of the destination at a time; its ragged ends are ordinary ones.
-//! 2. The arithmetic is written once, as a closure over two elements. Sixteen results stand in an array that the
-//!    compiler keeps in registers.
-//! 3. Streaming stores are weakly ordered, hence the fence at the end.
+//! 2. Tensors are words of 16 bits, whatever their type. Arithmetic of bits takes the same time on any data, and half
+//!    types need no conversion for it.
+//! 3. The arithmetic is written once, as a closure over two words. The results of a cache line stand in an array that
+//!    the compiler keeps in registers.
+//! 4. Streaming stores are weakly ordered, hence the fence at the end.
 
 #![allow(unsafe_code, reason = "streaming stores are intrinsics on raw pointers")]
 
-use std::ops::{Add, Mul};
+use bn_core::Element;
+use half::{bf16, f16};
+use std::any::TypeId;
+
+/// A tensor's words.
+pub(crate) fn words<T: Element>(tensor: &[T]) -> &[u16] {
+    assert_plain::<T>();
+    let len = size_of_val(tensor) / size_of::<u16>();
+    // SAFETY: the same bytes for as long. T is a float: it has no padding, and is aligned as a u16 at least.
+    unsafe { std::slice::from_raw_parts(tensor.as_ptr().cast(), len) }
+}
+
+/// [`words`] to be written.
+pub(crate) fn words_mut<T: Element>(tensor: &mut [T]) -> &mut [u16] {
+    assert_plain::<T>();
+    let len = size_of_val(tensor) / size_of::<u16>();
+    // SAFETY: as in `words`; the borrow is handed on, and any bits are a float.
+    unsafe { std::slice::from_raw_parts_mut(tensor.as_mut_ptr().cast(), len) }
+}
+
+/// Elements could have padding, or bits that are no value.
+fn assert_plain<T: Element>() {
+    let floats = [TypeId::of::<f32>(), TypeId::of::<f64>(), TypeId::of::<f16>(), TypeId::of::<bf16>()];
+    assert!(floats.contains(&TypeId::of::<T>()), "expected a float of this workspace, got {}", T::NAME);
+}
 
 /// `to` = `from`, streamed.
-pub(crate) fn copy<T: Copy + Default>(to: &mut [T], from: &[T]) {
+pub(crate) fn copy(to: &mut [u16], from: &[u16]) {
     run(true, to, [from, from], |a, _| a);
 }
 
-/// `to` = a + `factor`·b, streamed.
-pub(crate) fn triad<T: Element>(to: &mut [T], from: [&[T]; 2], factor: T) {
-    run(true, to, from, |a, b| a + factor * b);
+/// `to` = a ^ b, streamed: a triad's traffic.
+pub(crate) fn triad(to: &mut [u16], from: [&[u16]; 2]) {
+    run(true, to, from, |a, b| a ^ b);
 }
 
 /// [`triad`] with ordinary stores.
-pub(crate) fn triad_plain<T: Element>(to: &mut [T], from: [&[T]; 2], factor: T) {
-    run(false, to, from, |a, b| a + factor * b);
+pub(crate) fn triad_plain(to: &mut [u16], from: [&[u16]; 2]) {
+    run(false, to, from, |a, b| a ^ b);
 }
 
-/// What a triad needs.
-pub(crate) trait Element: Copy + Default + Add<Output = Self> + Mul<Output = Self> {}
-
-impl<T: Copy + Default + Add<Output = T> + Mul<Output = T>> Element for T {}
-
 #[cfg(target_arch = "x86_64")]
-fn run<T: Copy + Default>(streamed: bool, to: &mut [T], from: [&[T]; 2], f: impl Fn(T, T) -> T) {
+fn run(streamed: bool, to: &mut [u16], from: [&[u16]; 2], f: impl Fn(u16, u16) -> u16) {
     assert!(from.iter().all(|from| from.len() == to.len()));
-    if is_x86_feature_detected!("avx512f") {
-        // SAFETY: the machine has the instruction set.
+    if has_avx512() {
+        // SAFETY: the machine has the instruction sets.
         unsafe { run_avx512(streamed, to, from, f) }
     } else if is_x86_feature_detected!("avx2") {
         // SAFETY: likewise.
         unsafe { run_avx2(streamed, to, from, f) }
     } else {
-        run_at::<T, 16>(streamed, to, from, f);
+        run_at::<16>(streamed, to, from, f);
     }
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-fn run<T: Copy + Default>(_: bool, to: &mut [T], from: [&[T]; 2], f: impl Fn(T, T) -> T) {
+fn run(_: bool, to: &mut [u16], from: [&[u16]; 2], f: impl Fn(u16, u16) -> u16) {
     plain(to, from, f);
 }
 
+/// With the instructions for words of 16 bits.
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f")]
-fn run_avx512<T: Copy + Default>(streamed: bool, to: &mut [T], from: [&[T]; 2], f: impl Fn(T, T) -> T) {
-    run_at::<T, 64>(streamed, to, from, f);
+fn has_avx512() -> bool {
+    is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw")
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn run_avx512(streamed: bool, to: &mut [u16], from: [&[u16]; 2], f: impl Fn(u16, u16) -> u16) {
+    run_at::<64>(streamed, to, from, f);
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-fn run_avx2<T: Copy + Default>(streamed: bool, to: &mut [T], from: [&[T]; 2], f: impl Fn(T, T) -> T) {
-    run_at::<T, 32>(streamed, to, from, f);
+fn run_avx2(streamed: bool, to: &mut [u16], from: [&[u16]; 2], f: impl Fn(u16, u16) -> u16) {
+    run_at::<32>(streamed, to, from, f);
 }
 
 #[inline(always)]
-fn plain<T: Copy>(to: &mut [T], [a, b]: [&[T]; 2], f: impl Fn(T, T) -> T) {
+fn plain(to: &mut [u16], [a, b]: [&[u16]; 2], f: impl Fn(u16, u16) -> u16) {
     for ((to, a), b) in to.iter_mut().zip(a).zip(b) {
         *to = f(*a, *b);
     }
 }
 
-/// Elements whose results are computed together: a cache line of f32, two of f64.
-#[cfg(target_arch = "x86_64")]
-const GROUP: usize = 16;
+/// Words whose results are computed together: a cache line of them.
+pub(crate) const GROUP: usize = 32;
 
 /// Stores of `STORE` bytes: more than 16 needs the caller to be compiled for AVX2 (32) or AVX-512 (64).
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-fn run_at<T: Copy + Default, const STORE: usize>(
+fn run_at<const STORE: usize>(
     streamed: bool,
-    to: &mut [T],
-    [a, b]: [&[T]; 2],
-    f: impl Fn(T, T) -> T,
+    to: &mut [u16],
+    [a, b]: [&[u16]; 2],
+    f: impl Fn(u16, u16) -> u16,
 ) {
     if !streamed {
         return plain(to, [a, b], f);
@@ -90,11 +116,11 @@ fn run_at<T: Copy + Default, const STORE: usize>(
     let groups = to[head..tail].as_chunks_mut::<GROUP>().0;
     let from = a[head..tail].as_chunks::<GROUP>().0.iter().zip(b[head..tail].as_chunks::<GROUP>().0);
     for (to, (a, b)) in groups.iter_mut().zip(from) {
-        let mut results = [T::default(); GROUP];
+        let mut results = [0; GROUP];
         for i in 0..GROUP {
             results[i] = f(a[i], b[i]);
         }
-        store::<T, STORE>(to, &results);
+        store::<STORE>(to, &results);
     }
     // SAFETY: every x86-64 has SSE, and a fence touches no memory.
     unsafe { std::arch::x86_64::_mm_sfence() };
@@ -103,18 +129,18 @@ fn run_at<T: Copy + Default, const STORE: usize>(
 /// Streams a group to where a cache line begins.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-fn store<T: Copy, const STORE: usize>(to: &mut [T; GROUP], from: &[T; GROUP]) {
+fn store<const STORE: usize>(to: &mut [u16; GROUP], from: &[u16; GROUP]) {
     use std::arch::x86_64::{
         __m128i, __m256i, __m512i, _mm_loadu_si128, _mm_stream_si128, _mm256_loadu_si256,
         _mm256_stream_si256, _mm512_loadu_si512, _mm512_stream_si512,
     };
-    const { assert!(size_of::<[T; GROUP]>().is_multiple_of(64)) };
+    const { assert!(size_of::<[u16; GROUP]>().is_multiple_of(64)) };
     let (to, from) = (to.as_mut_ptr().cast::<u8>(), from.as_ptr().cast::<u8>());
     debug_assert!(to.addr().is_multiple_of(64));
-    for at in (0..size_of::<[T; GROUP]>()).step_by(STORE) {
+    for at in (0..size_of::<[u16; GROUP]>()).step_by(STORE) {
         // SAFETY: both are as long as a group, a multiple of 64 and so of STORE, hence at + STORE stays within them;
-        // the caller's groups begin at cache lines, so to + at is aligned to STORE. T is Copy: its bytes may be
-        // moved. The instruction sets of the wider stores are those of the callers that ask for them.
+        // the caller's groups begin at cache lines, so to + at is aligned to STORE. The instruction sets of the wider
+        // stores are those of the callers that ask for them.
         unsafe {
             let (to, from) = (to.add(at), from.add(at));
             match STORE {
@@ -134,33 +160,33 @@ mod guarded;
 mod tests {
     use super::guarded::Guarded;
     use super::*;
-    use std::fmt::Debug;
 
     /// A way to run: what it is called, whether the machine has it.
-    type Way<T> = (&'static str, bool, fn(bool, &mut [T], [&[T]; 2], T));
+    type Way = (&'static str, bool, fn(bool, &mut [u16], [&[u16]; 2]));
 
-    fn ways<T: Element>() -> [Way<T>; 3] {
+    fn ways() -> [Way; 3] {
         [
-            ("sse2", true, |streamed, to, from, k| run_at::<T, 16>(streamed, to, from, |a, b| a + k * b)),
-            ("avx2", is_x86_feature_detected!("avx2"), |streamed, to, from, k| {
+            ("sse2", true, |streamed, to, from| run_at::<16>(streamed, to, from, |a, b| a ^ b)),
+            ("avx2", is_x86_feature_detected!("avx2"), |streamed, to, from| {
                 // SAFETY: only ways that the machine has are taken.
-                unsafe { run_avx2(streamed, to, from, |a, b| a + k * b) }
+                unsafe { run_avx2(streamed, to, from, |a, b| a ^ b) }
             }),
-            ("avx512f", is_x86_feature_detected!("avx512f"), |streamed, to, from, k| {
+            ("avx512bw", has_avx512(), |streamed, to, from| {
                 // SAFETY: likewise.
-                unsafe { run_avx512(streamed, to, from, |a, b| a + k * b) }
+                unsafe { run_avx512(streamed, to, from, |a, b| a ^ b) }
             }),
         ]
     }
 
-    fn stays_within<T: Element + PartialEq + Debug + From<u8>>() {
+    #[test]
+    fn streamed_floors_stay_within_their_pages() {
         let mut pages = [Guarded::new(), Guarded::new(), Guarded::new()];
-        let [_, a, b] = pages.each_mut().map(Guarded::whole::<T>);
-        for (i, (a, b)) in a.iter_mut().zip(b).enumerate() {
-            (*a, *b) = (T::from((i % 97) as u8), T::from((i % 51) as u8));
+        let [_, a, b] = pages.each_mut().map(Guarded::whole::<u16>);
+        for (i, (a, b)) in (0..).zip(a.iter_mut().zip(b)) {
+            (*a, *b) = (i % 97, (i % 51) << 8);
         }
-        let (a, b) = (pages[1].whole::<T>().to_vec(), pages[2].whole::<T>().to_vec());
-        for (name, there, way) in ways::<T>() {
+        let (a, b) = (pages[1].whole::<u16>().to_vec(), pages[2].whole::<u16>().to_vec());
+        for (name, there, way) in ways() {
             if !there {
                 println!("skipped {name}: not on this machine");
                 continue;
@@ -168,19 +194,18 @@ mod tests {
             for len in (0..70).chain([127, 128, 129, 300]) {
                 for offset in 0..=33 {
                     for streamed in [true, false] {
-                        let to = pages[0].whole::<T>();
+                        let to = pages[0].whole::<u16>();
                         // From the start of the page, and up to its end.
                         for start in [offset, to.len() - len - offset] {
-                            to.fill(T::from(255));
+                            to.fill(u16::MAX);
                             let from = [&a[offset..offset + len], &b[2 * offset..2 * offset + len]];
-                            way(streamed, &mut to[start..start + len], from, T::from(2));
+                            way(streamed, &mut to[start..start + len], from);
                             let place = format!("{name} streamed {streamed} len {len} start {start}");
                             for (i, got) in to[start..start + len].iter().enumerate() {
-                                let want = a[offset + i] + T::from(2) * b[2 * offset + i];
-                                assert_eq!(*got, want, "{place} element {i}");
+                                assert_eq!(*got, a[offset + i] ^ b[2 * offset + i], "{place} word {i}");
                             }
                             let mut others = to[..start].iter().chain(&to[start + len..]);
-                            assert!(others.all(|v| *v == T::from(255)), "{place}: wrote elsewhere");
+                            assert!(others.all(|v| *v == u16::MAX), "{place}: wrote elsewhere");
                         }
                     }
                 }
@@ -189,8 +214,11 @@ mod tests {
     }
 
     #[test]
-    fn streamed_floors_stay_within_their_pages() {
-        stays_within::<f32>();
-        stays_within::<f64>();
+    fn a_tensor_is_its_words() {
+        let mut x = [1.5f32, f32::NAN];
+        assert_eq!(words(&x)[..2], [0, 0x3fc0]);
+        words_mut(&mut x)[3] = 0x4000;
+        assert_eq!((words(&x).len(), x[1].to_bits() >> 16), (4, 0x4000));
+        assert_eq!((words(&[f16::ONE; 3]), words(&[1.0f64]).len()), (&[0x3c00; 3][..], 4));
     }
 }

@@ -7,7 +7,7 @@ use super::peer::Peers;
 use super::plan::{Pools, Task, contestants};
 use super::record::{PLAIN, Record, summary};
 use super::stop;
-use benches::inputs::{Answer, Inputs, Outputs};
+use benches::inputs::{Answer, Inputs, Outputs, huge_share};
 use benches::layer::Kernels;
 use benches::tune;
 use bn_conformance::data::X;
@@ -56,7 +56,7 @@ impl Runner {
                 self.notes.push(format!("{error}, at {name} {pass}"));
             }
         }
-        let mut records = self.records(&all, &samples, &inputs);
+        let mut records = self.records(&all, &samples, &inputs, huge_share(&inputs, &outputs));
         if task.has_accuracy(self.quick) {
             all.retain(|one| !matches!(one.kind, Kind::Peer(_)));
             for (i, kind) in accuracy::DATA.into_iter().enumerate() {
@@ -129,6 +129,7 @@ impl Runner {
         all: &[Contestant<T>],
         samples: &[Samples],
         inputs: &Inputs<T>,
+        huge_share: Option<f64>,
     ) -> Vec<Record> {
         let named = &inputs.named;
         let is_floor = |s: &&Samples| matches!(all[s.who].kind, Kind::Floor(_));
@@ -151,6 +152,8 @@ impl Runner {
                 Kind::Peer(version) => version.clone(),
                 Kind::Ours | Kind::Textbook => String::new(),
             };
+            // Whoever allocates does so as its allocator has it.
+            let huge_pages = huge_share.filter(|_| matches!(kind, Kind::Floor(_) | Kind::Ours));
             let (median_ns, min_ns, spread) = summary(&s.ns)?;
             let bytes = (s.pass.tensors() * size_of_val(inputs.x_slice())) as u64;
             Some(Record {
@@ -169,6 +172,7 @@ impl Runner {
                 bytes,
                 gbps: bytes as f64 / median_ns,
                 roofline_gbps: bytes as f64 / floor_ns,
+                huge_pages,
                 detail,
                 cpu: self.machine.cpu.clone(),
                 rustc: self.machine.rustc.clone(),

@@ -1,7 +1,7 @@
 //! What a figure was measured on.
 
 use crate::tools;
-use benches::memory;
+use benches::{memory, pages};
 use bn_dispatch::Level;
 use std::time::SystemTime;
 
@@ -52,6 +52,7 @@ impl Machine {
             ("caches of one core", if caches.is_empty() { unknown() } else { caches.join(", ") }),
             ("system", format!("{} {}", std::env::consts::OS, system.unwrap_or_default())),
             ("huge pages", read("/sys/kernel/mm/transparent_hugepage/enabled").unwrap_or_else(unknown)),
+            ("pages of the tensors", tensors()),
             ("load before the run", read("/proc/loadavg").unwrap_or_else(unknown)),
             ("freed memory", if memory::is_kept() { "kept by the allocator" } else { "goes back" }.into()),
             ("compiler", rustc.clone()),
@@ -80,6 +81,17 @@ impl Machine {
     /// The lines for a terminal or a text file.
     pub(crate) fn text(&self) -> String {
         self.lines.iter().map(|(name, value)| format!("{name}: {value}\n")).collect()
+    }
+}
+
+/// What the tensors lie on, found out by one.
+fn tensors() -> String {
+    const MB: usize = 1 << 20;
+    let trial = pages::filled(16 * MB, |tensor| tensor.resize(16 * MB, 1u8));
+    match pages::huge_bytes(&trial) {
+        Some(0) => "small: none huge of a trial of 16 MB".into(),
+        Some(huge) => format!("huge where a tensor covers one whole: {} MB of a trial of 16 MB", huge / MB),
+        None => "asked for huge ones on Linux; what was given is not known".into(),
     }
 }
 

@@ -34,6 +34,9 @@ pub(crate) struct Record {
     pub(crate) gbps: f64,
     /// The floor's on at most as many threads, in the same run.
     pub(crate) roofline_gbps: f64,
+    /// The share of x, dy, y and dx that lies on huge pages. None where the system does not tell, and for those that
+    /// allocate: other libraries and the textbook.
+    pub(crate) huge_pages: Option<f64>,
     /// error(y) and error(dx) on centred data, and on data a thousand σ from zero; with steps of a few shapes.
     pub(crate) error_y: Option<f64>,
     pub(crate) error_dx: Option<f64>,

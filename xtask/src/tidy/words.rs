@@ -6,8 +6,9 @@ use std::path::Path;
 /// The most lines of a file.
 const LINES: usize = 400;
 
-/// The files that may contain `unsafe`: streaming stores, prefetch, dispatch, conversions of half types, and the tests that count allocations.
+/// The files that may contain `unsafe`: streaming stores, prefetch, huge pages, dispatch, conversions of half types, and the tests that count allocations.
 const UNSAFE: &[&str] = &[
+    "benches/src/pages.rs",
     "benches/src/stream.rs",
     "crates/batchnorm/tests/no_allocation.rs",
     "crates/batchnorm/tests/uninitialized.rs",

@@ -6,9 +6,8 @@ use super::super::stop;
 use super::{Against, Row, Type};
 use benches::floor::Stores;
 use benches::implementation::{Implementation, Pass};
-use benches::inputs::{Inputs, Outputs};
+use benches::inputs::{Inputs, Outputs, huge_share};
 use benches::layer::Kernels;
-use benches::shapes::parse;
 use bn_conformance::data::X;
 use bn_core::Element;
 use half::{bf16, f16};
@@ -25,27 +24,27 @@ const MOST: usize = 15;
 const LEAST: usize = 3;
 const TIME: Duration = Duration::from_secs(2);
 
-/// One that takes turns, with its inputs and buffers.
-struct Contestant<T: Element> {
-    one: Box<dyn Implementation<T>>,
+/// Those that take turns on the same inputs and buffers: the layer first.
+struct Side<T: Element> {
+    all: Vec<Box<dyn Implementation<T>>>,
     inputs: Inputs<T>,
     outputs: Outputs<T>,
 }
 
-/// Contestants of different element types.
+/// Sides of different element types.
 trait Turn {
-    /// The nanoseconds of a pass.
-    fn time(&mut self, pass: Pass) -> Result<f64, String>;
+    /// The nanoseconds of a pass of one of them.
+    fn time(&mut self, who: usize, pass: Pass) -> Result<f64, String>;
 }
 
-impl<T: Element> Turn for Contestant<T> {
-    fn time(&mut self, pass: Pass) -> Result<f64, String> {
-        let time = self.one.time(pass, 1, &self.inputs, &mut self.outputs)?;
+impl<T: Element> Turn for Side<T> {
+    fn time(&mut self, who: usize, pass: Pass) -> Result<f64, String> {
+        let time = self.all[who].time(pass, 1, &self.inputs, &mut self.outputs)?;
         Ok(time.as_nanos() as f64)
     }
 }
 
-impl<T: Element> Contestant<T> {
+impl<T: Element> Side<T> {
     /// The dispatched kernels on one thread, found to give the bits of the scalar ones.
     fn layer(inputs: Inputs<T>) -> Result<Self, String> {
         let mut outputs = Outputs::new(inputs.x.len());
@@ -56,36 +55,37 @@ impl<T: Element> Contestant<T> {
         };
         let (one, got) = answer(Kernels::Dispatch)?;
         got.check_bits(&answer(Kernels::Scalar)?.1)?;
-        Ok(Self { one, inputs, outputs })
+        Ok(Self { all: vec![one], inputs, outputs })
+    }
+
+    /// With the floors of the same tensors after it.
+    fn with_floors(mut self) -> Self {
+        self.all.extend(Stores::ALL.map(|stores| stores.floor(None)));
+        self
     }
 }
 
-/// The floors for tensors of so many bytes.
-fn floors(bytes: usize) -> Result<[Contestant<f32>; 2], String> {
-    let line = format!("floor NC {}x1", bytes.div_ceil(size_of::<f32>()));
-    let named = parse(&line).map_err(|error| error.to_string())?.swap_remove(0);
-    Ok(Stores::ALL.map(|stores| {
-        let inputs = Inputs::new(&named, X::Shifted);
-        Contestant { one: stores.floor(None), outputs: Outputs::new(inputs.x.len()), inputs }
-    }))
-}
-
-/// The nanoseconds of each contestant's passes, in the order of `passes`. What was asked to stop
-/// returns what it has.
-fn rounds(all: &mut [&mut dyn Turn], passes: &[Pass]) -> Result<Vec<Vec<Vec<f64>>>, String> {
-    let mut ns = vec![vec![Vec::new(); passes.len()]; all.len()];
+/// The nanoseconds of the passes of `turns`, each one of a side, in the order of `passes`. What was asked
+/// to stop returns what it has.
+fn rounds(
+    sides: &mut [&mut dyn Turn],
+    turns: &[(usize, usize)],
+    passes: &[Pass],
+) -> Result<Vec<Vec<Vec<f64>>>, String> {
+    let mut ns = vec![vec![Vec::new(); passes.len()]; turns.len()];
     for (i, &pass) in passes.iter().enumerate() {
         let start = Instant::now();
         for round in 0..MOST {
             if round >= LEAST && start.elapsed() > TIME {
                 break;
             }
-            for turn in 0..all.len() {
+            for turn in 0..turns.len() {
                 if stop::requested() {
                     return Ok(ns);
                 }
-                let who = if round % 2 == 0 { turn } else { all.len() - 1 - turn };
-                ns[who][i].push(all[who].time(pass)?);
+                let turn = if round % 2 == 0 { turn } else { turns.len() - 1 - turn };
+                let (side, who) = turns[turn];
+                ns[turn][i].push(sides[side].time(who, pass)?);
             }
         }
     }
@@ -137,14 +137,14 @@ impl Runner {
     ) -> Result<Vec<Record>, String> {
         let bytes = size_of::<T>() * inputs.x.len();
         let per_element = inputs.x.len() as f64 / other.x.len() as f64;
-        let (mut own, mut other) = (Contestant::layer(inputs)?, Contestant::layer(other)?);
-        let [mut streaming, mut plain] = floors(bytes)?;
+        let (mut own, mut other) = (Side::layer(inputs)?.with_floors(), Side::layer(other)?);
+        let huge_pages = huge_share(&own.inputs, &own.outputs);
         // The bar of half precision is one of whole steps.
         let (passes, barred): (&[Pass], &[Pass]) = match row.against {
             Against::Single => (&Pass::ALL, &[Pass::Step]),
             _ => (&[Pass::Forward, Pass::Backward], &[Pass::Forward, Pass::Backward]),
         };
-        let ns = rounds(&mut [&mut other, &mut own, &mut streaming, &mut plain], passes)?;
+        let ns = rounds(&mut [&mut other, &mut own], &[(0, 0), (1, 0), (1, 1), (1, 2)], passes)?;
         let record = |(i, &pass): (usize, &Pass)| {
             let [other_ns, own_ns, floors @ ..] = ns.as_slice() else {
                 return None;
@@ -160,8 +160,8 @@ impl Runner {
                 dtype: T::NAME.into(),
                 pass: pass.name().into(),
                 variant: row.variant(),
-                implementation: own.one.name().into(),
-                threads: own.one.threads(),
+                implementation: own.all[0].name().into(),
+                threads: own.all[0].threads(),
                 median_ns,
                 min_ns,
                 spread,
@@ -169,6 +169,7 @@ impl Runner {
                 bytes,
                 gbps: bytes as f64 / median_ns,
                 roofline_gbps: bytes as f64 / floor,
+                huge_pages,
                 against: Some(against.into()),
                 against_median_ns: Some(other_median * per_element),
                 against_min_ns: Some(other_min * per_element),

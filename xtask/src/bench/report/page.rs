@@ -25,8 +25,8 @@ turns in rounds whose order is turned and reversed, so that drift of the machine
 fastest sample, <em>±</em> half the distance between the quartiles as a share of the median: differences of that size
 mean nothing.</li>
 <li>The <em>floor</em> is measured in the same rounds, by streaming stores and by plain ones; the faster of the two
-counts for each shape and pass. It reads x and writes y (forward), reads x and dy and writes dx (backward). GB/s count this least traffic, whatever
-an implementation really moves.</li>
+counts for each shape and pass. It reads x and writes y (forward), reads x and dy and writes dx (backward), in the very
+memory that the layer works on. GB/s count this least traffic, whatever an implementation really moves.</li>
 <li>Each answer is checked before it is timed: the layer's backends must give the bits of the scalar kernels, the
 textbook and other libraries the same values but for roundings. Who fails that is not timed, and is listed below.</li>
 <li>A <em>step</em> is forward and backward one after the other, not the sum of the other two: it finds in the caches
@@ -38,6 +38,9 @@ const BIAS: &str = "
 <li>The layer writes into buffers that are reused, as its slice API lets a training loop do. The textbook and most
 libraries allocate their results. Freed memory is kept by the allocator, for them and for us, so that page faults do not
 count; with a usual allocator's settings they would look worse.</li>
+<li>x, dy, y and dx of the layer and of the floor lie on huge pages where the system gives them; the JSON says to which
+share. The textbook reads the same x and dy. What it allocates, and all of another library's memory, lies on what its
+allocator gets.</li>
 <li>Data are warm: a shape that fits into a cache is found there. In a network the layer before has just written x, and
 other layers have pushed out the rest.</li>
 <li>On the machine's virtual cores others may be at work. Turns and medians take out slow drift, not a neighbour who
