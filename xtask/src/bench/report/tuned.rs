@@ -5,8 +5,8 @@ use super::figure::{Dots, Result, Rows};
 use super::style::{self, Mark, Style};
 use bn_core::schedule::Learned;
 
-/// What takes longer stands at the edge.
-const EDGE: f64 = 2.0;
+/// What takes less or longer stands at the edges.
+const EDGES: [f64; 2] = [0.5, 2.0];
 
 /// A row for each class: the choice, the first guess, and what else was tried.
 pub(crate) fn plot(learned: &[Learned]) -> Result<String> {
@@ -25,16 +25,24 @@ pub(crate) fn plot(learned: &[Learned]) -> Result<String> {
                 _ => 2,
             };
             if let Some(least) = tried.least {
-                points.push((row, (least / first).min(EDGE), who));
+                points.push((row, (least / first).clamp(EDGES[0], EDGES[1]), who));
             }
         }
     }
     // What was taken is drawn last, so that nothing hides it.
     points.sort_by_key(|&(row, _, who)| (row, std::cmp::Reverse(who)));
-    let values = points.iter().map(|point| point.1).chain([0.5, EDGE]);
+    let values = points.iter().map(|point| point.1).chain(EDGES);
     let axis = Axis::log("least time over the first guess's", values, |v| format!("{v}×"));
-    let title = format!("beyond {EDGE}× at the edge");
-    let labels = learned.iter().map(|learned| learned.class.to_string()).collect();
+    let title = format!("below {}× and above {}× at the edges", EDGES[0], EDGES[1]);
+    let labels = learned.iter().map(label).collect();
     let panels = vec![Dots { title, axis, points }];
     Rows { legend: legend.into(), labels, panels, reference: Some(1.0) }.svg()
+}
+
+/// The least shape of a class: as it is walked, 32×64×2048.
+fn label(learned: &Learned) -> String {
+    let class = learned.class;
+    let [outer, features, inner] = class.size.map(|log2| 1_u64 << log2);
+    let threads = if class.threads == 1 { "1 thread".into() } else { format!("{} threads", class.threads) };
+    format!("{} {outer}×{features}×{inner}, {threads}", class.task.name())
 }

@@ -2,9 +2,12 @@
 //!
 //! ```text
 //! trying    each candidate in turn, the first guess first; the least time of each counts, since a neighbour only adds
-//!   drop    what takes 1.3 times the best after two tries, 1.1 times from three on
-//!   settle  when who is left has been tried five times, or after sixty steps: the best, or what there was if that is within 2 %
-//! settled   the choice; from time to time the best three are tried three times each once more
+//!   drop    what takes 1.3 times the best after two tries each, 1.1 times from three on: a try more of one than of another
+//!           would tell when a neighbour was there, not which of them is better; never what is taken now
+//!   settle  when who is left has been tried five times, eight times where the two least times of it differ by more than 5 %,
+//!           or after sixty steps: the best of those whose two least times agree, if that is 2 % better than what there was
+//! settled   the choice; after 128 steps, and each time after twice as many, three are tried three times each once more: the
+//!           choice, the best other one, and each of the others in turn
 //! pinned    the choice, for good: it was loaded, or steps are too short to be timed
 //! ```
 //!
@@ -14,16 +17,17 @@
 use super::candidates::MOST;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, Ordering::Relaxed};
 
-/// Tries of a candidate that is not dropped.
+/// Tries of a candidate that is not dropped; as many more where its times do not agree.
 const TRIES: u16 = 5;
+const DOUBTFUL: u16 = 3;
 /// Steps that try something, at most.
 const STEPS: u16 = 60;
 /// A candidate is given up that was tried so often without being timed: something kept its steps from it.
 const UNTIMED: u16 = 8;
-/// Steps from one look back to the next, and tries of a candidate then, of so many candidates.
-const LOOK_BACK: u32 = 1024;
+/// Steps from one look back to the next, the first and the most; tries of a candidate then.
+const LOOK_BACK: u32 = 128;
+const SELDOM: u32 = 4096;
 const LOOKS: u16 = 3;
-const FINALISTS: usize = 3;
 
 /// What was not timed.
 const NEVER: u32 = u32::MAX;
@@ -53,8 +57,14 @@ pub(super) struct Trials {
     given: [AtomicU16; MOST],
     timed: [AtomicU16; MOST],
     least: [AtomicU32; MOST],
-    /// Since it was settled.
+    /// The least of the other times.
+    second: [AtomicU32; MOST],
+    /// Since it was settled, and how many there are until the next look back.
     steps: AtomicU32,
+    until: AtomicU32,
+    /// Looks back until now.
+    looks: AtomicU32,
+    offered: u16,
 }
 
 impl Trials {
@@ -68,7 +78,11 @@ impl Trials {
             given: [const { AtomicU16::new(0) }; MOST],
             timed: [const { AtomicU16::new(0) }; MOST],
             least: [const { AtomicU32::new(NEVER) }; MOST],
+            second: [const { AtomicU32::new(NEVER) }; MOST],
             steps: AtomicU32::new(0),
+            until: AtomicU32::new(LOOK_BACK),
+            looks: AtomicU32::new(0),
+            offered,
         }
     }
 
@@ -98,14 +112,16 @@ impl Trials {
     pub(super) fn next(&self) -> Turn {
         match self.state.load(Relaxed) {
             TRYING => {}
-            SETTLED if self.steps.fetch_add(1, Relaxed) % LOOK_BACK == LOOK_BACK - 1 => self.look_back(),
+            SETTLED if self.steps.fetch_add(1, Relaxed) + 1 == self.until.load(Relaxed) => self.look_back(),
             _ => return Turn { candidate: self.choice(), tried: false },
         }
         let tries = self.tries.load(Relaxed);
         let given = |i: usize| self.given[i].load(Relaxed);
-        let all: u16 = self.tried().map(given).sum();
+        self.drop_behind();
+        let all: u16 = (0..MOST).map(given).sum();
         let open = |&i: &usize| {
-            self.is_in_the_running(i) && self.timed[i].load(Relaxed) < tries && given(i) < tries.max(UNTIMED)
+            let wanted = tries + if self.agrees(i) { 0 } else { DOUBTFUL };
+            self.timed[i].load(Relaxed) < wanted && given(i) < UNTIMED
         };
         // The first guess first, then in their order.
         let first = self.choice();
@@ -124,7 +140,9 @@ impl Trials {
 
     /// Takes in what a candidate took.
     pub(super) fn record(&self, candidate: usize, time: u32) {
-        self.least[candidate].fetch_min(time.min(NEVER - 1), Relaxed);
+        let time = time.min(NEVER - 1);
+        let least = self.least[candidate].fetch_min(time, Relaxed);
+        self.second[candidate].fetch_min(time.max(least), Relaxed);
         self.timed[candidate].fetch_add(1, Relaxed);
     }
 
@@ -137,41 +155,51 @@ impl Trials {
         self.least[candidate].load(Relaxed).into()
     }
 
-    /// Whether a candidate may still turn out to be the best.
-    fn is_in_the_running(&self, candidate: usize) -> bool {
+    /// Where all have been tried equally often, leaves out who is far behind the best.
+    fn drop_behind(&self) {
+        let given = |i: usize| self.given[i].load(Relaxed);
+        let rounds = self.tried().map(given).max().unwrap_or_default();
+        let tenths = if rounds > 2 { 11 } else { 13 };
+        if rounds < 2 || self.tried().any(|i| given(i) != rounds) {
+            return;
+        }
         let best = self.tried().map(|i| self.time(i)).min().unwrap_or_default();
-        let tenths = match self.timed[candidate].load(Relaxed) {
-            0 | 1 => return true,
-            2 => 13,
-            _ => 11,
-        };
-        self.time(candidate) * 10 <= best * tenths
+        let stays = |&i: &usize| i == self.choice() || self.time(i) * 10 <= best * tenths;
+        let left = self.tried().filter(stays).fold(0, |left, i| left | 1 << i);
+        self.trying.store(left, Relaxed);
+    }
+
+    /// Whether the two least times of a candidate are alike: then they are its own and no neighbour's.
+    fn agrees(&self, candidate: usize) -> bool {
+        u64::from(self.second[candidate].load(Relaxed)) * 20 <= self.time(candidate) * 21
     }
 
     fn settle(&self) {
-        let (now, best) = (self.choice(), self.tried().min_by_key(|&i| self.time(i)));
-        if let Some(best) = best.filter(|&best| self.time(best) != u64::from(NEVER))
-            && self.time(best) * 51 < self.time(now) * 50
-        {
+        let now = self.choice();
+        let best = self.tried().filter(|&i| self.agrees(i)).min_by_key(|&i| self.time(i));
+        if let Some(best) = best.filter(|&best| self.time(best) * 51 < self.time(now) * 50) {
             self.choice.store(best as u8, Relaxed);
         }
         self.steps.store(0, Relaxed);
         self.state.store(SETTLED, Relaxed);
     }
 
-    /// Tries the best once more: the machine may have become another one.
+    /// Tries a few once more: the machine may have become another one, or a neighbour may have left.
     fn look_back(&self) {
-        let mut order: [usize; MOST] = std::array::from_fn(|i| i);
-        order.sort_unstable_by_key(|&i| (i != self.choice(), self.time(i)));
+        let (choice, looks) = (self.choice(), self.looks.fetch_add(1, Relaxed) as usize);
+        let others = || (0..MOST).filter(|&i| i != choice && self.offered >> i & 1 == 1);
+        let best = others().min_by_key(|&i| self.time(i));
+        let rest = others().filter(|&i| Some(i) != best).count();
+        let one = others().filter(|&i| Some(i) != best).nth(looks % rest.max(1));
+        (0..MOST).for_each(|i| self.given[i].store(0, Relaxed));
         let mut finalists = 0;
-        for &i in
-            order[..FINALISTS].iter().filter(|&&i| i == self.choice() || self.time(i) != u64::from(NEVER))
-        {
+        for i in [Some(choice), best, one].into_iter().flatten() {
             finalists |= 1 << i;
-            self.given[i].store(0, Relaxed);
             self.timed[i].store(0, Relaxed);
             self.least[i].store(NEVER, Relaxed);
+            self.second[i].store(NEVER, Relaxed);
         }
+        self.until.store((2 * self.until.load(Relaxed)).min(SELDOM), Relaxed);
         self.trying.store(finalists, Relaxed);
         self.tries.store(LOOKS, Relaxed);
         self.state.store(TRYING, Relaxed);
