@@ -119,9 +119,13 @@ impl Trials {
         let given = |i: usize| self.given[i].load(Relaxed);
         self.drop_behind();
         let all: u16 = (0..MOST).map(given).sum();
+        let timed = |i: usize| self.timed[i].load(Relaxed);
+        let most = self.tried().map(timed).max().unwrap_or_default();
         let open = |&i: &usize| {
             let wanted = tries + if self.agrees(i) { 0 } else { DOUBTFUL };
-            self.timed[i].load(Relaxed) < wanted && given(i) < UNTIMED
+            // What is taken now is tried as late as any: it loses to nothing that a neighbour has left alone since.
+            let wanted = if i == self.choice() { wanted.max(most) } else { wanted };
+            timed(i) < wanted && given(i) < UNTIMED
         };
         // The first guess first, then in their order.
         let first = self.choice();
