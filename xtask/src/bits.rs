@@ -4,7 +4,7 @@ use crate::backends;
 use crate::files;
 use crate::out::{self, Done};
 use bn_conformance::bits::{CaseBits, Group, bits};
-use bn_core::schedule::{Kind, Mode};
+use bn_core::schedule::{Kind, Policy};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -78,7 +78,7 @@ fn cases(candidates: bool) -> Result<Vec<CaseBits>, String> {
         let within = inside(&pool);
         let place = format!("candidate {number} of each schedule");
         let group = Group { place: place.clone(), candidates: backends::eager(), within: &within };
-        Mode::Miniature(number).set();
+        Policy::Miniature(number).set();
         let forced = out::with_bar(|progress| bits(&[group], progress));
         for (case, forced) in cases.iter_mut().zip(forced) {
             if forced.digest != case.digest {
@@ -87,7 +87,7 @@ fn cases(candidates: bool) -> Result<Vec<CaseBits>, String> {
             case.unlike.extend(forced.unlike);
         }
     }
-    Mode::Learn.set();
+    Policy::Learn.set();
     Ok(cases)
 }
 

@@ -9,7 +9,7 @@ use benches::shapes::{self, Named};
 use benches::{memory, threads, tune};
 use bn_conformance::data::X;
 use bn_core::Element;
-use bn_core::schedule::{self, Kind, Learned, Mode};
+use bn_core::schedule::{self, Kind, Learned, Policy};
 use half::{bf16, f16};
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -58,7 +58,7 @@ pub(crate) fn run(args: &Args) -> Done {
     if let Err(error) = memory::keep_freed() {
         out::complain(&format!("freed memory goes back to the system, times hold page faults: {error}"));
     }
-    Mode::Learn.set();
+    Policy::Learn.set();
     let done = out::with_bar(|progress| match args.dtype.as_str() {
         "f64" => learn::<f64>(&shapes, progress),
         "f16" => learn::<f16>(&shapes, progress),

@@ -1,7 +1,7 @@
 //! Schedules are learned from steps: the bits stay, and so does what is allocated. One test, since the table is the program's.
 #![cfg(feature = "dispatch")]
 
-use batchnorm::schedule::{self, Learned, Mode};
+use batchnorm::schedule::{self, Learned, Policy};
 use batchnorm::{BatchNorm, Dispatch, Grads, Saved, Shape, Workspace};
 
 /// The outputs of a step as bits.
@@ -52,7 +52,7 @@ fn ordinary(i: usize) -> f32 {
 
 #[test]
 fn steps_learn_and_give_the_same_bits() {
-    Mode::Learn.set();
+    Policy::Learn.set();
     for shape in [Shape::nchw(8, 32, 56, 56), Shape::nchw(32, 128, 14, 14), Shape::nc(1024, 1024)] {
         let mut one = Loop::new(shape.unwrap(), ordinary);
         let first = one.step();
@@ -74,7 +74,7 @@ fn steps_learn_and_give_the_same_bits() {
     assert!(learned.iter().all(|learned| learned.tried.iter().all(|tried| tried.times == 0)), "{learned:?}");
 
     // Where nothing is to be learned nothing is.
-    Mode::Fixed.set();
+    Policy::Fixed.set();
     let mut fixed = Loop::new(Shape::nchw(16, 32, 56, 56).unwrap(), ordinary);
     (0..3).for_each(|_| drop(fixed.step()));
     assert!(fixed.learned().is_empty());

@@ -102,7 +102,7 @@ pub(super) const BASE: Schedule = Schedule {
     share: Share { awake: 1 << 18, asleep: 1 << 20, jobs: 4, sums: 64, group: 256, least: 1 << 16 },
 };
 
-/// A schedule for tests, see [`Mode::Miniature`](super::Mode::Miniature).
+/// A schedule for tests, see [`Policy::Miniature`](super::Policy::Miniature).
 pub(super) fn in_miniature(schedule: Schedule) -> Schedule {
     let stream_above = if schedule.stream_above == NEVER { NEVER } else { 0 };
     let least = 64;

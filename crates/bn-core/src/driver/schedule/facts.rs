@@ -35,9 +35,9 @@ impl Facts {
     pub(super) fn first(&self) -> usize {
         let Caches { l2, l3, .. } = self.caches;
         let avx512 = self.form.name == "avx512";
+        // A last level that is not much larger than L2 belongs to few cores: it is fast, and soon full.
+        let near_l3 = l3 <= 64 * l2;
         match self.kind {
-            // The last-level cache keeps what a step has read for its map, or it does not. Where two blocks of two inputs fit L2,
-            // what is summed is near; a block of one feature may be larger than that.
             Kind::Runs if !self.form.turns => {
                 if self.traffic() > l3 {
                     runs::APART_FAR
@@ -46,24 +46,22 @@ impl Facts {
                 }
             }
             Kind::Runs if !avx512 => runs::TURNS_LARGE,
+            // Two blocks of one feature do not fit L2.
             Kind::Runs if 2 * self.feature > l2 => runs::TURNS_CLOSE,
-            Kind::Runs if self.traffic() > l3 / 2 => runs::TURNS_L2,
-            Kind::Runs => runs::TURNS_L1,
+            Kind::Runs if !near_l3 => runs::TURNS_L1,
+            Kind::Runs if self.task == Task::Forward => runs::TURNS_CLOSE,
+            Kind::Runs => runs::TURNS_L2,
             Kind::ShortRuns if !avx512 => short_runs::ALONG,
             Kind::ShortRuns if 4 * self.feature > l2 => short_runs::FAR,
             Kind::ShortRuns => short_runs::SUMS,
-            // Rows are read whole, so a block of them stays in no L2. A last level that is not much larger than L2 belongs to few
-            // cores and is fast: what is written had better stay there.
-            Kind::Rows => {
-                let (far, near_l3) = (self.traffic() > 8 * l2, l3 <= 64 * l2);
-                match (avx512, far) {
-                    _ if near_l3 && self.tensor <= 2 * l2 => rows::CACHED,
-                    (true, true) => rows::FAR_BEHIND,
-                    (true, false) => rows::ACROSS,
-                    (false, true) => rows::ALONG_BEHIND,
-                    (false, false) => rows::ALONG,
-                }
-            }
+            // Rows are read whole, so a block of them stays in no L2.
+            Kind::Rows => match (avx512, self.traffic() > 8 * l2) {
+                _ if near_l3 && self.tensor <= 2 * l2 => rows::CACHED,
+                (true, true) => rows::FAR_BEHIND,
+                (true, false) => rows::ACROSS,
+                (false, true) => rows::ALONG_BEHIND,
+                (false, false) => rows::ALONG,
+            },
         }
     }
 

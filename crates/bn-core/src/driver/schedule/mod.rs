@@ -4,19 +4,19 @@
 //! work; from then on the best one is taken. What was learned belongs to the program, not to a layer or a workspace. Steps
 //! below 50 µs are not timed, nor those over data that take longer by themselves, nor the first one into an output.
 //!
-//! [`Mode::Fixed`], or `BATCHNORM_SCHEDULE=fixed`, leaves it at the first guess, which follows from the sizes of the caches.
+//! [`Policy::Fixed`], or `BATCHNORM_SCHEDULE=fixed`, leaves it at the first guess, which follows from the sizes of the caches.
 //! [`saved`] gives what was learned as text, and [`load`] takes it for good. docs/schedule.md has the cost model and the figures.
 
 mod candidates;
 mod class;
 mod facts;
-mod mode;
+mod policy;
 mod table;
 mod trials;
 
 pub use candidates::{Candidate, Kind};
 pub use class::{Class, Name, Task};
-pub use mode::{Mode, ModeError};
+pub use policy::{Policy, PolicyError};
 
 use super::plan::Plan;
 use crate::kernel::{Executor, Form, Schedule};
@@ -59,16 +59,19 @@ pub(super) fn choose<T: Element>(
     let facts = Facts::new::<T>(plan, task, form);
     let alone = |schedule| Choice { schedule, reach: [schedule; 2], trial: None };
     let taken = |candidate| alone(facts.schedule(candidate));
-    let mode = Mode::get();
+    let policy = Policy::get();
     let exists = |number| number < facts.kind.candidates().len();
-    match mode {
-        Mode::Candidate(number) if exists(number) => return taken(number),
-        Mode::Miniature(number) if exists(number) => {
+    match policy {
+        Policy::Candidate(number) if exists(number) => return taken(number),
+        Policy::Miniature(number) if exists(number) => {
             return alone(candidates::in_miniature(facts.schedule(number)));
         }
         _ => {}
     }
-    if !CLOCK || !form.follows || facts.traffic() < LEAST_BYTES || mode != Mode::Learn && !table::is_loaded()
+    if !CLOCK
+        || !form.follows
+        || facts.traffic() < LEAST_BYTES
+        || policy != Policy::Learn && !table::is_loaded()
     {
         return taken(facts.first());
     }
@@ -91,7 +94,7 @@ pub(super) fn choose<T: Element>(
         Choice { schedule, reach: reach(schedule), trial }
     };
     let is_new = output.is_some_and(|address| !entry.outputs.has_seen(address));
-    if is_new || mode != Mode::Learn {
+    if is_new || policy != Policy::Learn {
         return taken(entry.trials.choice(), None);
     }
     let turn = entry.trials.next();
@@ -196,7 +199,7 @@ pub fn saved() -> String {
     lines.concat()
 }
 
-/// Takes what [`saved`] gave: steps of these classes take that candidate for good, in [`Mode::Fixed`] as well. Empty lines and
+/// Takes what [`saved`] gave: steps of these classes take that candidate for good, in [`Policy::Fixed`] as well. Empty lines and
 /// those that begin with `#` say nothing. How many classes there were.
 ///
 /// # Errors

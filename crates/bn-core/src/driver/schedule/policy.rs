@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 /// Whether schedules are learned. It changes the speed of steps and no bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
+pub enum Policy {
     /// Steps try candidates in turn, and take the best one from then on.
     Learn,
     /// Steps take the first guess, or what was [loaded](super::load), and no time is taken.
@@ -19,7 +19,7 @@ pub enum Mode {
     Miniature(usize),
 }
 
-/// The variable that names a mode.
+/// The variable that names a policy.
 const VARIABLE: &str = "BATCHNORM_SCHEDULE";
 
 /// Candidates from here on are in miniature.
@@ -27,17 +27,17 @@ const MINIATURE: u8 = 100;
 const UNSET: u8 = u8::MAX;
 const FIXED: u8 = u8::MAX - 1;
 const LEARN: u8 = u8::MAX - 2;
-static MODE: AtomicU8 = AtomicU8::new(UNSET);
+static POLICY: AtomicU8 = AtomicU8::new(UNSET);
 
-impl Mode {
-    /// The mode of this program: what [`set`](Self::set) said, or the variable `BATCHNORM_SCHEDULE`, or [`Mode::Learn`].
+impl Policy {
+    /// The policy of this program: what [`set`](Self::set) said, or the variable `BATCHNORM_SCHEDULE`, or [`Policy::Learn`].
     #[must_use]
     pub fn get() -> Self {
-        match MODE.load(Relaxed) {
+        match POLICY.load(Relaxed) {
             UNSET => {
-                let mode = Self::wanted().and_then(Result::ok).unwrap_or(Self::Learn);
-                mode.set();
-                mode
+                let policy = Self::wanted().and_then(Result::ok).unwrap_or(Self::Learn);
+                policy.set();
+                policy
             }
             FIXED => Self::Fixed,
             LEARN => Self::Learn,
@@ -46,48 +46,48 @@ impl Mode {
         }
     }
 
-    /// Takes this mode for all steps that begin from now on.
+    /// Takes this policy for all steps that begin from now on.
     pub fn set(self) {
-        let mode = match self {
+        let policy = match self {
             Self::Learn => LEARN,
             Self::Fixed => FIXED,
             Self::Candidate(number) => number.min(MOST) as u8,
             Self::Miniature(number) => number.min(MOST) as u8 + MINIATURE,
         };
-        MODE.store(mode, Relaxed);
+        POLICY.store(policy, Relaxed);
     }
 
-    /// What the variable `BATCHNORM_SCHEDULE` asks for: nothing where it is unset or empty, else a mode, or why it is none. Steps
+    /// What the variable `BATCHNORM_SCHEDULE` asks for: nothing where it is unset or empty, else a policy, or why it is none. Steps
     /// learn where it is none: that is no reason to stop a program.
     #[must_use]
-    pub fn wanted() -> Option<Result<Self, ModeError>> {
+    pub fn wanted() -> Option<Result<Self, PolicyError>> {
         let name = std::env::var_os(VARIABLE).filter(|name| !name.is_empty())?;
         Some(name.to_string_lossy().parse())
     }
 }
 
-/// A name that is no mode's.
+/// A name that is no policy's.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ModeError(String);
+pub struct PolicyError(String);
 
-impl fmt::Display for ModeError {
+impl fmt::Display for PolicyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "expected learn, fixed or the number of a candidate, got {:?}", self.0)
     }
 }
 
-impl std::error::Error for ModeError {}
+impl std::error::Error for PolicyError {}
 
-impl FromStr for Mode {
-    type Err = ModeError;
+impl FromStr for Policy {
+    type Err = PolicyError;
 
-    fn from_str(name: &str) -> Result<Self, ModeError> {
+    fn from_str(name: &str) -> Result<Self, PolicyError> {
         match name {
             "learn" => Ok(Self::Learn),
             "fixed" => Ok(Self::Fixed),
             number => match number.parse() {
                 Ok(number) if number < MOST => Ok(Self::Candidate(number)),
-                _ => Err(ModeError(name.into())),
+                _ => Err(PolicyError(name.into())),
             },
         }
     }
@@ -99,10 +99,10 @@ mod tests {
 
     #[test]
     fn modes_are_read_by_name() {
-        let read = |name: &str| name.parse::<Mode>();
-        assert_eq!(read("learn"), Ok(Mode::Learn));
-        assert_eq!(read("fixed"), Ok(Mode::Fixed));
-        assert_eq!(read("3"), Ok(Mode::Candidate(3)));
+        let read = |name: &str| name.parse::<Policy>();
+        assert_eq!(read("learn"), Ok(Policy::Learn));
+        assert_eq!(read("fixed"), Ok(Policy::Fixed));
+        assert_eq!(read("3"), Ok(Policy::Candidate(3)));
         let told = "expected learn, fixed or the number of a candidate, got \"12\"";
         assert_eq!(read("12").unwrap_err().to_string(), told);
     }
