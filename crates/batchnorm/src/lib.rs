@@ -112,3 +112,8 @@ mod readme {}
 #[cfg(all(doctest, feature = "dispatch"))]
 #[doc = include_str!("../../../docs/reproducibility.md")]
 mod reproducibility {}
+
+/// And those of docs/schedule.md.
+#[cfg(all(doctest, feature = "dispatch"))]
+#[doc = include_str!("../../../docs/schedule.md")]
+mod schedules {}
