@@ -1,17 +1,14 @@
 //! The curves of a run, or of several seeds one over the other.
 
-use crate::common::plot::{Curve, Figure, NORMALIZED, PLAIN, Panel, Style};
-use crate::common::scale::Scale;
 use crate::run::{Contender, EpochScores, GOAL, LOOK_EVERY, Run};
-use plotters::style::RGBColor;
-
-const GOAL_LINE: RGBColor = RGBColor(120, 120, 120);
+use examples::plot::{Curve, Figure, NEUTRAL, NORMALIZED, PLAIN, Panel, Style};
+use examples::scale::Scale;
 
 pub(crate) fn digits(runs: &[Run]) -> Figure {
     let contenders: Vec<(&Contender, Style, Style)> = runs
         .iter()
         .flat_map(|run| [(&run.plain, PLAIN), (&run.normalized, NORMALIZED)])
-        .map(|(contender, color)| (contender, Style::solid(color), dashed(color)))
+        .map(|(contender, color)| (contender, Style::solid(color), Style::dashed(color)))
         .collect();
     // Most happens in the first epochs: a logarithmic axis gives them room.
     let first = LOOK_EVERY as f64;
@@ -21,8 +18,10 @@ pub(crate) fn digits(runs: &[Run]) -> Figure {
     let x = || (format!("training steps (batches of {batch})"), Scale::log(first, last));
 
     let mut loss = Vec::new();
-    let mut accuracy =
-        vec![Curve { style: dashed(GOAL_LINE), points: vec![(first, 100.0 * GOAL), (last, 100.0 * GOAL)] }];
+    let mut accuracy = vec![Curve {
+        style: Style::dashed(NEUTRAL),
+        points: vec![(first, 100.0 * GOAL), (last, 100.0 * GOAL)],
+    }];
     for &(contender, solid, dashed) in &contenders {
         loss.push(by_epoch(contender, dashed, |scores| scores.train.loss));
         loss.push(by_epoch(contender, solid, |scores| scores.held_out.loss));
@@ -33,12 +32,13 @@ pub(crate) fn digits(runs: &[Run]) -> Figure {
     let losses = Scale::decades(loss.iter().flat_map(|curve| &curve.points).map(|&(_, loss)| loss));
     Figure {
         title: "Handwritten digits, seven hidden layers of 50".to_owned(),
+        caption: String::new(),
         legend: vec![
             ("batch norm, held out", Style::solid(NORMALIZED)),
-            ("batch norm, training", dashed(NORMALIZED)),
+            ("batch norm, training", Style::dashed(NORMALIZED)),
             ("without, held out", Style::solid(PLAIN)),
-            ("without, training", dashed(PLAIN)),
-            ("goal", dashed(GOAL_LINE)),
+            ("without, training", Style::dashed(PLAIN)),
+            ("goal", Style::dashed(NEUTRAL)),
         ],
         panels: vec![
             Panel {
@@ -46,12 +46,14 @@ pub(crate) fn digits(runs: &[Run]) -> Figure {
                 x: x(),
                 y: ("cross-entropy (nats)".to_owned(), losses),
                 curves: loss,
+                notes: Vec::new(),
             },
             Panel {
                 title: "Accuracy".to_owned(),
                 x: x(),
-                y: ("samples classified right (%)".to_owned(), Scale::percent()),
+                y: ("samples classified right (%)".to_owned(), Scale::percent(0.0)),
                 curves: accuracy,
+                notes: Vec::new(),
             },
         ],
     }
@@ -60,8 +62,4 @@ pub(crate) fn digits(runs: &[Run]) -> Figure {
 fn by_epoch(contender: &Contender, style: Style, value: fn(&EpochScores) -> f64) -> Curve {
     let points = contender.epochs.iter().map(|scores| (scores.step as f64, value(scores))).collect();
     Curve { style, points }
-}
-
-fn dashed(color: RGBColor) -> Style {
-    Style { dashed: true, ..Style::solid(color) }
 }

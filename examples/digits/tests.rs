@@ -1,6 +1,6 @@
 use super::*;
-use crate::common::data::Split;
-use crate::common::stopwatch::Stopwatch;
+use examples::data::Split;
+use examples::stopwatch::Stopwatch;
 use std::fs;
 
 const SETTINGS: Settings = Settings { seed: 7, batch: 128, learning_rate: 5e-3 };
@@ -149,10 +149,17 @@ fn the_program_goes_on_and_refuses() {
     assert_eq!(fs::read(&state).expect("the same state"), before);
     let error = run(&["--load", &path("nothing")]).expect_err("no file");
     assert!(error.to_string().contains("cannot load the state from"), "{error}");
-    for batch in ["0", "1", "1349"] {
-        let error = run(&["--batch", batch]).expect_err("no batch");
-        assert!(error.to_string().contains("expected a batch of 2 to 1348 samples"), "{error}");
+}
+
+#[test]
+fn options_that_cannot_be_are_refused() {
+    for (option, bad, expected) in [
+        ("--batch", "1", "expected a whole number from 2 to 1348, got \"1\""),
+        ("--batch", "1349", "expected a whole number from 2 to 1348, got \"1349\""),
+        ("--epochs", "many", "expected a whole number from 1 to 1000000, got \"many\""),
+        ("--learning-rate", "NaN", "expected a finite number greater than 0, got \"NaN\""),
+    ] {
+        let Err(error) = Args::try_parse_from(["digits", option, bad]) else { panic!("expected a refusal") };
+        assert!(error.to_string().contains(expected), "{error}");
     }
-    let error = run(&["--learning-rate", "NaN"]).expect_err("no rate");
-    assert!(error.to_string().contains("expected a learning rate finite"), "{error}");
 }

@@ -1,14 +1,18 @@
 //! Two networks trained side by side, and what was measured on the way.
 
-use crate::common::Result;
-use crate::common::data::{Samples, Split};
-use crate::common::stopwatch::Stopwatch;
-use crate::common::train::{Score, Trainer, evaluate};
+use examples::Result;
+use examples::adam::Adam;
+use examples::data::{Samples, Split};
+use examples::perceptron::{Init, Perceptron};
+use examples::stopwatch::Stopwatch;
+use examples::train::{Model, Score, Trainer, evaluate, weights_rng};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// The held-out accuracy that steps are counted to.
 pub(crate) const GOAL: f64 = 0.95;
+/// The depth of the networks.
+const HIDDEN_LAYERS: usize = 7;
 /// Steps between two looks at the held-out samples.
 pub(crate) const LOOK_EVERY: usize = 5;
 
@@ -18,22 +22,6 @@ pub(crate) struct Settings {
     pub(crate) seed: u64,
     pub(crate) batch: usize,
     pub(crate) learning_rate: f32,
-}
-
-impl Settings {
-    /// Whether a run on these samples can be made.
-    pub(crate) fn check(&self, split: &Split) -> Result<()> {
-        // Batch statistics need two samples, and an epoch a whole batch.
-        let most = split.train.len();
-        if !(2..=most).contains(&self.batch) {
-            return Err(format!("expected a batch of 2 to {most} samples, got {}", self.batch).into());
-        }
-        let rate = self.learning_rate;
-        if !(rate.is_finite() && rate > 0.0) {
-            return Err(format!("expected a learning rate finite and greater than 0, got {rate}").into());
-        }
-        Ok(())
-    }
 }
 
 impl fmt::Display for Settings {
@@ -55,7 +43,7 @@ pub(crate) struct Run {
 /// A network in training with its record.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Contender {
-    pub(crate) trainer: Trainer,
+    pub(crate) trainer: Trainer<Perceptron, Adam>,
     pub(crate) watch: Stopwatch,
     pub(crate) steps: usize,
     /// The scores after each epoch.
@@ -95,11 +83,10 @@ impl Run {
 
 impl Contender {
     fn new(normalized: bool, Settings { seed, learning_rate, .. }: Settings) -> Result<Self> {
-        // He's scale keeps the variance through `ReLU` layers: the plain network gets its best start
-        // (<https://arxiv.org/abs/1502.01852>).
-        let he = |inputs: usize| (2.0 / inputs as f32).sqrt();
+        let mut network = Perceptron::new(normalized, HIDDEN_LAYERS, Init::He, &mut weights_rng(seed))?;
+        let adam = Adam::new(&network.params_mut(), learning_rate);
         Ok(Self {
-            trainer: Trainer::new(normalized, &he, learning_rate, seed)?,
+            trainer: Trainer::new(network, adam, seed),
             watch: Stopwatch::default(),
             steps: 0,
             epochs: Vec::new(),

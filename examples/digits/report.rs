@@ -1,13 +1,13 @@
 //! What the program prints: a table by epoch for one seed, a line for each of several, and the summary.
 
-use crate::common::data::Split;
 use crate::run::{Contender, GOAL, Run, Settings};
+use examples::data::Split;
 
 pub(crate) fn head(split: &Split, settings: Settings) {
     println!(
         "{} training samples, {} held out; {settings}. Scores are taken after the epoch, outside training.\n",
-        split.train.len(),
-        split.held_out.len(),
+        split.train.count(),
+        split.held_out.count(),
     );
     println!("       {:^33}   {:^33}", "with batch norm", "without");
     let columns = "train loss  train acc.  held out";

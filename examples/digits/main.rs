@@ -11,8 +11,6 @@
 //! `--load` arrives at the same numbers, to the bit, as one that was never interrupted.
 
 mod checkpoint;
-#[path = "../common/mod.rs"]
-mod common;
 mod figure;
 mod report;
 mod run;
@@ -20,7 +18,8 @@ mod run;
 mod tests;
 
 use clap::Parser;
-use common::{Result, data, exit, progress};
+use examples::args::{positive, whole};
+use examples::{Result, data, exit, progress};
 use run::{Run, Settings};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -32,19 +31,19 @@ const QUICK_EPOCHS: usize = 3;
 #[derive(Parser)]
 struct Args {
     /// Passes over the training samples [default: 40, with --quick 3]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = whole(1..=1_000_000u32))]
     epochs: Option<u32>,
     /// Samples in a training step
-    #[arg(long, value_name = "N", default_value_t = 64)]
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = whole(2..=data::TRAIN))]
     batch: usize,
     /// Adam's learning rate. The normalized network gains most from a high one: compare 0.001 and 0.02
-    #[arg(long, value_name = "RATE", default_value_t = 5e-3)]
+    #[arg(long, value_name = "RATE", default_value_t = 5e-3, value_parser = positive)]
     learning_rate: f32,
     /// What the split, the weights and the order of the batches follow from
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole(0..=u64::MAX))]
     seed: u64,
     /// How many seeds to train with, counted from --seed; medians are reported
-    #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "K", default_value_t = 1, value_parser = whole(1..=1000u64))]
     seeds: u64,
     /// Where the picture goes
     #[arg(long, value_name = "FILE", default_value = "out/digits.svg")]
@@ -72,7 +71,6 @@ fn train(args: &Args) -> Result<()> {
     for seed in (0..args.seeds).map(|i| args.seed.wrapping_add(i)) {
         let settings = Settings { seed, batch: args.batch, learning_rate: args.learning_rate };
         let split = data::load(seed)?;
-        settings.check(&split)?;
         let mut run = match &args.load {
             Some(file) => checkpoint::load(file, settings)?,
             None => Run::new(settings)?,
