@@ -15,7 +15,7 @@ use std::path::Path;
 use tempfile::NamedTempFile;
 
 /// The last byte is the version: it changes with what a state holds, and with how a run goes on from it.
-const MAGIC: [u8; 8] = *b"digits\0\x01";
+const MAGIC: [u8; 8] = *b"digits\0\x02";
 const HEADER: usize = MAGIC.len() + size_of::<u32>();
 
 pub(crate) fn save(file: &Path, run: &Run) -> Result<()> {
