@@ -67,7 +67,7 @@ pub(crate) fn digits(runs: &[Run]) -> Figure {
     Figure {
         title: "Handwritten digits, with batch normalization and without".to_owned(),
         caption: runs.first().map_or(String::new(), |run| caption(run.settings)),
-        legend,
+        legend: legend.into_iter().map(|(name, style)| (name.to_owned(), style)).collect(),
         panels: vec![
             Panel {
                 title: "Loss".to_owned(),

@@ -90,7 +90,7 @@ pub struct Figure {
     /// Below the title, smaller.
     pub caption: String,
     /// What the lines are.
-    pub legend: Vec<(&'static str, Style)>,
+    pub legend: Vec<(String, Style)>,
     /// Side by side.
     pub panels: Vec<Panel>,
 }
@@ -144,7 +144,7 @@ impl Figure {
             if style.marked {
                 area.draw(&Circle::new((x + LINE / 2, Y), 4, style.color.filled()))?;
             }
-            area.draw(&Text::new(*name, (x + LINE + GAP, Y), font.clone()))?;
+            area.draw(&Text::new(name.clone(), (x + LINE + GAP, Y), font.clone()))?;
             x += entry_width(name) + SPACE;
         }
         Ok(())

@@ -9,6 +9,7 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_pcg::Pcg64;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::time::Instant;
 
 /// A network that classifies images, given as shape (N, pixels).
@@ -59,6 +60,18 @@ pub struct Trainer<M, O> {
     rng: Pcg64,
 }
 
+/// A training loss that is not finite: there is no way on from here.
+#[derive(Debug)]
+pub struct Diverged(pub f64);
+
+impl fmt::Display for Diverged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "expected a finite training loss, got {}", self.0)
+    }
+}
+
+impl std::error::Error for Diverged {}
+
 /// How good a network is on some samples.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 pub struct Score {
@@ -84,7 +97,7 @@ impl<M: Model, O: Optimizer> Trainer<M, O> {
     /// `after_step` sees the network after every step.
     ///
     /// # Errors
-    /// Where a loss is not finite, where a layer refuses its input, and where `after_step` fails.
+    /// [`Diverged`] where a loss is not finite; where a layer refuses its input, and where `after_step` fails.
     pub fn epoch(
         &mut self,
         samples: &Samples,
@@ -107,7 +120,7 @@ impl<M: Model, O: Optimizer> Trainer<M, O> {
         let (logits, tape) = self.network.forward(batch.images, watch)?;
         let (loss, dlogits) = cross_entropy(&logits, &batch.labels);
         if !loss.is_finite() {
-            return Err(format!("expected a finite training loss, got {loss}").into());
+            return Err(Diverged(loss).into());
         }
         let grads = self.network.backward(tape, &dlogits, watch)?;
         self.optimizer.step(self.network.params_mut(), &grads);

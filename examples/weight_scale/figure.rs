@@ -12,7 +12,10 @@ pub(crate) fn weight_scale(points: &[Point]) -> Figure {
         title: "Seven hidden layers of 50, by the scale of their initial weights".to_owned(),
         caption: "Each weight is drawn as scale · N(0, 1); the best of all epochs, and the last loss"
             .to_owned(),
-        legend: vec![("with batch norm", marked(NORMALIZED)), ("without", marked(PLAIN))],
+        legend: vec![
+            ("with batch norm".to_owned(), marked(NORMALIZED)),
+            ("without".to_owned(), marked(PLAIN)),
+        ],
         panels: vec![
             panel("Best validation accuracy", accuracy, Scale::percent(0.0), points, |o| {
                 100.0 * o.validation
