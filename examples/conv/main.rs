@@ -62,12 +62,14 @@ fn compare(args: &Args) -> Result<()> {
     let default = if args.quick { QUICK_EPOCHS } else { Settings::CHOSEN.epochs };
     let settings = Settings { blocks, batch, learning_rate, epochs: args.epochs.unwrap_or(default), seed };
     println!(
-        "A residual network of {} layers, batches of {batch}, seed {seed}. Scores are taken after the epoch, outside training.",
+        "A residual network of {} layers, batches of {batch}, seed {seed}. Scores are taken after the epoch, outside \
+         training.",
         settings.layers()
     );
     if settings.chosen() {
         println!(
-            "The learning rate of 0.1 is ResNet's own. It was chosen: the plain network does not survive it. At a tenth it learns."
+            "The learning rate of 0.1 is ResNet's own. It was chosen: the plain network does not survive it. At a \
+             tenth it learns."
         );
     }
     let mut contenders = run::contenders(settings);

@@ -22,7 +22,7 @@ pub(crate) fn digits(runs: &[Run]) -> Figure {
     let batch = runs.first().map_or(0, |run| run.settings.batch);
     let x = || (format!("training steps (batches of {batch})"), Scale::log(first, last));
 
-    // The curves of several seeds hide each other even so.
+    // The curves of several seeds hide each other even without those of training.
     let alone = runs.len() == 1;
     let mut legend =
         vec![("batch norm, held out", Style::solid(NORMALIZED)), ("without, held out", Style::solid(PLAIN))];

@@ -8,8 +8,9 @@
 //!
 //! Both networks take their weights from the same seed and see the same batches. Depth, initialization and learning
 //! rate are ones that people meet and that the plain network does not survive; they were chosen for that
-//! ([`Settings::CHOSEN`]). A table shows how both learn, a picture their curves. With `--save` the whole state is written after every epoch; a run that goes on from it with
-//! `--load` arrives at the same numbers, to the bit, as one that was never interrupted.
+//! ([`Settings::CHOSEN`]). A table shows how both learn, a picture their curves. With `--save` the whole state is
+//! written after every epoch; a run that goes on from it with `--load` arrives at the same numbers, to the bit, as
+//! one that was never interrupted.
 
 mod checkpoint;
 mod figure;
