@@ -77,6 +77,7 @@ const GATES: &[Gate] = &[
         &[],
         Step::Cargo(&["run", "--release", "--example", "weight_scale", "--", "--quick"]),
     ),
+    Gate("conv", &[], Step::Cargo(&["run", "--release", "--example", "conv", "--", "--quick"])),
 ];
 
 const V3: &str = "-C target-cpu=x86-64-v3";

@@ -9,13 +9,12 @@
 //! scales from 1e-4 to 1, with the layer and without. Small weights shrink the signal and its gradient in
 //! every layer until nothing is left to learn from; large ones blow it up. The layer undoes both.
 
-#[path = "../common/mod.rs"]
-mod common;
 mod figure;
 mod sweep;
 
 use clap::Parser;
-use common::{Result, data, exit, progress};
+use examples::args::whole;
+use examples::{Result, data, exit, progress};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use sweep::{Point, Sweep};
@@ -31,13 +30,13 @@ const QUICK_POINTS: usize = 5;
 #[derive(Parser)]
 struct Args {
     /// Passes over the training samples for each network [default: 60, with --quick 3]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = whole(1..=1_000_000u32))]
     epochs: Option<u32>,
     /// How many scales from 1e-4 to 1, evenly spaced in their logarithm [default: 17, with --quick 5]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=1000))]
+    #[arg(long, value_name = "N", value_parser = whole(2..=1000u32))]
     points: Option<u32>,
     /// What the split, the weights and the order of the batches follow from
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole(0..=u64::MAX))]
     seed: u64,
     /// Where the picture goes
     #[arg(long, value_name = "FILE", default_value = "out/weight_scale.svg")]

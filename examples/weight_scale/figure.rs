@@ -1,8 +1,8 @@
 //! The three plots of the course: accuracies and loss against the weight scale.
 
-use crate::common::plot::{Curve, Figure, NORMALIZED, PLAIN, Panel, Style};
-use crate::common::scale::Scale;
 use crate::sweep::{Outcome, Point};
+use examples::plot::{Curve, Figure, NORMALIZED, PLAIN, Panel, Style};
+use examples::scale::Scale;
 use plotters::style::RGBColor;
 
 pub(crate) fn weight_scale(points: &[Point]) -> Figure {
@@ -10,10 +10,17 @@ pub(crate) fn weight_scale(points: &[Point]) -> Figure {
     let accuracy = "samples classified right (%)";
     Figure {
         title: "Seven hidden layers of 50, by the scale of their initial weights".to_owned(),
-        legend: vec![("with batch norm", marked(NORMALIZED)), ("without", marked(PLAIN))],
+        caption: "Each weight is drawn as scale · N(0, 1); the best of all epochs, and the last loss"
+            .to_owned(),
+        legend: vec![
+            ("with batch norm".to_owned(), marked(NORMALIZED)),
+            ("without".to_owned(), marked(PLAIN)),
+        ],
         panels: vec![
-            panel("Best validation accuracy", accuracy, Scale::percent(), points, |o| 100.0 * o.validation),
-            panel("Best training accuracy", accuracy, Scale::percent(), points, |o| 100.0 * o.train),
+            panel("Best validation accuracy", accuracy, Scale::percent(0.0), points, |o| {
+                100.0 * o.validation
+            }),
+            panel("Best training accuracy", accuracy, Scale::percent(0.0), points, |o| 100.0 * o.train),
             panel("Final training loss", "cross-entropy (nats)", losses, points, |o| o.loss),
         ],
     }
@@ -32,6 +39,7 @@ fn panel(title: &str, y: &str, scale: Scale, points: &[Point], value: fn(&Outcom
         ),
         y: (y.to_owned(), scale),
         curves: vec![curve(PLAIN, |point| &point.plain), curve(NORMALIZED, |point| &point.normalized)],
+        notes: Vec::new(),
     }
 }
 

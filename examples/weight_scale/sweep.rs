@@ -1,14 +1,17 @@
 //! Trains a pair of networks for each scale, as many networks at once as there are cores.
 
-use crate::common::Result;
-use crate::common::data::Split;
-use crate::common::stopwatch::Stopwatch;
-use crate::common::train::{Trainer, evaluate};
+use examples::Result;
+use examples::adam::Adam;
+use examples::data::Split;
+use examples::perceptron::{Init, Perceptron};
+use examples::stopwatch::Stopwatch;
+use examples::train::{Model, Trainer, evaluate, weights_rng};
 use indicatif::ProgressBar;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-/// The course's batch size and learning rate.
+/// The course's depth, batch size and learning rate.
+const HIDDEN_LAYERS: usize = 7;
 pub(crate) const BATCH: usize = 50;
 const LEARNING_RATE: f32 = 1e-3;
 
@@ -76,7 +79,10 @@ impl Sweep {
     }
 
     fn train(&self, normalized: bool, scale: f32, split: &Split, bar: &ProgressBar) -> Result<Outcome> {
-        let mut trainer = Trainer::new(normalized, &|_| scale, LEARNING_RATE, self.seed)?;
+        let init = Init::Scale(scale);
+        let mut network = Perceptron::new(normalized, HIDDEN_LAYERS, init, &mut weights_rng(self.seed))?;
+        let adam = Adam::new(&network.params_mut(), LEARNING_RATE);
+        let mut trainer = Trainer::new(network, adam, self.seed);
         let mut outcome = Outcome { train: 0.0, validation: 0.0, loss: f64::INFINITY };
         for _ in 0..self.epochs {
             trainer.epoch(&split.train, BATCH, &mut Stopwatch::default(), |_| Ok(()))?;

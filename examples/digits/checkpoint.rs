@@ -4,16 +4,18 @@
 //! It is written beside the file and renamed over it, so that an interruption at any moment leaves either
 //! the old state or the new one.
 
-use crate::common::Result;
-use crate::common::train::Trainer;
 use crate::run::{Run, Settings};
+use examples::Result;
+use examples::adam::Adam;
+use examples::perceptron::Perceptron;
+use examples::train::{Model, Trainer};
 use std::fs;
 use std::io::Write;
 use std::path::Path;
 use tempfile::NamedTempFile;
 
 /// The last byte is the version: it changes with what a state holds, and with how a run goes on from it.
-const MAGIC: [u8; 8] = *b"digits\0\x01";
+const MAGIC: [u8; 8] = *b"digits\0\x02";
 const HEADER: usize = MAGIC.len() + size_of::<u32>();
 
 pub(crate) fn save(file: &Path, run: &Run) -> Result<()> {
@@ -97,9 +99,9 @@ fn check_dims(run: &mut Run) -> Result<()> {
 }
 
 /// The dimensions of every parameter and of its moments.
-pub(crate) fn dims(trainer: &mut Trainer) -> Vec<Vec<usize>> {
+pub(crate) fn dims(trainer: &mut Trainer<Perceptron, Adam>) -> Vec<Vec<usize>> {
     let moments =
-        trainer.adam.moments.iter().flat_map(|m| [m.mean.shape().to_vec(), m.square.shape().to_vec()]);
+        trainer.optimizer.moments.iter().flat_map(|m| [m.mean.shape().to_vec(), m.square.shape().to_vec()]);
     let moments: Vec<_> = moments.collect();
     let params = trainer.network.params_mut();
     params.iter().map(|p| p.shape().to_vec()).chain(moments).collect()

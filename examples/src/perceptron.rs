@@ -1,23 +1,34 @@
-//! A deep perceptron: seven hidden layers of fifty units, each linear → (batch normalization) → `ReLU`, and a
-//! linear layer to the logits.
+//! A deep perceptron: hidden layers of fifty units, each linear → (batch normalization) → `ReLU`, and a linear
+//! layer to the logits.
 
-use super::Result;
-use super::data::{CLASSES, PIXELS};
-use super::stopwatch::Stopwatch;
+use crate::Result;
+use crate::data::{CLASSES, PIXELS};
+use crate::stopwatch::Stopwatch;
+use crate::train::Model;
 use batchnorm::{BatchNorm, Saved};
 use ndarray::{Array, Array1, Array2, ArrayD, ArrayViewMutD, Axis, Zip};
-use rand::Rng;
+use rand::{Rng, RngExt};
 use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
 
-pub(crate) const HIDDEN_LAYERS: usize = 7;
-pub(crate) const HIDDEN_UNITS: usize = 50;
+/// The units of a hidden layer.
+pub const HIDDEN_UNITS: usize = 50;
 
-/// The standard deviation of a layer's initial weights, from its number of inputs.
-pub(crate) type InitialScale<'a> = &'a dyn Fn(usize) -> f32;
+/// How a layer's weights begin.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Init {
+    /// N(0, s²) for this s, and no bias.
+    Scale(f32),
+    /// N(0, 2/inputs) and no bias: the variance is kept through `ReLU` layers (He et al.,
+    /// <https://arxiv.org/abs/1502.01852>).
+    He,
+    /// What PyTorch's `nn.Linear` does by itself: weights and bias uniform within ±1/√inputs.
+    PyTorch,
+}
 
+/// The network.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct Network {
+pub struct Perceptron {
     hidden: Vec<Hidden>,
     output: Linear,
 }
@@ -38,7 +49,7 @@ struct Linear {
 }
 
 /// What a forward keeps for its backward.
-pub(crate) struct Tape {
+pub struct Tape {
     hidden: Vec<HiddenTape>,
     /// The input of the output layer.
     last: Array2<f32>,
@@ -51,21 +62,28 @@ struct HiddenTape {
     norm: Option<(Array2<f32>, Saved<f32>)>,
 }
 
-impl Network {
-    pub(crate) fn new(normalized: bool, scale: InitialScale<'_>, rng: &mut impl Rng) -> Result<Self> {
-        let mut hidden = Vec::with_capacity(HIDDEN_LAYERS);
-        for layer in 0..HIDDEN_LAYERS {
+impl Perceptron {
+    /// A network of `depth` hidden layers.
+    ///
+    /// # Errors
+    /// Where memory is short.
+    pub fn new(normalized: bool, depth: usize, init: Init, rng: &mut impl Rng) -> Result<Self> {
+        let mut hidden = Vec::with_capacity(depth);
+        for layer in 0..depth {
             let inputs = if layer == 0 { PIXELS } else { HIDDEN_UNITS };
             hidden.push(Hidden {
-                linear: Linear::new(inputs, HIDDEN_UNITS, !normalized, scale, rng),
+                linear: Linear::new(inputs, HIDDEN_UNITS, !normalized, init, rng),
                 norm: if normalized { Some(BatchNorm::new(HIDDEN_UNITS)?) } else { None },
             });
         }
-        Ok(Self { hidden, output: Linear::new(HIDDEN_UNITS, CLASSES, true, scale, rng) })
+        Ok(Self { hidden, output: Linear::new(HIDDEN_UNITS, CLASSES, true, init, rng) })
     }
+}
 
-    /// The logits of a batch of training, shape (N, classes).
-    pub(crate) fn forward(&mut self, x: Array2<f32>, watch: &mut Stopwatch) -> Result<(Array2<f32>, Tape)> {
+impl Model for Perceptron {
+    type Tape = Tape;
+
+    fn forward(&mut self, x: Array2<f32>, watch: &mut Stopwatch) -> Result<(Array2<f32>, Tape)> {
         let mut tape = Vec::with_capacity(self.hidden.len());
         let mut x = x;
         for Hidden { linear, norm } in &mut self.hidden {
@@ -83,8 +101,7 @@ impl Network {
         Ok((self.output.forward(&x), Tape { hidden: tape, last: x }))
     }
 
-    /// The logits outside training: the layers normalize with their running statistics.
-    pub(crate) fn forward_eval(&self, x: &Array2<f32>) -> Result<Array2<f32>> {
+    fn forward_eval(&self, x: &Array2<f32>) -> Result<Array2<f32>> {
         let mut x = x.clone();
         for Hidden { linear, norm } in &self.hidden {
             let z = linear.forward(&x);
@@ -96,13 +113,7 @@ impl Network {
         Ok(self.output.forward(&x))
     }
 
-    /// The gradients of all parameters, in the order of [`params_mut`](Self::params_mut), from ∂L/∂logits.
-    pub(crate) fn backward(
-        &self,
-        tape: Tape,
-        dlogits: &Array2<f32>,
-        watch: &mut Stopwatch,
-    ) -> Result<Vec<ArrayD<f32>>> {
+    fn backward(&self, tape: Tape, dlogits: &Array2<f32>, watch: &mut Stopwatch) -> Result<Vec<ArrayD<f32>>> {
         let mut grads = Vec::new();
         self.output.param_grads(&tape.last, dlogits, &mut grads);
         let mut dx = self.output.input_grad(dlogits);
@@ -125,8 +136,8 @@ impl Network {
         Ok(grads)
     }
 
-    /// All parameters, from the output back to the input as the backward comes upon them.
-    pub(crate) fn params_mut(&mut self) -> Vec<ArrayViewMutD<'_, f32>> {
+    /// From the output back to the input, as the backward comes upon them.
+    fn params_mut(&mut self) -> Vec<ArrayViewMutD<'_, f32>> {
         let mut params = Vec::new();
         self.output.push_params(&mut params);
         for Hidden { linear, norm } in self.hidden.iter_mut().rev() {
@@ -140,12 +151,21 @@ impl Network {
 }
 
 impl Linear {
-    fn new(inputs: usize, outputs: usize, bias: bool, scale: InitialScale<'_>, rng: &mut impl Rng) -> Self {
-        let scale = scale(inputs);
-        let mut normal = || -> f32 { StandardNormal.sample(rng) };
+    fn new(inputs: usize, outputs: usize, bias: bool, init: Init, rng: &mut impl Rng) -> Self {
+        let mut value = || -> f32 {
+            let mut normal = || -> f32 { StandardNormal.sample(rng) };
+            match init {
+                Init::Scale(scale) => scale * normal(),
+                Init::He => (2.0 / inputs as f32).sqrt() * normal(),
+                Init::PyTorch => rng.random_range(-1.0..=1.0) / (inputs as f32).sqrt(),
+            }
+        };
         Self {
-            weight: Array::from_shape_simple_fn((inputs, outputs), || scale * normal()),
-            bias: bias.then(|| Array1::zeros(outputs)),
+            weight: Array::from_shape_simple_fn((inputs, outputs), &mut value),
+            bias: bias.then(|| match init {
+                Init::PyTorch => Array1::from_shape_simple_fn(outputs, &mut value),
+                _ => Array1::zeros(outputs),
+            }),
         }
     }
 

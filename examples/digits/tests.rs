@@ -1,9 +1,9 @@
 use super::*;
-use crate::common::data::Split;
-use crate::common::stopwatch::Stopwatch;
+use examples::data::Split;
+use examples::stopwatch::Stopwatch;
 use std::fs;
 
-const SETTINGS: Settings = Settings { seed: 7, batch: 128, learning_rate: 5e-3 };
+const SETTINGS: Settings = Settings { seed: 7, layers: 7, init: Init::He, batch: 128, learning_rate: 5e-3 };
 
 fn split() -> Split {
     data::load(SETTINGS.seed).expect("the digits")
@@ -82,14 +82,14 @@ fn a_damaged_file_is_refused() {
 fn another_kind_of_file_is_refused() {
     let mut other = saved();
     other[7] = 9;
-    assert!(refusal(&other, SETTINGS).contains("expected a state of version 1, got version 9"));
+    assert!(refusal(&other, SETTINGS).contains("expected a state of version 2, got version 9"));
     assert!(refusal(b"<svg xmlns='http://www.w3.org/2000/svg'/>", SETTINGS).contains("another kind of file"));
 }
 
 /// Whatever stands behind a right checksum is decoded without a panic.
 #[test]
 fn a_made_up_state_is_refused() {
-    let header = |body: &[u8]| [b"digits\0\x01", &crc32fast::hash(body).to_le_bytes()[..], body].concat();
+    let header = |body: &[u8]| [b"digits\0\x02", &crc32fast::hash(body).to_le_bytes()[..], body].concat();
     assert!(refusal(&header(&[0xff; 300]), SETTINGS).contains("expected the state of a run"));
     let body = saved().split_off(12);
     let longer = [&body[..], &[0]].concat();
@@ -113,18 +113,28 @@ fn the_state_of_another_run_is_refused() {
     for (settings, expected) in [
         (
             Settings { seed: 8, ..SETTINGS },
-            "expected the state of a run with seed 8, batch 128 and learning rate 0.005",
+            "expected the state of a run with 7 hidden layers, He's initialization, seed 8, batch 128 and learning rate 0.005",
         ),
         (
             Settings { batch: 64, ..SETTINGS },
-            "expected the state of a run with seed 7, batch 64 and learning rate 0.005",
+            "expected the state of a run with 7 hidden layers, He's initialization, seed 7, batch 64 and learning rate 0.005",
         ),
-        (Settings { learning_rate: 0.5, ..SETTINGS }, "with seed 7, batch 128 and learning rate 0.5"),
+        (Settings { layers: 8, ..SETTINGS }, "with 8 hidden layers, He's initialization, seed 7"),
+        (
+            Settings { init: Init::PyTorch, ..SETTINGS },
+            "with 7 hidden layers, PyTorch's default initialization",
+        ),
+        (
+            Settings { learning_rate: 0.5, ..SETTINGS },
+            "initialization, seed 7, batch 128 and learning rate 0.5",
+        ),
     ] {
         let error = refusal(&good, settings);
         assert!(
             error.contains(expected)
-                && error.contains("got one with seed 7, batch 128 and learning rate 0.005"),
+                && error.contains(
+                    "got one with 7 hidden layers, He's initialization, seed 7, batch 128 and learning rate 0.005"
+                ),
             "{error}"
         );
     }
@@ -145,14 +155,23 @@ fn the_program_goes_on_and_refuses() {
 
     let before = fs::read(&state).expect("a state");
     let error = run(&["--seed", "2", "--save", &state, "--load", &state]).expect_err("another seed");
-    assert!(error.to_string().contains("got one with seed 1"), "{error}");
+    assert!(error.to_string().contains("PyTorch's default initialization, seed 1"), "{error}");
     assert_eq!(fs::read(&state).expect("the same state"), before);
     let error = run(&["--load", &path("nothing")]).expect_err("no file");
     assert!(error.to_string().contains("cannot load the state from"), "{error}");
-    for batch in ["0", "1", "1349"] {
-        let error = run(&["--batch", batch]).expect_err("no batch");
-        assert!(error.to_string().contains("expected a batch of 2 to 1348 samples"), "{error}");
+}
+
+#[test]
+fn options_that_cannot_be_are_refused() {
+    for (option, bad, expected) in [
+        ("--batch", "1", "expected a whole number from 2 to 1348, got \"1\""),
+        ("--batch", "1349", "expected a whole number from 2 to 1348, got \"1349\""),
+        ("--layers", "0", "expected a whole number from 1 to 200, got \"0\""),
+        ("--epochs", "many", "expected a whole number from 1 to 1000000, got \"many\""),
+        ("--learning-rate", "NaN", "expected a finite number greater than 0, got \"NaN\""),
+        ("--init", "xavier", "expected pytorch or he, got \"xavier\""),
+    ] {
+        let Err(error) = Args::try_parse_from(["digits", option, bad]) else { panic!("expected a refusal") };
+        assert!(error.to_string().contains(expected), "{error}");
     }
-    let error = run(&["--learning-rate", "NaN"]).expect_err("no rate");
-    assert!(error.to_string().contains("expected a learning rate finite"), "{error}");
 }

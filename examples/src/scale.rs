@@ -3,8 +3,9 @@
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
 use std::ops::Range;
 
+/// The axis.
 #[derive(Clone)]
-pub(crate) struct Scale {
+pub struct Scale {
     range: Range<f64>,
     log: bool,
     ticks: Vec<f64>,
@@ -12,7 +13,7 @@ pub(crate) struct Scale {
 
 impl Scale {
     /// From `start` to `end`, with about six ticks at 1, 2 or 5 times a power of ten.
-    pub(crate) fn linear(start: f64, end: f64) -> Self {
+    pub fn linear(start: f64, end: f64) -> Self {
         let rough = (end - start) / 6.0;
         let power = 10f64.powf(rough.log10().floor());
         let step =
@@ -21,13 +22,19 @@ impl Scale {
         Self { range: start..end, log: false, ticks: (first..=last).map(|i| i as f64 * step).collect() }
     }
 
-    /// Shares in percent, with room for a line at 100.
-    pub(crate) fn percent() -> Self {
-        Self { range: 0.0..103.0, ..Self::linear(0.0, 100.0) }
+    /// Shares in percent from `start` up, with room for a line at 100.
+    pub fn percent(start: f64) -> Self {
+        let top = 100.0 + 0.03 * (100.0 - start);
+        Self { range: start..top, ..Self::linear(start, 100.0) }
+    }
+
+    /// Where the axis begins.
+    pub(crate) fn start(&self) -> f64 {
+        self.range.start
     }
 
     /// The whole decades that hold every value above zero, with a tick at each.
-    pub(crate) fn decades(values: impl IntoIterator<Item = f64>) -> Self {
+    pub fn decades(values: impl IntoIterator<Item = f64>) -> Self {
         let exponents = values.into_iter().filter(|&v| v > 0.0).map(f64::log10);
         let (low, high) =
             exponents.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), e| (low.min(e), high.max(e)));
@@ -40,7 +47,7 @@ impl Scale {
 
     /// From `start` to `end`, both above zero, with ticks at powers of ten; also at 2 and 5 times them where
     /// the axis is short.
-    pub(crate) fn log(start: f64, end: f64) -> Self {
+    pub fn log(start: f64, end: f64) -> Self {
         let steps: &[f64] = if end / start < 500.0 { &[1.0, 2.0, 5.0] } else { &[1.0] };
         let powers = start.log10().floor() as i32..=end.log10().ceil() as i32;
         let ticks = powers.flat_map(|e| steps.iter().map(move |step| step * 10f64.powi(e)));
@@ -50,7 +57,7 @@ impl Scale {
     }
 
     /// The place of a value, 0 at the start of the axis and 1 at its end; what lies beyond is put on the edge.
-    fn place(&self, value: f64) -> f64 {
+    pub(crate) fn place(&self, value: f64) -> f64 {
         let value = value.clamp(self.range.start, self.range.end);
         let [value, start, end] =
             [value, self.range.start, self.range.end].map(|v| if self.log { v.log10() } else { v });

@@ -3,7 +3,7 @@
 use ndarray::{Array2, Axis, Zip};
 
 /// The mean cross-entropy of a batch in nats, and its gradient for the logits: (softmax − one-hot) / N.
-pub(crate) fn cross_entropy(logits: &Array2<f32>, labels: &[usize]) -> (f64, Array2<f32>) {
+pub fn cross_entropy(logits: &Array2<f32>, labels: &[usize]) -> (f64, Array2<f32>) {
     let n = labels.len() as f32;
     let mut grad = logits.clone();
     let mut loss = 0.0;
@@ -23,7 +23,7 @@ pub(crate) fn cross_entropy(logits: &Array2<f32>, labels: &[usize]) -> (f64, Arr
 }
 
 /// How many rows have their largest logit at their label.
-pub(crate) fn hits(logits: &Array2<f32>, labels: &[usize]) -> usize {
+pub fn hits(logits: &Array2<f32>, labels: &[usize]) -> usize {
     let mut hits = 0;
     Zip::from(logits.rows()).and(labels).for_each(|row, &label| {
         let others = row.iter().enumerate().filter(|&(class, _)| class != label);
