@@ -93,8 +93,10 @@ pub(super) fn choose<T: Element>(
         let schedule = facts.schedule(candidate);
         Choice { schedule, reach: reach(schedule), trial }
     };
-    let is_new = output.is_some_and(|address| !entry.outputs.has_seen(address));
-    if is_new || policy != Policy::Learn {
+    if policy != Policy::Learn {
+        return taken(entry.trials.pinned().unwrap_or(entry.first), None);
+    }
+    if output.is_some_and(|address| !entry.outputs.has_seen(address)) {
         return taken(entry.trials.choice(), None);
     }
     let turn = entry.trials.next();

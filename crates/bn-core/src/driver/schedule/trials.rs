@@ -8,7 +8,7 @@
 //!           or after sixty steps: the best of those whose two least times agree, if that is 2 % better than what there was
 //! settled   the choice; after 128 steps, and each time after twice as many, three are tried three times each once more: the
 //!           choice, the best other one, and each of the others in turn
-//! pinned    the choice, for good: it was loaded, or steps are too short to be timed
+//! pinned    a candidate for good: it was loaded, or steps are too short to be timed
 //! ```
 //!
 //! All of it is numbers of their own that threads read and write without a lock. Two steps at the same time may try the same
@@ -34,7 +34,9 @@ const NEVER: u32 = u32::MAX;
 
 const TRYING: u8 = 0;
 const SETTLED: u8 = 1;
-const PINNED: u8 = 2;
+
+/// No candidate.
+const NONE: u8 = u8::MAX;
 
 /// What a step is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +55,8 @@ pub(super) struct Trials {
     tries: AtomicU16,
     state: AtomicU8,
     choice: AtomicU8,
+    /// What is taken for good, whatever is chosen: no step that ends meanwhile undoes it.
+    pinned: AtomicU8,
     /// Steps that were given a candidate, how many of them were timed, and the least of their times.
     given: [AtomicU16; MOST],
     timed: [AtomicU16; MOST],
@@ -73,8 +77,9 @@ impl Trials {
         Self {
             trying: AtomicU16::new(offered),
             tries: AtomicU16::new(TRIES),
-            state: AtomicU8::new(if offered.count_ones() < 2 { PINNED } else { TRYING }),
+            state: AtomicU8::new(TRYING),
             choice: AtomicU8::new(first as u8),
+            pinned: AtomicU8::new(if offered.count_ones() < 2 { first as u8 } else { NONE }),
             given: [const { AtomicU16::new(0) }; MOST],
             timed: [const { AtomicU16::new(0) }; MOST],
             least: [const { AtomicU32::new(NEVER) }; MOST],
@@ -88,18 +93,22 @@ impl Trials {
 
     /// What was chosen, or is taken until something is.
     pub(super) fn choice(&self) -> usize {
-        usize::from(self.choice.load(Relaxed))
+        self.pinned().unwrap_or_else(|| usize::from(self.choice.load(Relaxed)))
     }
 
     /// Takes a candidate for good.
     pub(super) fn pin(&self, candidate: usize) {
-        self.choice.store(candidate as u8, Relaxed);
-        self.state.store(PINNED, Relaxed);
+        self.pinned.store(candidate as u8, Relaxed);
+    }
+
+    /// What is taken for good, if something is.
+    pub(super) fn pinned(&self) -> Option<usize> {
+        Some(self.pinned.load(Relaxed)).filter(|&candidate| candidate != NONE).map(usize::from)
     }
 
     /// Whether nothing is being tried.
     pub(super) fn is_settled(&self) -> bool {
-        self.state.load(Relaxed) != TRYING
+        self.pinned().is_some() || self.state.load(Relaxed) == SETTLED
     }
 
     /// How often a candidate was timed, and the least time, if it was.
@@ -110,10 +119,15 @@ impl Trials {
 
     /// What the next step does.
     pub(super) fn next(&self) -> Turn {
-        match self.state.load(Relaxed) {
-            TRYING => {}
-            SETTLED if self.steps.fetch_add(1, Relaxed) + 1 == self.until.load(Relaxed) => self.look_back(),
-            _ => return Turn { candidate: self.choice(), tried: false },
+        let taken = || Turn { candidate: self.choice(), tried: false };
+        if self.pinned().is_some() {
+            return taken();
+        }
+        if self.state.load(Relaxed) == SETTLED {
+            if self.steps.fetch_add(1, Relaxed) + 1 < self.until.load(Relaxed) {
+                return taken();
+            }
+            self.look_back();
         }
         let tries = self.tries.load(Relaxed);
         let given = |i: usize| self.given[i].load(Relaxed);
@@ -137,7 +151,7 @@ impl Trials {
             }
             None => {
                 self.settle();
-                Turn { candidate: self.choice(), tried: false }
+                taken()
             }
         }
     }
