@@ -117,3 +117,8 @@ mod reproducibility {}
 #[cfg(all(doctest, feature = "dispatch"))]
 #[doc = include_str!("../../../docs/schedule.md")]
 mod schedules {}
+
+/// And those of docs/recipes.md.
+#[cfg(all(doctest, feature = "dispatch"))]
+#[doc = include_str!("../../../docs/recipes.md")]
+mod recipes {}
