@@ -51,6 +51,12 @@ pub(crate) fn run(args: &Args) -> Done {
             return Ok(ExitCode::from(UNUSABLE));
         }
     };
+    if cfg!(debug_assertions) && args.as_built && args.write.is_some() {
+        out::complain(
+            "error: --write: expected a release build, whose times a program has, got --as-built of another",
+        );
+        return Ok(ExitCode::from(UNUSABLE));
+    }
     if cfg!(debug_assertions) && !args.as_built {
         out::complain("building for release first: about four minutes where nothing is built yet");
         return bench::in_release();

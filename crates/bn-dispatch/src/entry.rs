@@ -74,14 +74,14 @@ macro_rules! functions {
             // Functions of their own: the compiler's time grows faster than what it is given at once.
             $(#[$target])?
             #[inline(never)]
-            fn sum_runs<S: Term<<$t as Element>::Compute>, const N: usize, const FAR: bool>(
+            fn sum_runs<S: Term<<$t as Element>::Compute>, const N: usize, const INTO_L2: bool>(
                 inner: usize,
                 inputs: &[Strips<'_, $t>; N],
                 term: S,
                 fetch: Fetch,
                 acc: &mut Acc<'_>,
             ) {
-                runs::sum::<$t, S, { $runs }, N, FAR>(inner, inputs, term, fetch.ahead, $by, acc);
+                runs::sum::<$t, S, { $runs }, N, INTO_L2>(inner, inputs, term, fetch.ahead, $by, acc);
             }
 
             $(#[$target])?

@@ -57,9 +57,9 @@ const fn lanes_of<T: Element>() -> usize {
 }
 
 /// Adds runs of `inner` elements of N inputs around `term`, W lanes at a time, converted as `by` does. What comes next is fetched from as far `ahead`, into L1, or
-/// with `FAR` into L2.
+/// with `INTO_L2` into L2.
 #[inline(always)]
-pub(crate) fn sum<T: Element, S: Term<T::Compute>, const W: usize, const N: usize, const FAR: bool>(
+pub(crate) fn sum<T: Element, S: Term<T::Compute>, const W: usize, const N: usize, const INTO_L2: bool>(
     inner: usize,
     inputs: &[Strips<'_, T>; N],
     term: S,
@@ -87,7 +87,7 @@ pub(crate) fn sum<T: Element, S: Term<T::Compute>, const W: usize, const N: usiz
                             let at = i * lanes_of::<T>() + ahead;
                             let (strips, at) = if at < inner { (strips, at) } else { (behind, at - inner) };
                             for strip in strips {
-                                if FAR {
+                                if INTO_L2 {
                                     prefetch::range::<T, false>(strip, start_of_run + at, lanes_of::<T>());
                                 } else {
                                     prefetch::range::<T, true>(strip, start_of_run + at, lanes_of::<T>());

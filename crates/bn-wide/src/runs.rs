@@ -31,7 +31,7 @@ pub(crate) fn sum<T: Item, const G: usize, const H: usize>(
     }
 }
 
-fn reduce<T: Item, const G: usize, const H: usize, const N: usize, const FAR: bool>(
+fn reduce<T: Item, const G: usize, const H: usize, const N: usize, const INTO_L2: bool>(
     inner: usize,
     inputs: [Strips<'_, T>; N],
     pilot: Option<&[T]>,
@@ -45,7 +45,7 @@ fn reduce<T: Item, const G: usize, const H: usize, const N: usize, const FAR: bo
             let runs = strips.map(|strip| &strip[f * inner..][..inner]);
             let ask = |at| {
                 for run in runs {
-                    if FAR {
+                    if INTO_L2 {
                         prefetch::line::<T, false>(run, at + ahead);
                     } else {
                         prefetch::line::<T, true>(run, at + ahead);

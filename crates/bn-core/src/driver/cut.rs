@@ -1,4 +1,4 @@
-//! The schedule of a step: what changes its speed and no bit of it.
+//! How a step is cut for its schedule: what changes its speed and no bit of it.
 //!
 //! A block is the features that are summed and then mapped while they are still in cache. Features do not touch each other,
 //! so any block gives the same bits; so does any order, and whatever is fetched meanwhile.

@@ -12,7 +12,7 @@ use std::ops::Range;
 
 /// Scratch memory for the slice API: sums, pilots and coefficients of a few blocks of features.
 ///
-/// `Workspace::default()` is empty; the first step with a shape makes room (tens of kilobytes), later steps
+/// `Workspace::default()` is empty; the first step with a shape makes room (up to about 100 kB for each thread), later steps
 /// with the same or smaller shapes allocate nothing. One workspace serves any number of layers in turn.
 #[derive(Clone, Debug)]
 pub struct Workspace<T: Element> {

@@ -53,7 +53,8 @@ pub trait Kernels<T: Element>: Sync {
 /// What kernels make of a schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Form {
-    /// What tells them from other kernels for the same type: their crate, or their instruction set.
+    /// What tells them from other kernels for the same type, in up to 24 bytes without a space: their crate, or their instruction
+    /// set. Kernels of one name share what is learned about schedules.
     pub name: &'static str,
     /// Whether they follow hints: stores past the caches, and what is to be fetched.
     pub follows: bool,

@@ -12,7 +12,7 @@ pub struct Candidate {
 }
 
 /// The most candidates that there are for a kind of tensor.
-pub(super) const MOST: usize = 12;
+pub(super) const MOST: usize = 11;
 
 /// How the values of a feature lie, which decides what a schedule can choose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -45,6 +45,12 @@ impl Kind {
             Spread::Positions(_) => Self::ShortRuns,
             Spread::Phases(_) => Self::Rows,
         }
+    }
+
+    /// The candidates that keep outputs in the caches, one bit each.
+    pub(super) fn keeping(self) -> u16 {
+        let all = self.candidates().iter().enumerate();
+        all.filter(|(_, one)| one.schedule.stream_above == NEVER).fold(0, |bits, (i, _)| bits | 1 << i)
     }
 
     /// The bytes of the smallest and of the largest block of the candidates.
@@ -204,6 +210,8 @@ mod tests {
             assert!(all.len() <= MOST, "{kind:?}");
             let [least, most] = kind.blocks();
             assert!(all.iter().all(|one| (least..=most).contains(&one.schedule.block_bytes)), "{kind:?}");
+            // Threads are counted before a schedule is chosen.
+            assert!(all.iter().all(|one| one.schedule.share == BASE.share), "{kind:?}");
             let names: HashSet<_> = all.iter().map(|candidate| candidate.name).collect();
             let schedules: HashSet<_> = all.iter().map(|candidate| candidate.schedule).collect();
             assert_eq!((names.len(), schedules.len()), (all.len(), all.len()), "{kind:?}");

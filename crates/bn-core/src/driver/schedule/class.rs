@@ -52,12 +52,12 @@ impl Task {
     }
 }
 
-/// A short name, held by itself.
+/// A name of up to 24 bytes, held by itself; what is longer is cut.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Name([u8; Self::LEN]);
 
 impl Name {
-    const LEN: usize = 12;
+    const LEN: usize = 24;
 
     pub(super) fn new(name: &str) -> Self {
         let mut bytes = [0; Self::LEN];
@@ -115,6 +115,9 @@ impl FromStr for Class {
         let &[kernels, element, task, kind, size, threads] = &words[..] else {
             return Err(format!("expected kernels, type, task, kind, sizes and threads, got {text:?}"));
         };
+        if kernels.len() > Name::LEN {
+            return Err(format!("expected a name of at most {} bytes, got {kernels:?}", Name::LEN));
+        }
         let number = |what: &str, text: &str| {
             text.parse::<u32>().map_err(|_| format!("expected {what}, got {text:?}"))
         };
@@ -129,7 +132,7 @@ impl FromStr for Class {
             task: task.ok_or_else(|| format!("expected a task, got {:?}", words[2]))?,
             kind: kind.ok_or_else(|| format!("expected a kind of tensor, got {:?}", words[3]))?,
             size,
-            threads: number("a number of threads", threads)? as usize,
+            threads: number("a number of threads", threads)?.max(1) as usize,
         })
     }
 }

@@ -23,6 +23,7 @@ use crate::kernel::{Executor, Form, Schedule};
 use crate::num::Element;
 use candidates::BASE;
 use facts::Facts;
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 use table::Entry;
 
@@ -56,10 +57,20 @@ pub(super) fn choose<T: Element>(
     threads: usize,
     output: Option<usize>,
 ) -> Choice {
+    choose_by::<T>(Policy::get(), plan, task, form, threads, output)
+}
+
+fn choose_by<T: Element>(
+    policy: Policy,
+    plan: &Plan,
+    task: Task,
+    form: Form,
+    threads: usize,
+    output: Option<usize>,
+) -> Choice {
     let facts = Facts::new::<T>(plan, task, form);
     let alone = |schedule| Choice { schedule, reach: [schedule; 2], trial: None };
     let taken = |candidate| alone(facts.schedule(candidate));
-    let policy = Policy::get();
     let exists = |number| number < facts.kind.candidates().len();
     match policy {
         Policy::Candidate(number) if exists(number) => return taken(number),
@@ -84,6 +95,10 @@ pub(super) fn choose<T: Element>(
         size: size.map(|n| n.max(1).ilog2()),
         threads,
     };
+    if policy != Policy::Learn {
+        let pinned = table::find(class).and_then(|entry| entry.trials.pinned());
+        return taken(pinned.unwrap_or(facts.first()));
+    }
     let Some(entry) = table::of_step(class, &facts) else {
         return taken(facts.first());
     };
@@ -93,10 +108,8 @@ pub(super) fn choose<T: Element>(
         let schedule = facts.schedule(candidate);
         Choice { schedule, reach: reach(schedule), trial }
     };
-    if policy != Policy::Learn {
-        return taken(entry.trials.pinned().unwrap_or(entry.first), None);
-    }
-    if output.is_some_and(|address| !entry.outputs.has_seen(address)) {
+    let is_new = output.is_some_and(|address| !entry.outputs.has_seen(address));
+    if is_new || !entry.learns_from(size) {
         return taken(entry.trials.choice(), None);
     }
     let turn = entry.trials.next();
@@ -112,10 +125,10 @@ impl Choice {
             return;
         };
         let time = start.elapsed();
-        if time < LEAST_TIME {
-            return entry.trials.pin(entry.first);
+        if time < LEAST_TIME && candidate == entry.first {
+            entry.trials.give_up(candidate);
         }
-        // Shapes of a class differ in size: femtoseconds per element.
+        // Per element, for those who read it: femtoseconds.
         let femtoseconds = time.as_nanos().saturating_mul(1_000_000) / elements as u128;
         entry.trials.record(candidate, u32::try_from(femtoseconds).unwrap_or(u32::MAX));
     }
@@ -202,28 +215,33 @@ pub fn saved() -> String {
 }
 
 /// Takes what [`saved`] gave: steps of these classes take that candidate for good, in [`Policy::Fixed`] as well. Empty lines and
-/// those that begin with `#` say nothing. How many classes there were.
+/// those that begin with `#` say nothing; of two lines for one class the last one counts. How many classes were taken: the table
+/// has room for 512, with those that were learned. Steps that are not timed, as those that move less than 1 MiB, take nothing of
+/// what is loaded.
 ///
 /// # Errors
 /// The first line that is none, with its number and what was expected. Nothing is taken then.
 pub fn load(text: &str) -> Result<usize, LoadError> {
     let mut all = Vec::new();
-    for (number, line) in (1..).zip(text.lines()) {
+    for (number, line) in (1..).zip(text.trim_start_matches('\u{feff}').lines()) {
         if !line.trim().is_empty() && !line.starts_with('#') {
             all.push(parse(line).map_err(|what| LoadError { line: number, what })?);
         }
     }
-    for &(class, candidate) in &all {
+    let mut taken = HashSet::new();
+    for (class, candidate) in all {
         if let Some(entry) = table::entry(class, || (1 << candidate, candidate)) {
             entry.trials.pin(candidate);
+            taken.insert(class);
         }
     }
     table::set_loaded();
-    Ok(all.len())
+    Ok(taken.len())
 }
 
 fn parse(line: &str) -> Result<(Class, usize), String> {
-    let (class, name) = line.trim().rsplit_once(' ').ok_or("expected a class and a candidate")?;
+    let (class, name) =
+        line.trim().rsplit_once(char::is_whitespace).ok_or("expected a class and a candidate")?;
     let class: Class = class.parse()?;
     let all = class.kind.candidates();
     let found = all.iter().position(|candidate| candidate.name == name);
@@ -245,6 +263,7 @@ pub struct LoadError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tensor::Shape;
 
     #[test]
     fn what_was_loaded_is_taken_for_good() {
@@ -256,6 +275,59 @@ mod tests {
         let found =
             all.iter().find(|learned| learned.class.to_string() == "loaded f32 forward runs 5,6,11 1");
         assert_eq!(found.map(|found| (found.choice, found.settled)), Some(("apart-far", true)));
+    }
+
+    const FORM: Form = Form { name: "asked", follows: true, turns: true };
+
+    fn asked(policy: Policy, shape: (usize, usize, usize), output: usize) -> (Schedule, bool) {
+        let plan = Plan::new(Shape::new(shape.0, shape.1, shape.2).unwrap());
+        let choice = choose_by::<f32>(policy, &plan, Task::Forward, FORM, 1, Some(output));
+        (choice.schedule, choice.trial.is_some())
+    }
+
+    fn named(name: &str) -> Schedule {
+        let all = Kind::Runs.candidates();
+        all.iter().find(|candidate| candidate.name == name).unwrap().schedule
+    }
+
+    #[test]
+    fn what_was_loaded_is_what_steps_take() {
+        assert_eq!(load("asked f32 forward runs 5,7,11 1 apart-far\n"), Ok(1));
+        for policy in [Policy::Fixed, Policy::Learn] {
+            assert_eq!(asked(policy, (32, 128, 3136), 4096), (named("apart-far"), false), "{policy:?}");
+        }
+        // Nothing was loaded for this one, and nothing is put into the table for it.
+        let (schedule, tried) = asked(Policy::Fixed, (32, 256, 3136), 4096);
+        assert!(schedule != named("apart-far") && !tried);
+        assert!(learned().iter().all(|one| one.class.to_string() != "asked f32 forward runs 5,8,11 1"));
+    }
+
+    #[test]
+    fn the_first_step_into_an_output_is_not_timed() {
+        let shape = (32, 64, 3136);
+        let tried = [4096, 4096, 8192, 4096].map(|output| asked(Policy::Learn, shape, output).1);
+        assert_eq!(tried, [false, true, false, true]);
+    }
+
+    #[test]
+    fn small_steps_and_kernels_that_ignore_hints_learn_nothing() {
+        assert!(!(0..3).any(|_| asked(Policy::Learn, (8, 8, 300), 4096).1));
+        let plan = Plan::new(Shape::new(32, 64, 3136).unwrap());
+        let choice = || choose_by::<f32>(Policy::Learn, &plan, Task::Forward, Form::PLAIN, 1, Some(4096));
+        assert!(!(0..3).any(|_| choice().trial.is_some()));
+    }
+
+    #[test]
+    fn a_step_below_50_microseconds_ends_the_trials() {
+        let shape = (16, 64, 3136);
+        let step = || {
+            let plan = Plan::new(Shape::new(shape.0, shape.1, shape.2).unwrap());
+            let choice = choose_by::<f32>(Policy::Learn, &plan, Task::Forward, FORM, 1, None);
+            let tried = choice.trial.is_some();
+            choice.end(false);
+            tried
+        };
+        assert_eq!([step(), step(), step()], [true, false, false]);
     }
 
     #[test]

@@ -36,8 +36,9 @@ impl Policy {
         match POLICY.load(Relaxed) {
             UNSET => {
                 let policy = Self::wanted().and_then(Result::ok).unwrap_or(Self::Learn);
-                policy.set();
-                policy
+                // Unless someone has set one meanwhile.
+                let _ = POLICY.compare_exchange(UNSET, policy.number(), Relaxed, Relaxed);
+                Self::get()
             }
             FIXED => Self::Fixed,
             LEARN => Self::Learn,
@@ -48,17 +49,20 @@ impl Policy {
 
     /// Takes this policy for all steps that begin from now on.
     pub fn set(self) {
-        let policy = match self {
+        POLICY.store(self.number(), Relaxed);
+    }
+
+    fn number(self) -> u8 {
+        match self {
             Self::Learn => LEARN,
             Self::Fixed => FIXED,
             Self::Candidate(number) => number.min(MOST) as u8,
             Self::Miniature(number) => number.min(MOST) as u8 + MINIATURE,
-        };
-        POLICY.store(policy, Relaxed);
+        }
     }
 
-    /// What the variable `BATCHNORM_SCHEDULE` asks for: nothing where it is unset or empty, else a policy, or why it is none. Steps
-    /// learn where it is none: that is no reason to stop a program.
+    /// What the variable `BATCHNORM_SCHEDULE` asks for: nothing where it is unset or empty, else a policy, or why it is none.
+    /// Steps learn where it is none: that is no reason to stop a program.
     #[must_use]
     pub fn wanted() -> Option<Result<Self, PolicyError>> {
         let name = std::env::var_os(VARIABLE).filter(|name| !name.is_empty())?;
@@ -72,7 +76,7 @@ pub struct PolicyError(String);
 
 impl fmt::Display for PolicyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "expected learn, fixed or the number of a candidate, got {:?}", self.0)
+        write!(f, "expected learn, fixed or the number of a candidate below {MOST}, got {:?}", self.0)
     }
 }
 
@@ -103,7 +107,7 @@ mod tests {
         assert_eq!(read("learn"), Ok(Policy::Learn));
         assert_eq!(read("fixed"), Ok(Policy::Fixed));
         assert_eq!(read("3"), Ok(Policy::Candidate(3)));
-        let told = "expected learn, fixed or the number of a candidate, got \"12\"";
-        assert_eq!(read("12").unwrap_err().to_string(), told);
+        let told = "expected learn, fixed or the number of a candidate below 11, got \"11\"";
+        assert_eq!(read("11").unwrap_err().to_string(), told);
     }
 }

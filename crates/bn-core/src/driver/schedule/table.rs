@@ -8,7 +8,7 @@ use super::facts::Facts;
 use super::trials::Trials;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// Classes that there is room for.
 const PLACES: usize = 512;
@@ -23,22 +23,46 @@ pub(super) struct Entry {
     pub(super) first: usize,
     pub(super) trials: Trials,
     pub(super) outputs: Outputs,
+    shape: Representative,
+}
+
+impl Entry {
+    /// Whether a step over this shape may try something. Shapes of a class differ in time per element, so only one of them
+    /// does; where that one comes no more, another one takes its place and all is tried anew.
+    pub(super) fn learns_from(&self, shape: [usize; 3]) -> bool {
+        match self.shape.look(shape) {
+            Look::Same => true,
+            Look::Other => false,
+            Look::New => {
+                self.trials.restart();
+                true
+            }
+        }
+    }
 }
 
 static TABLE: [OnceLock<Entry>; PLACES] = [const { OnceLock::new() }; PLACES];
 
+/// The places where the entry of a class may be.
+fn near(class: Class) -> impl Iterator<Item = &'static OnceLock<Entry>> {
+    let start = hashed(class) as usize % PLACES;
+    (0..NEAR).map(move |i| &TABLE[(start + i) % PLACES])
+}
+
+/// The entry of a class, if there is one.
+pub(super) fn find(class: Class) -> Option<&'static Entry> {
+    near(class).map_while(OnceLock::get).find(|entry| entry.class == class)
+}
+
 /// The entry of a class, made where there is none yet; `None` where there is no room.
 pub(super) fn entry(class: Class, offered: impl Fn() -> (u16, usize)) -> Option<&'static Entry> {
-    let mut hasher = DefaultHasher::new();
-    class.hash(&mut hasher);
-    let start = hasher.finish() as usize % PLACES;
-    let near = (0..NEAR).map(|i| &TABLE[(start + i) % PLACES]);
     // No lock is held but while an entry is written for the first time, which waits for nothing.
-    let mut entries = near.map(|place| {
+    let mut entries = near(class).map(|place| {
         place.get_or_init(|| {
             let (offered, first) = offered();
-            let (trials, outputs) = (Trials::new(offered, first), Outputs::default());
-            Entry { class, offered, first, trials, outputs }
+            let trials = Trials::new(offered, first, class.kind.keeping());
+            let (outputs, shape) = Default::default();
+            Entry { class, offered, first, trials, outputs, shape }
         })
     });
     entries.find(|entry| entry.class == class)
@@ -65,6 +89,51 @@ pub(super) fn set_loaded() {
     LOADED.store(true, Relaxed);
 }
 
+/// The shape that a class learns from.
+#[derive(Debug, Default)]
+struct Representative {
+    /// Its hash; 0 before the first one.
+    hash: AtomicU64,
+    /// Steps over others since it was there.
+    others: AtomicU32,
+}
+
+/// What a shape is to a class.
+#[derive(Debug, PartialEq)]
+enum Look {
+    Same,
+    Other,
+    New,
+}
+
+impl Representative {
+    /// After so many steps over others the representative is given up.
+    const PATIENCE: u32 = 64;
+
+    fn look(&self, shape: [usize; 3]) -> Look {
+        let (own, hash) = (self.hash.load(Relaxed), hashed(shape).max(1));
+        if own == 0 {
+            self.hash.store(hash, Relaxed);
+        }
+        if own == 0 || own == hash {
+            self.others.store(0, Relaxed);
+            return Look::Same;
+        }
+        if self.others.fetch_add(1, Relaxed) < Self::PATIENCE {
+            return Look::Other;
+        }
+        self.hash.store(hash, Relaxed);
+        self.others.store(0, Relaxed);
+        Look::New
+    }
+}
+
+fn hashed(value: impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
 /// Where outputs have begun: one that begins elsewhere may have pages that nobody has touched.
 ///
 /// Each address sets one of 256 bits. In the end all are set, so that everything is taken for touched.
@@ -74,9 +143,7 @@ pub(super) struct Outputs([AtomicU64; 4]);
 impl Outputs {
     /// Whether an output has begun there, or at an address with the same bit.
     pub(super) fn has_seen(&self, address: usize) -> bool {
-        let mut hasher = DefaultHasher::new();
-        address.hash(&mut hasher);
-        let hash = hasher.finish();
+        let hash = hashed(address);
         let bit = 1 << (hash % 64);
         self.0[(hash >> 6) as usize % self.0.len()].fetch_or(bit, Relaxed) & bit != 0
     }
@@ -95,6 +162,15 @@ mod tests {
         assert!(std::ptr::eq(first, again));
         assert_ne!(entry(class("other"), || (1, 0)).unwrap().class, first.class);
         assert!(entries().any(|entry| std::ptr::eq(entry, first)));
+    }
+
+    #[test]
+    fn a_class_learns_from_one_shape_as_long_as_that_comes() {
+        let one = Representative::default();
+        let (a, b) = ([32, 64, 3136], [33, 64, 3136]);
+        assert_eq!([one.look(a), one.look(b), one.look(a)], [Look::Same, Look::Other, Look::Same]);
+        assert!((0..64).all(|_| one.look(b) == Look::Other));
+        assert_eq!([one.look(b), one.look(b), one.look(a)], [Look::New, Look::Same, Look::Other]);
     }
 
     #[test]

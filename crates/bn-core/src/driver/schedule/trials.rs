@@ -1,7 +1,8 @@
 //! What is tried and what comes of it, for one class of steps.
 //!
 //! ```text
-//! trying    each candidate in turn, the first guess first; the least time of each counts, since a neighbour only adds
+//! trying    each candidate in turn, the first guess first; the least time of each counts, since a neighbour only adds. The
+//!           first step after a change between outputs that are kept in the caches and such as go past them is not timed
 //!   drop    what takes 1.3 times the best after two tries each, 1.1 times from three on: a try more of one than of another
 //!           would tell when a neighbour was there, not which of them is better; never what is taken now
 //!   settle  when who is left has been tried five times, eight times where the two least times of it differ by more than 5 %,
@@ -68,12 +69,16 @@ pub(super) struct Trials {
     until: AtomicU32,
     /// Looks back until now.
     looks: AtomicU32,
+    /// What the last step took.
+    last: AtomicU8,
     offered: u16,
+    /// Candidates that keep outputs in the caches.
+    keeping: u16,
 }
 
 impl Trials {
-    /// Of the candidates `offered`, one bit each, beginning with `first`.
-    pub(super) fn new(offered: u16, first: usize) -> Self {
+    /// Of the candidates `offered`, one bit each, beginning with `first`; those in `keeping` keep outputs in the caches.
+    pub(super) fn new(offered: u16, first: usize, keeping: u16) -> Self {
         Self {
             trying: AtomicU16::new(offered),
             tries: AtomicU16::new(TRIES),
@@ -87,7 +92,9 @@ impl Trials {
             steps: AtomicU32::new(0),
             until: AtomicU32::new(LOOK_BACK),
             looks: AtomicU32::new(0),
+            last: AtomicU8::new(first as u8),
             offered,
+            keeping,
         }
     }
 
@@ -101,14 +108,21 @@ impl Trials {
         self.pinned.store(candidate as u8, Relaxed);
     }
 
+    /// Takes the first guess for good, unless something else is or was timed: steps are too short.
+    pub(super) fn give_up(&self, first: usize) {
+        if self.offered_ones().all(|i| self.timed[i].load(Relaxed) == 0) && !self.is_settled() {
+            let _ = self.pinned.compare_exchange(NONE, first as u8, Relaxed, Relaxed);
+        }
+    }
+
     /// What is taken for good, if something is.
     pub(super) fn pinned(&self) -> Option<usize> {
         Some(self.pinned.load(Relaxed)).filter(|&candidate| candidate != NONE).map(usize::from)
     }
 
-    /// Whether nothing is being tried.
+    /// Whether something was chosen, be it that others are being looked at once more.
     pub(super) fn is_settled(&self) -> bool {
-        self.pinned().is_some() || self.state.load(Relaxed) == SETTLED
+        self.pinned().is_some() || self.state.load(Relaxed) == SETTLED || self.looks.load(Relaxed) > 0
     }
 
     /// How often a candidate was timed, and the least time, if it was.
@@ -141,13 +155,18 @@ impl Trials {
             let wanted = if i == self.choice() { wanted.max(most) } else { wanted };
             timed(i) < wanted && given(i) < UNTIMED
         };
-        // The first guess first, then in their order.
+        // What is taken first, then in their order.
         let first = self.choice();
         let next = self.tried().filter(open).min_by_key(|&i| (given(i), i != first, i));
         match next.filter(|_| all < STEPS) {
             Some(candidate) => {
-                self.given[candidate].fetch_add(1, Relaxed);
-                Turn { candidate, tried: true }
+                let last = self.last.swap(candidate as u8, Relaxed);
+                // What the last step has left in the caches is what an output past them leaves there, or one that is kept.
+                let tried = self.keeps(candidate) == self.keeps(last.into());
+                if tried {
+                    self.given[candidate].fetch_add(1, Relaxed);
+                }
+                Turn { candidate, tried }
             }
             None => {
                 self.settle();
@@ -162,6 +181,15 @@ impl Trials {
         let least = self.least[candidate].fetch_min(time, Relaxed);
         self.second[candidate].fetch_min(time.max(least), Relaxed);
         self.timed[candidate].fetch_add(1, Relaxed);
+    }
+
+    fn keeps(&self, candidate: usize) -> bool {
+        self.keeping >> candidate & 1 == 1
+    }
+
+    fn offered_ones(&self) -> impl Iterator<Item = usize> + use<> {
+        let offered = self.offered;
+        (0..MOST).filter(move |i| offered >> i & 1 == 1)
     }
 
     fn tried(&self) -> impl Iterator<Item = usize> + use<> {
@@ -193,33 +221,46 @@ impl Trials {
     }
 
     fn settle(&self) {
-        let now = self.choice();
-        let best = self.tried().filter(|&i| self.agrees(i)).min_by_key(|&i| self.time(i));
-        if let Some(best) = best.filter(|&best| self.time(best) * 51 < self.time(now) * 50) {
-            self.choice.store(best as u8, Relaxed);
+        if self.state.compare_exchange(TRYING, SETTLED, Relaxed, Relaxed).is_err() {
+            return;
         }
         self.steps.store(0, Relaxed);
-        self.state.store(SETTLED, Relaxed);
+        let (now, best) =
+            (self.choice(), self.tried().filter(|&i| self.agrees(i)).min_by_key(|&i| self.time(i)));
+        let timed = self.time(now) != u64::from(NEVER);
+        if let Some(best) = best.filter(|&best| timed && self.time(best) * 51 < self.time(now) * 50) {
+            self.choice.store(best as u8, Relaxed);
+        }
     }
 
     /// Tries a few once more: the machine may have become another one, or a neighbour may have left.
     fn look_back(&self) {
         let (choice, looks) = (self.choice(), self.looks.fetch_add(1, Relaxed) as usize);
-        let others = || (0..MOST).filter(|&i| i != choice && self.offered >> i & 1 == 1);
+        let others = || self.offered_ones().filter(|&i| i != choice);
         let best = others().min_by_key(|&i| self.time(i));
         let rest = others().filter(|&i| Some(i) != best).count();
         let one = others().filter(|&i| Some(i) != best).nth(looks % rest.max(1));
+        let finalists = [Some(choice), best, one].into_iter().flatten().fold(0, |all, i| all | 1 << i);
+        self.until.store((2 * self.until.load(Relaxed)).min(SELDOM), Relaxed);
+        self.tries.store(LOOKS, Relaxed);
+        self.begin(finalists);
+    }
+
+    /// Tries all of them as if for the first time, beginning with what is taken now.
+    pub(super) fn restart(&self) {
+        self.until.store(LOOK_BACK, Relaxed);
+        self.tries.store(TRIES, Relaxed);
+        self.begin(self.offered);
+    }
+
+    fn begin(&self, candidates: u16) {
         (0..MOST).for_each(|i| self.given[i].store(0, Relaxed));
-        let mut finalists = 0;
-        for i in [Some(choice), best, one].into_iter().flatten() {
-            finalists |= 1 << i;
+        for i in (0..MOST).filter(|i| candidates >> i & 1 == 1) {
             self.timed[i].store(0, Relaxed);
             self.least[i].store(NEVER, Relaxed);
             self.second[i].store(NEVER, Relaxed);
         }
-        self.until.store((2 * self.until.load(Relaxed)).min(SELDOM), Relaxed);
-        self.trying.store(finalists, Relaxed);
-        self.tries.store(LOOKS, Relaxed);
+        self.trying.store(candidates, Relaxed);
         self.state.store(TRYING, Relaxed);
     }
 }

@@ -20,7 +20,7 @@ fn learn(trials: &Trials, mut time: impl FnMut(usize, u32) -> u32) -> (u32, u64)
 #[test]
 fn the_best_is_found_within_64_steps_that_cost_little() {
     for best in 0..MOST {
-        let trials = Trials::new(ALL, 5);
+        let trials = Trials::new(ALL, 5, 0);
         // Eleven that take 1.0 to 1.8 times the first guess's time, and one that takes 0.8 of it.
         let (steps, took) = learn(&trials, |i, _| match i {
             i if i == best => 800,
@@ -36,7 +36,7 @@ fn the_best_is_found_within_64_steps_that_cost_little() {
 
 #[test]
 fn what_is_much_slower_is_dropped_after_two_tries() {
-    let trials = Trials::new(0b111, 0);
+    let trials = Trials::new(0b111, 0, 0);
     let mut tries = [0; 3];
     learn(&trials, |i, _| {
         tries[i] += 1;
@@ -52,7 +52,7 @@ fn bursts_spoil_nothing() {
     // So many steps of each stretch take three times as long, wherever the first stretch begins.
     for (stretch, burst) in [(9, 3), (20, 8), (64, 20)] {
         for start in 0..stretch {
-            let trials = Trials::new(0b1111, 0);
+            let trials = Trials::new(0b1111, 0, 0);
             let disturbed = |step| (step + start) % stretch < burst;
             let time = |i: usize, step| TIMES[i] * if disturbed(step) { 3 } else { 1 };
             learn(&trials, time);
@@ -74,7 +74,7 @@ fn bursts_spoil_nothing() {
 
 #[test]
 fn times_that_never_agree_change_nothing() {
-    let trials = Trials::new(0b111, 0);
+    let trials = Trials::new(0b111, 0, 0);
     let mut time = 100_000;
     learn(&trials, |_, _| {
         time = time * 9 / 10;
@@ -85,14 +85,14 @@ fn times_that_never_agree_change_nothing() {
 
 #[test]
 fn what_is_hardly_better_changes_nothing() {
-    let trials = Trials::new(0b11, 0);
+    let trials = Trials::new(0b11, 0, 0);
     learn(&trials, |i, _| [1000, 990][i]);
     assert_eq!(trials.choice(), 0);
 }
 
 #[test]
 fn steps_that_are_not_timed_end_the_trials_too() {
-    let trials = Trials::new(ALL, 3);
+    let trials = Trials::new(ALL, 3, 0);
     let tried = (0..).take_while(|_| trials.next().tried).count();
     assert!(trials.is_settled() && tried <= usize::from(STEPS), "{tried}");
     assert_eq!(trials.choice(), 3);
@@ -100,7 +100,7 @@ fn steps_that_are_not_timed_end_the_trials_too() {
 
 #[test]
 fn looks_back_find_that_the_machine_has_changed() {
-    let trials = Trials::new(0b1111, 0);
+    let trials = Trials::new(0b1111, 0, 0);
     learn(&trials, |i, _| [1000, 800, 1500, 1600][i]);
     assert_eq!(trials.choice(), 1);
     let mut others = 0;
@@ -118,8 +118,47 @@ fn looks_back_find_that_the_machine_has_changed() {
 
 #[test]
 fn one_candidate_is_no_choice_and_a_pinned_one_stays() {
-    assert!(!Trials::new(0b100, 2).next().tried);
-    let trials = Trials::new(ALL, 0);
+    assert!(!Trials::new(0b100, 2, 0).next().tried);
+    let trials = Trials::new(ALL, 0, 0);
     trials.pin(7);
     assert!((0..3 * LOOK_BACK).all(|_| trials.next() == Turn { candidate: 7, tried: false }));
+}
+
+#[test]
+fn who_keeps_outputs_is_timed_after_its_like() {
+    let trials = Trials::new(0b111, 0, 0b100);
+    let mut last = 0;
+    for _ in 0..64 {
+        let Turn { candidate, tried } = trials.next();
+        // Past the caches 1000 and 1100, kept 800; one after the other kind of step takes half as long again.
+        let time = [1000, 1100, 800][candidate] * if (candidate == 2) == (last == 2) { 2 } else { 3 } / 2;
+        if tried {
+            trials.record(candidate, time);
+        }
+        last = candidate;
+    }
+    assert_eq!((trials.choice(), trials.of(2).1), (2, Some(800)));
+}
+
+#[test]
+fn a_restart_tries_all_of_them_again() {
+    let trials = Trials::new(0b111, 0, 0);
+    learn(&trials, |i, _| [1000, 800, 1500][i]);
+    trials.restart();
+    let (steps, _) = learn(&trials, |i, _| [1000, 800, 600][i]);
+    assert!(steps > 6 && trials.choice() == 2, "{steps}");
+}
+
+#[test]
+fn only_a_first_guess_that_is_too_short_ends_the_trials() {
+    let trials = Trials::new(0b11, 0, 0);
+    trials.record(0, 1000);
+    trials.give_up(0);
+    assert_eq!(trials.pinned(), None, "something was timed");
+    let trials = Trials::new(0b11, 0, 0);
+    trials.give_up(0);
+    assert_eq!(trials.pinned(), Some(0));
+    trials.pin(1);
+    trials.give_up(0);
+    assert_eq!(trials.pinned(), Some(1));
 }
