@@ -61,15 +61,38 @@ fn document(tables: &str) -> String {
 
 /// Everything there is to say about the reports, in Markdown that reads well on a terminal.
 fn tables(reports: &[Report]) -> String {
+    let names: Vec<&str> = reports.iter().map(|report| report.backend.as_str()).collect();
     let mut out = String::from("## Backends\n\n");
-    out += &render(&by_type(reports));
+    if names.len() > 2 {
+        let _ = writeln!(out, "{}. What is equal stands once.\n", names.join(", "));
+    }
+    out += &render(&merged(by_type(reports), &names));
     out += "\n## Worst errors\n\n";
-    out += &render(&worst(reports));
+    out += &render(&merged(worst(reports), &names));
     out += "\n## Cases\n\n";
     out += &render(&by_group(reports));
     list(&mut out, "Skipped", "Nothing.", reports, |report| report.skips().collect());
     list(&mut out, "Failures", "None.", reports, |report| report.failures().collect());
     out
+}
+
+/// Rows that differ in the backend alone as one row, in the place of the first of them.
+fn merged(rows: Vec<Vec<String>>, names: &[&str]) -> Vec<Vec<String>> {
+    let mut found: Vec<(Vec<String>, Vec<String>)> = Vec::new();
+    for mut row in rows {
+        let backend = row.remove(0);
+        match found.iter_mut().find(|(_, rest)| *rest == row) {
+            Some((backends, _)) => backends.push(backend),
+            None => found.push((vec![backend], row)),
+        }
+    }
+    let named = |backends: Vec<String>| match backends.len() {
+        1 => backends.concat(),
+        n if n == names.len() => "all".into(),
+        n if n + 1 == names.len() && backends[0] != names[0] => "all others".into(),
+        _ => backends.join(", "),
+    };
+    found.into_iter().map(|(backends, rest)| [vec![named(backends)], rest].concat()).collect()
 }
 
 /// Pass, fail, skip and bits of each backend and element type.
@@ -115,7 +138,7 @@ fn worst(reports: &[Report]) -> Vec<Vec<String>> {
     rows
 }
 
-/// Each shape and each hard kind of the table and each file, with a column per backend.
+/// Each shape and each hard kind of the table and each file, with a column per backend, or one for all where they agree.
 fn by_group(reports: &[Report]) -> Vec<Vec<String>> {
     let mut header = vec!["case".to_string(), "runs".to_string()];
     header.extend(reports.iter().map(|r| r.backend.clone()));
@@ -138,6 +161,11 @@ fn by_group(reports: &[Report]) -> Vec<Vec<String>> {
             (fail, _) => format!("{:.3}, {fail} FAIL", t.worst),
         }));
         rows.push(row);
+    }
+    let agree = |row: &Vec<String>| row[2..].iter().all(|cell| *cell == row[2]);
+    if reports.len() > 1 && rows[1..].iter().all(agree) {
+        rows.iter_mut().for_each(|row| row.truncate(3));
+        rows[0][2] = "all".into();
     }
     rows
 }
@@ -255,6 +283,21 @@ mod tests {
             "| a_case | 1    | 1.250, a part skipped | 7.500, 1 FAIL |",
             "- a_case: dd.x: the double backward (one, two)",
             "- a_case: dx: beyond (two)",
+        ] {
+            assert!(text.contains(part), "expected {part:?} in\n{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_equal_stands_once() {
+        let report = |name| report(name, vec![row(1.25)], &[], true);
+        let text = tables(&["one", "two", "three", "four"].map(report));
+        for part in [
+            "one, two, three, four. What is equal stands once.",
+            "| one        | f32  | 0    | 0    | 1    | 1.250       | the reference |",
+            "| all others | f32  | 0    | 0    | 1    | 1.250       | as one        |",
+            "| all     | f32  |",
+            "| case   | runs | all                   |",
         ] {
             assert!(text.contains(part), "expected {part:?} in\n{text}");
         }
