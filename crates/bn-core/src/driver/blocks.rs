@@ -5,10 +5,10 @@ use super::cut::{Cut, alignment};
 use super::hard::{self, Hard};
 use super::pass::Pass;
 use super::plan::Plan;
-use super::schedule;
+use super::schedule::{self, Policy};
 use super::step::{Settled, Step};
 use super::workspace::{Room, Workspace};
-use crate::kernel::{Backend, Executor};
+use crate::kernel::{Backend, Executor, Schedule};
 use crate::num::Element;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -24,9 +24,11 @@ pub(crate) fn run<T: Element, B: Backend>(backend: &B, step: impl Step<T>, works
     let step = step.walked(&plan);
     let (task, output) = (step.task(), step.out().map(|out| out.address));
     let threads = schedule::threads_for(backend.exec(), shape.len());
-    let choice = schedule::choose::<T>(&plan, task, kernels.get().form(), threads, output);
+    let (policy, form) = (Policy::get(), kernels.get().form());
+    let choice = schedule::choose::<T>(policy, &plan, task, form, threads, output);
     let (cut, odd) = (Cut::new::<T>(&plan, choice.schedule), AtomicBool::new(false));
-    let reach = choice.reach.map(|schedule| Cut::new::<T>(&plan, schedule));
+    let of_blocks = |block_bytes| Cut::new::<T>(&plan, Schedule { block_bytes, ..choice.schedule });
+    let reach = choice.reach.map_or([cut; 2], |bytes| bytes.map(of_blocks));
     let pass = Pass { backend, kernels: kernels.get(), plan: &plan, cut: &cut, odd: &odd };
     pass.blocks(step, workspace.prepare(&plan, &cut, &reach, backend.exec()));
     choice.end(odd.into_inner());

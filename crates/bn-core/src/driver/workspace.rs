@@ -49,7 +49,8 @@ impl<T: Element> Workspace<T> {
 
 /// How many jobs a step is made ready for.
 fn jobs(exec: &impl Executor, plan: &Plan, cut: &Cut) -> usize {
-    let (threads, share) = (schedule::threads(exec, &cut.schedule, plan.shape.len()), cut.schedule.share);
+    let (threads, share) =
+        (schedule::threads(exec, cut.schedule.share, plan.shape.len()), cut.schedule.share);
     if threads == 1 {
         return 1;
     }

@@ -14,6 +14,11 @@ pub struct Candidate {
 /// The most candidates that there are for a kind of tensor.
 pub(super) const MOST: usize = 11;
 
+/// The candidates whose bits are set, in their order.
+pub(super) fn ones(bits: u16) -> impl Iterator<Item = usize> {
+    (0..MOST).filter(move |i| bits >> i & 1 == 1)
+}
+
 /// How the values of a feature lie, which decides what a schedule can choose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {

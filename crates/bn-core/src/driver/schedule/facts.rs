@@ -67,7 +67,7 @@ impl Facts {
 
     /// What a step like this makes of a schedule: choices that it never meets are those of [`BASE`].
     fn effective(&self, schedule: Schedule) -> Schedule {
-        let (down, runs) = (self.kind != Kind::Runs, self.kind == Kind::Runs);
+        let runs = self.kind == Kind::Runs;
         let streams = self.form.follows && self.tensor > schedule.stream_above && self.task.maps();
         let mut seen = Schedule { stream_above: if streams { 0 } else { usize::MAX }, ..schedule };
         if !(runs && self.form.turns && streams && self.task.sums()) {
@@ -85,10 +85,10 @@ impl Facts {
                 seen.next = Next::Nobody;
             }
         }
-        match (down, seen.down) {
-            (false, _) => seen.down = Down::Across,
-            (true, Down::Along) => {}
-            (true, _) => seen.sums = BASE.sums,
+        match (runs, seen.down) {
+            (true, _) => seen.down = Down::Across,
+            (false, Down::Along) => {}
+            (false, _) => seen.sums = BASE.sums,
         }
         // In turns nothing but the first block is summed or mapped alone.
         if seen.turns.is_some() {
@@ -100,13 +100,13 @@ impl Facts {
     /// Which candidates there are, one bit each: those that this step would tell apart, of outputs kept in the caches only where
     /// these hold a tensor.
     pub(super) fn offered(&self) -> u16 {
-        let all = self.kind.candidates();
+        let (all, first) = (self.kind.candidates(), self.first());
+        let mut offered = 1 << first;
         if !self.form.follows {
-            return 1 << self.first();
+            return offered;
         }
-        let mut offered = 1 << self.first();
         let mut seen = [const { None }; MOST];
-        seen[self.first()] = Some(self.effective(all[self.first()].schedule));
+        seen[first] = Some(self.effective(all[first].schedule));
         for (i, candidate) in all.iter().enumerate() {
             let kept = candidate.schedule.stream_above == usize::MAX && self.tensor > self.caches.l3;
             let effective = Some(self.effective(candidate.schedule));

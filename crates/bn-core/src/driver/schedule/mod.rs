@@ -19,9 +19,9 @@ pub use class::{Class, Name, Task};
 pub use policy::{Policy, PolicyError};
 
 use super::plan::Plan;
-use crate::kernel::{Executor, Form, Schedule};
+use crate::kernel::{Executor, Form, Schedule, Share};
 use crate::num::Element;
-use candidates::BASE;
+use candidates::{BASE, ones};
 use facts::Facts;
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -37,8 +37,8 @@ const CLOCK: bool = !cfg!(all(target_family = "wasm", target_os = "unknown"));
 /// The schedule of a step, and the trial that it is, if it is one.
 pub(super) struct Choice {
     pub(super) schedule: Schedule,
-    /// The same with the smallest and with the largest blocks that later steps may have, so that they find room.
-    pub(super) reach: [Schedule; 2],
+    /// The bytes of the smallest and of the largest blocks that later steps may have, so that they find room, where steps learn.
+    pub(super) reach: Option<[usize; 2]>,
     trial: Option<Trial>,
 }
 
@@ -51,16 +51,6 @@ struct Trial {
 
 /// Chooses for a step that begins now. `output` is where its output begins, if it has one.
 pub(super) fn choose<T: Element>(
-    plan: &Plan,
-    task: Task,
-    form: Form,
-    threads: usize,
-    output: Option<usize>,
-) -> Choice {
-    choose_by::<T>(Policy::get(), plan, task, form, threads, output)
-}
-
-fn choose_by<T: Element>(
     policy: Policy,
     plan: &Plan,
     task: Task,
@@ -69,7 +59,7 @@ fn choose_by<T: Element>(
     output: Option<usize>,
 ) -> Choice {
     let facts = Facts::new::<T>(plan, task, form);
-    let alone = |schedule| Choice { schedule, reach: [schedule; 2], trial: None };
+    let alone = |schedule| Choice { schedule, reach: None, trial: None };
     let taken = |candidate| alone(facts.schedule(candidate));
     let exists = |number| number < facts.kind.candidates().len();
     match policy {
@@ -99,15 +89,11 @@ fn choose_by<T: Element>(
         let pinned = table::find(class).and_then(|entry| entry.trials.pinned());
         return taken(pinned.unwrap_or(facts.first()));
     }
-    let Some(entry) = table::of_step(class, &facts) else {
+    let Some(entry) = table::entry(class, || (facts.offered(), facts.first())) else {
         return taken(facts.first());
     };
-    let of_blocks = |block_bytes, schedule| Schedule { block_bytes, ..schedule };
-    let reach = |schedule| facts.kind.blocks().map(|bytes| of_blocks(bytes, schedule));
-    let taken = |candidate, trial| {
-        let schedule = facts.schedule(candidate);
-        Choice { schedule, reach: reach(schedule), trial }
-    };
+    let reach = Some(facts.kind.blocks());
+    let taken = |candidate, trial| Choice { schedule: facts.schedule(candidate), reach, trial };
     let is_new = output.is_some_and(|address| !entry.outputs.has_seen(address));
     if is_new || !entry.learns_from(size) {
         return taken(entry.trials.choice(), None);
@@ -135,15 +121,15 @@ impl Choice {
 }
 
 /// How many threads of an executor work on a tensor of so many elements.
-pub(super) fn threads(exec: &impl Executor, schedule: &Schedule, len: usize) -> usize {
-    let share = exec.share(schedule.share);
+pub(super) fn threads(exec: &impl Executor, wanted: Share, len: usize) -> usize {
+    let share = exec.share(wanted);
     let worth = len >= if exec.is_inside() { share.awake } else { share.asleep };
     if worth { exec.width().max(1) } else { 1 }
 }
 
 /// The same where no schedule is chosen yet: all of them agree in it.
 pub(super) fn threads_for(exec: &impl Executor, len: usize) -> usize {
-    threads(exec, &BASE, len)
+    threads(exec, BASE.share, len)
 }
 
 /// What was learned of a class.
@@ -185,8 +171,7 @@ pub struct Tried {
 pub fn learned() -> Vec<Learned> {
     let of = |entry: &Entry| {
         let all = entry.class.kind.candidates();
-        let offered = (0..all.len()).filter(|i| entry.offered >> i & 1 == 1);
-        let tried = offered.map(|i| {
+        let tried = ones(entry.offered).map(|i| {
             let (times, least) = entry.trials.of(i);
             Tried { name: all[i].name, times: times.into(), least: least.map(|fs| f64::from(fs) * 1e-6) }
         });
@@ -281,7 +266,7 @@ mod tests {
 
     fn asked(policy: Policy, shape: (usize, usize, usize), output: usize) -> (Schedule, bool) {
         let plan = Plan::new(Shape::new(shape.0, shape.1, shape.2).unwrap());
-        let choice = choose_by::<f32>(policy, &plan, Task::Forward, FORM, 1, Some(output));
+        let choice = choose::<f32>(policy, &plan, Task::Forward, FORM, 1, Some(output));
         (choice.schedule, choice.trial.is_some())
     }
 
@@ -313,7 +298,7 @@ mod tests {
     fn small_steps_and_kernels_that_ignore_hints_learn_nothing() {
         assert!(!(0..3).any(|_| asked(Policy::Learn, (8, 8, 300), 4096).1));
         let plan = Plan::new(Shape::new(32, 64, 3136).unwrap());
-        let choice = || choose_by::<f32>(Policy::Learn, &plan, Task::Forward, Form::PLAIN, 1, Some(4096));
+        let choice = || choose::<f32>(Policy::Learn, &plan, Task::Forward, Form::PLAIN, 1, Some(4096));
         assert!(!(0..3).any(|_| choice().trial.is_some()));
     }
 
@@ -322,7 +307,7 @@ mod tests {
         let shape = (16, 64, 3136);
         let step = || {
             let plan = Plan::new(Shape::new(shape.0, shape.1, shape.2).unwrap());
-            let choice = choose_by::<f32>(Policy::Learn, &plan, Task::Forward, FORM, 1, None);
+            let choice = choose::<f32>(Policy::Learn, &plan, Task::Forward, FORM, 1, None);
             let tried = choice.trial.is_some();
             choice.end(false);
             tried

@@ -4,7 +4,6 @@
 //! classes go by the first guess.
 
 use super::class::Class;
-use super::facts::Facts;
 use super::trials::Trials;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::OnceLock;
@@ -66,11 +65,6 @@ pub(super) fn entry(class: Class, offered: impl Fn() -> (u16, usize)) -> Option<
         })
     });
     entries.find(|entry| entry.class == class)
-}
-
-/// The entry of a step.
-pub(super) fn of_step(class: Class, facts: &Facts) -> Option<&'static Entry> {
-    entry(class, || (facts.offered(), facts.first()))
 }
 
 /// All entries.

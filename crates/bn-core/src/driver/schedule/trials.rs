@@ -15,7 +15,7 @@
 //! All of it is numbers of their own that threads read and write without a lock. Two steps at the same time may try the same
 //! candidate or settle twice: no harm, a trial more or less.
 
-use super::candidates::MOST;
+use super::candidates::{MOST, ones};
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, Ordering::Relaxed};
 
 /// Tries of a candidate that is not dropped; as many more where its times do not agree.
@@ -110,7 +110,7 @@ impl Trials {
 
     /// Takes the first guess for good, unless something else is or was timed: steps are too short.
     pub(super) fn give_up(&self, first: usize) {
-        if self.offered_ones().all(|i| self.timed[i].load(Relaxed) == 0) && !self.is_settled() {
+        if ones(self.offered).all(|i| self.timed[i].load(Relaxed) == 0) && !self.is_settled() {
             let _ = self.pinned.compare_exchange(NONE, first as u8, Relaxed, Relaxed);
         }
     }
@@ -187,14 +187,8 @@ impl Trials {
         self.keeping >> candidate & 1 == 1
     }
 
-    fn offered_ones(&self) -> impl Iterator<Item = usize> + use<> {
-        let offered = self.offered;
-        (0..MOST).filter(move |i| offered >> i & 1 == 1)
-    }
-
     fn tried(&self) -> impl Iterator<Item = usize> + use<> {
-        let trying = self.trying.load(Relaxed);
-        (0..MOST).filter(move |i| trying >> i & 1 == 1)
+        ones(self.trying.load(Relaxed))
     }
 
     fn time(&self, candidate: usize) -> u64 {
@@ -236,7 +230,7 @@ impl Trials {
     /// Tries a few once more: the machine may have become another one, or a neighbour may have left.
     fn look_back(&self) {
         let (choice, looks) = (self.choice(), self.looks.fetch_add(1, Relaxed) as usize);
-        let others = || self.offered_ones().filter(|&i| i != choice);
+        let others = || ones(self.offered).filter(|&i| i != choice);
         let best = others().min_by_key(|&i| self.time(i));
         let rest = others().filter(|&i| Some(i) != best).count();
         let one = others().filter(|&i| Some(i) != best).nth(looks % rest.max(1));
@@ -255,7 +249,7 @@ impl Trials {
 
     fn begin(&self, candidates: u16) {
         (0..MOST).for_each(|i| self.given[i].store(0, Relaxed));
-        for i in (0..MOST).filter(|i| candidates >> i & 1 == 1) {
+        for i in ones(candidates) {
             self.timed[i].store(0, Relaxed);
             self.least[i].store(NEVER, Relaxed);
             self.second[i].store(NEVER, Relaxed);
