@@ -242,6 +242,7 @@ impl Trials {
 
     /// Tries all of them as if for the first time, beginning with what is taken now.
     pub(super) fn restart(&self) {
+        self.looks.store(0, Relaxed);
         self.until.store(LOOK_BACK, Relaxed);
         self.tries.store(TRIES, Relaxed);
         self.begin(self.offered);

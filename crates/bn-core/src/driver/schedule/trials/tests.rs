@@ -145,6 +145,7 @@ fn a_restart_tries_all_of_them_again() {
     let trials = Trials::new(0b111, 0, 0);
     learn(&trials, |i, _| [1000, 800, 1500][i]);
     trials.restart();
+    assert!(!trials.is_settled());
     let (steps, _) = learn(&trials, |i, _| [1000, 800, 600][i]);
     assert!(steps > 6 && trials.choice() == 2, "{steps}");
 }
