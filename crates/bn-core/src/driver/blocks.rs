@@ -8,7 +8,7 @@ use super::plan::Plan;
 use super::schedule::{self, Policy};
 use super::step::{Settled, Step};
 use super::workspace::{Room, Workspace};
-use crate::kernel::{Backend, Executor, Schedule};
+use crate::kernel::{Backend, Executor};
 use crate::num::Element;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -27,10 +27,8 @@ pub(crate) fn run<T: Element, B: Backend>(backend: &B, step: impl Step<T>, works
     let (policy, form) = (Policy::get(), kernels.get().form());
     let choice = schedule::choose::<T>(policy, &plan, task, form, threads, output);
     let (cut, odd) = (Cut::new::<T>(&plan, choice.schedule), AtomicBool::new(false));
-    let of_blocks = |block_bytes| Cut::new::<T>(&plan, Schedule { block_bytes, ..choice.schedule });
-    let reach = choice.reach.map_or([cut; 2], |bytes| bytes.map(of_blocks));
     let pass = Pass { backend, kernels: kernels.get(), plan: &plan, cut: &cut, odd: &odd };
-    pass.blocks(step, workspace.prepare(&plan, &cut, &reach, backend.exec()));
+    pass.blocks(step, workspace.prepare(&plan, &cut, backend.exec()));
     choice.end(odd.into_inner());
 }
 

@@ -6,7 +6,7 @@
 use super::plan::{MAX_LANES, Part, Plan};
 use crate::kernel::{Down, Fetch, Hints, Next, Schedule, Spread};
 use crate::mem::LINE;
-use crate::num::{Element, Real};
+use crate::num::Element;
 use crate::tensor::{Place, Shape, Strips};
 
 /// How a step over a tensor of one shape and type is cut.
@@ -27,12 +27,12 @@ impl Cut {
     /// For a tensor of T.
     pub(crate) fn new<T: Element>(plan: &Plan, schedule: Schedule) -> Self {
         let fitting = schedule.block_bytes / (plan.shape.count().max(1) * size_of::<T::Compute>());
+        let widest = plan.widest::<T::Compute>();
         let block = match plan.spread {
-            Spread::Run => fitting.clamp(1, MAX_LANES / <T::Compute as Real>::LANES),
+            Spread::Run => fitting.clamp(1, widest),
             // Powers of two, so that blocks of whole strips begin where cache lines do.
-            Spread::Positions(inner) => 1 << fitting.clamp(1, MAX_LANES / inner).ilog2(),
-            // Whole pages of a row, or joined rows.
-            Spread::Phases(_) => MAX_LANES / 2,
+            Spread::Positions(_) => 1 << fitting.clamp(1, widest).ilog2(),
+            Spread::Phases(_) => widest,
         };
         let (features, share) = (plan.shape.features(), schedule.share);
         let groups = match plan.spread {

@@ -175,6 +175,16 @@ impl Plan {
         }
     }
 
+    /// The most features of a block that a kernel call has lanes for.
+    pub(crate) fn widest<T: Real>(&self) -> usize {
+        match self.spread {
+            Spread::Run => MAX_LANES / T::LANES,
+            Spread::Positions(inner) => MAX_LANES / inner,
+            // Whole pages of a row, or joined rows.
+            Spread::Phases(_) => MAX_LANES / 2,
+        }
+    }
+
     /// The virtual lanes that `features` features take.
     pub(crate) fn lanes<T: Real>(&self, features: usize) -> usize {
         match self.spread {

@@ -27,35 +27,30 @@ impl<T: Element> Default for Workspace<T> {
 }
 
 impl<T: Element> Workspace<T> {
-    /// Room for a step that is cut like `cut`, and for later ones: `reach` has the smallest and the largest blocks of any.
-    pub(super) fn prepare(
-        &mut self,
-        plan: &Plan,
-        cut: &Cut,
-        reach: &[Cut; 2],
-        exec: &impl Executor,
-    ) -> Room<'_, T::Compute> {
-        let n = jobs(exec, plan, cut);
-        let most = jobs(exec, plan, &reach[0]).max(n);
+    /// Room for a step that is cut like `cut`, and for those that are cut otherwise or have fewer samples.
+    pub(super) fn prepare(&mut self, plan: &Plan, cut: &Cut, exec: &impl Executor) -> Room<'_, T::Compute> {
+        let features = plan.shape.features();
+        let n = jobs(exec, plan, cut, features.div_ceil(cut.block));
+        let most = jobs(exec, plan, cut, features);
         if self.scratches.len() < most {
             self.scratches.resize_with(most, Scratch::default);
             self.states.resize_with(most, State::default);
         }
-        self.scratches[..most].iter_mut().for_each(|scratch| scratch.grow::<T::Compute>(plan, &reach[1]));
-        self.states[..most].iter_mut().for_each(|state| state.grow(plan, &reach[1]));
+        let widest = plan.widest::<T::Compute>().min(features);
+        self.scratches[..most].iter_mut().for_each(|scratch| scratch.grow::<T::Compute>(plan, widest));
+        self.states[..most].iter_mut().for_each(|state| state.grow(plan, widest));
         Room { scratches: &mut self.scratches[..n], states: &mut self.states[..n] }
     }
 }
 
-/// How many jobs a step is made ready for.
-fn jobs(exec: &impl Executor, plan: &Plan, cut: &Cut) -> usize {
+/// How many jobs a step of so many blocks is made ready for.
+fn jobs(exec: &impl Executor, plan: &Plan, cut: &Cut, blocks: usize) -> usize {
     let (threads, share) =
         (schedule::threads(exec, cut.schedule.share, plan.shape.len()), cut.schedule.share);
     if threads == 1 {
         return 1;
     }
-    let blocks = plan.shape.features().div_ceil(cut.block).max(1);
-    (threads * share.jobs).min(blocks.max(cut.shares))
+    (threads * share.jobs).min(blocks.max(1).max(cut.shares))
 }
 
 /// The memory of as many jobs as may run at once.
@@ -152,8 +147,7 @@ fn at_least<V: Clone + Default>(v: &mut Vec<V>, len: usize) {
 }
 
 impl Scratch {
-    fn grow<R: Real>(&mut self, plan: &Plan, cut: &Cut) {
-        let features = cut.block.min(plan.shape.features());
+    fn grow<R: Real>(&mut self, plan: &Plan, features: usize) {
         at_least(&mut self.lanes, 2 * R::Wide::PARTS * plan.lanes::<R>(features));
         // A step that did not come to its end may have left some.
         self.partials.append(&mut self.waiting);
@@ -180,8 +174,7 @@ pub(super) const fn set_of<R: Real>(features: usize) -> usize {
 }
 
 impl<R: Real> State<R> {
-    fn grow(&mut self, plan: &Plan, cut: &Cut) {
-        let features = cut.block.min(plan.shape.features());
+    fn grow(&mut self, plan: &Plan, features: usize) {
         at_least(&mut self.totals, features);
         at_least(&mut self.again, features);
         at_least(&mut self.hard, features);

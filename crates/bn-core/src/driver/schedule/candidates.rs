@@ -58,15 +58,6 @@ impl Kind {
         all.filter(|(_, one)| one.schedule.stream_above == NEVER).fold(0, |bits, (i, _)| bits | 1 << i)
     }
 
-    /// The bytes of the smallest and of the largest block of the candidates.
-    pub(super) fn blocks(self) -> [usize; 2] {
-        match self {
-            Self::Runs => [SMALL, LARGE],
-            Self::ShortRuns => [SHORT_SMALL, SHORT_LARGE],
-            Self::Rows => [MIDDLE; 2],
-        }
-    }
-
     /// What is tried, in this order.
     #[must_use]
     pub fn candidates(self) -> &'static [Candidate] {
@@ -213,8 +204,6 @@ mod tests {
         for kind in Kind::ALL {
             let all = kind.candidates();
             assert!(all.len() <= MOST, "{kind:?}");
-            let [least, most] = kind.blocks();
-            assert!(all.iter().all(|one| (least..=most).contains(&one.schedule.block_bytes)), "{kind:?}");
             // Threads are counted before a schedule is chosen.
             assert!(all.iter().all(|one| one.schedule.share == BASE.share), "{kind:?}");
             let names: HashSet<_> = all.iter().map(|candidate| candidate.name).collect();

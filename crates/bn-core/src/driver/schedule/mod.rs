@@ -37,8 +37,6 @@ const CLOCK: bool = !cfg!(all(target_family = "wasm", target_os = "unknown"));
 /// The schedule of a step, and the trial that it is, if it is one.
 pub(super) struct Choice {
     pub(super) schedule: Schedule,
-    /// The bytes of the smallest and of the largest blocks that later steps may have, so that they find room, where steps learn.
-    pub(super) reach: Option<[usize; 2]>,
     trial: Option<Trial>,
 }
 
@@ -59,7 +57,7 @@ pub(super) fn choose<T: Element>(
     output: Option<usize>,
 ) -> Choice {
     let facts = Facts::new::<T>(plan, task, form);
-    let alone = |schedule| Choice { schedule, reach: None, trial: None };
+    let alone = |schedule| Choice { schedule, trial: None };
     let taken = |candidate| alone(facts.schedule(candidate));
     let exists = |number| number < facts.kind.candidates().len();
     match policy {
@@ -92,16 +90,17 @@ pub(super) fn choose<T: Element>(
     let Some(entry) = table::entry(class, || (facts.offered(), facts.first())) else {
         return taken(facts.first());
     };
-    let reach = Some(facts.kind.blocks());
-    let taken = |candidate, trial| Choice { schedule: facts.schedule(candidate), reach, trial };
+    if let Some(pinned) = entry.trials.pinned() {
+        return taken(pinned);
+    }
     let is_new = output.is_some_and(|address| !entry.outputs.has_seen(address));
     if is_new || !entry.learns_from(size) {
-        return taken(entry.trials.choice(), None);
+        return taken(entry.trials.choice());
     }
     let turn = entry.trials.next();
     let (candidate, elements) = (turn.candidate, plan.shape.len());
     let trial = turn.tried.then(|| Trial { entry, candidate, elements, start: Instant::now() });
-    taken(candidate, trial)
+    Choice { trial, ..taken(candidate) }
 }
 
 impl Choice {
@@ -111,8 +110,8 @@ impl Choice {
             return;
         };
         let time = start.elapsed();
-        if time < LEAST_TIME && candidate == entry.first {
-            entry.trials.give_up(candidate);
+        if time < LEAST_TIME && candidate == entry.trials.choice() {
+            return entry.trials.give_up();
         }
         // Per element, for those who read it: femtoseconds.
         let femtoseconds = time.as_nanos().saturating_mul(1_000_000) / elements as u128;
@@ -143,7 +142,7 @@ pub struct Learned {
     pub first: &'static str,
     /// What is taken.
     pub choice: &'static str,
-    /// Whether that is settled.
+    /// Whether nothing is being tried.
     pub settled: bool,
 }
 
@@ -187,21 +186,19 @@ pub fn learned() -> Vec<Learned> {
     table::entries().map(of).collect()
 }
 
-/// What was learned as lines of text, for [`load`]: a class and its candidate each, of those that are settled.
+/// What was learned as lines of text, for [`load`]: a class and its candidate each, of those where one was chosen.
 #[must_use]
 pub fn saved() -> String {
-    let mut lines: Vec<_> = learned()
-        .into_iter()
-        .filter(|learned| learned.settled)
-        .map(|learned| format!("{} {}\n", learned.class, learned.choice))
-        .collect();
+    let chosen = table::entries().filter(|entry| entry.trials.has_chosen());
+    let name = |entry: &Entry| entry.class.kind.candidates()[entry.trials.choice()].name;
+    let mut lines: Vec<_> = chosen.map(|entry| format!("{} {}\n", entry.class, name(entry))).collect();
     lines.sort();
     lines.concat()
 }
 
 /// Takes what [`saved`] gave: steps of these classes take that candidate for good, in [`Policy::Fixed`] as well. Empty lines and
 /// those that begin with `#` say nothing; of two lines for one class the last one counts. How many classes were taken: the table
-/// has room for 512, with those that were learned. Steps that are not timed, as those that move less than 1 MiB, take nothing of
+/// has room for some hundreds, with those that were learned. Steps that are not timed, as those that move less than 1 MiB, take nothing of
 /// what is loaded.
 ///
 /// # Errors
@@ -209,7 +206,7 @@ pub fn saved() -> String {
 pub fn load(text: &str) -> Result<usize, LoadError> {
     let mut all = Vec::new();
     for (number, line) in (1..).zip(text.trim_start_matches('\u{feff}').lines()) {
-        if !line.trim().is_empty() && !line.starts_with('#') {
+        if !line.trim().is_empty() && !line.trim_start().starts_with('#') {
             all.push(parse(line).map_err(|what| LoadError { line: number, what })?);
         }
     }

@@ -9,7 +9,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
-/// Classes that there is room for.
+/// Places for classes, of which not quite all are filled: a class has only a few.
 const PLACES: usize = 512;
 /// Places that are looked at for a class.
 const NEAR: usize = 16;
@@ -90,6 +90,8 @@ struct Representative {
     hash: AtomicU64,
     /// Steps over others since it was there.
     others: AtomicU32,
+    /// How often another one has taken its place.
+    takeovers: AtomicU32,
 }
 
 /// What a shape is to a class.
@@ -101,8 +103,10 @@ enum Look {
 }
 
 impl Representative {
-    /// After so many steps over others the representative is given up.
+    /// After so many steps over others the representative is given up, the next one after twice as many: shapes that come in
+    /// long stretches would else be tried anew in each.
     const PATIENCE: u32 = 64;
+    const DOUBLINGS: u32 = 12;
 
     fn look(&self, shape: [usize; 3]) -> Look {
         let (own, hash) = (self.hash.load(Relaxed), hashed(shape).max(1));
@@ -113,9 +117,11 @@ impl Representative {
             self.others.store(0, Relaxed);
             return Look::Same;
         }
-        if self.others.fetch_add(1, Relaxed) < Self::PATIENCE {
+        let patience = Self::PATIENCE << self.takeovers.load(Relaxed).min(Self::DOUBLINGS);
+        if self.others.fetch_add(1, Relaxed) < patience {
             return Look::Other;
         }
+        self.takeovers.fetch_add(1, Relaxed);
         self.hash.store(hash, Relaxed);
         self.others.store(0, Relaxed);
         Look::New
@@ -165,6 +171,9 @@ mod tests {
         assert_eq!([one.look(a), one.look(b), one.look(a)], [Look::Same, Look::Other, Look::Same]);
         assert!((0..64).all(|_| one.look(b) == Look::Other));
         assert_eq!([one.look(b), one.look(b), one.look(a)], [Look::New, Look::Same, Look::Other]);
+        // Stretches of 124 steps: the next takeover takes longer, and then none comes.
+        let taken = |shape| (0..124).filter(|_| one.look(shape) == Look::New).count();
+        assert_eq!((0..100).map(|i| taken(if i % 2 == 0 { a } else { b })).sum::<usize>(), 0);
     }
 
     #[test]

@@ -9,14 +9,15 @@
 //!           or after sixty steps: the best of those whose two least times agree, if that is 2 % better than what there was
 //! settled   the choice; after 128 steps, and each time after twice as many, three are tried three times each once more: the
 //!           choice, the best other one, and each of the others in turn
-//! pinned    a candidate for good: it was loaded, or steps are too short to be timed
+//! pinned    a candidate for good: it was loaded, or there is no other
+//! short     what is taken takes less than can be timed: nothing is tried until a restart
 //! ```
 //!
 //! All of it is numbers of their own that threads read and write without a lock. Two steps at the same time may try the same
 //! candidate or settle twice: no harm, a trial more or less.
 
 use super::candidates::{MOST, ones};
-use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, Ordering::Relaxed};
 
 /// Tries of a candidate that is not dropped; as many more where its times do not agree.
 const TRIES: u16 = 5;
@@ -58,8 +59,13 @@ pub(super) struct Trials {
     choice: AtomicU8,
     /// What is taken for good, whatever is chosen: no step that ends meanwhile undoes it.
     pinned: AtomicU8,
-    /// Steps that were given a candidate, how many of them were timed, and the least of their times.
+    /// Whether steps are too short to be timed, and whether something was ever chosen.
+    short: AtomicBool,
+    chosen: AtomicBool,
+    /// Steps that were given a candidate, those that only changed from one kind of outputs to the other, how many were timed,
+    /// and the least of their times.
     given: [AtomicU16; MOST],
+    changes: AtomicU16,
     timed: [AtomicU16; MOST],
     least: [AtomicU32; MOST],
     /// The least of the other times.
@@ -85,6 +91,9 @@ impl Trials {
             state: AtomicU8::new(TRYING),
             choice: AtomicU8::new(first as u8),
             pinned: AtomicU8::new(if offered.count_ones() < 2 { first as u8 } else { NONE }),
+            short: AtomicBool::new(false),
+            chosen: AtomicBool::new(false),
+            changes: AtomicU16::new(0),
             given: [const { AtomicU16::new(0) }; MOST],
             timed: [const { AtomicU16::new(0) }; MOST],
             least: [const { AtomicU32::new(NEVER) }; MOST],
@@ -108,11 +117,9 @@ impl Trials {
         self.pinned.store(candidate as u8, Relaxed);
     }
 
-    /// Takes the first guess for good, unless something else is or was timed: steps are too short.
-    pub(super) fn give_up(&self, first: usize) {
-        if ones(self.offered).all(|i| self.timed[i].load(Relaxed) == 0) && !self.is_settled() {
-            let _ = self.pinned.compare_exchange(NONE, first as u8, Relaxed, Relaxed);
-        }
+    /// Tries nothing more: what is taken now is too short to be timed.
+    pub(super) fn give_up(&self) {
+        self.short.store(true, Relaxed);
     }
 
     /// What is taken for good, if something is.
@@ -120,9 +127,18 @@ impl Trials {
         Some(self.pinned.load(Relaxed)).filter(|&candidate| candidate != NONE).map(usize::from)
     }
 
-    /// Whether something was chosen, be it that others are being looked at once more.
+    /// Whether nothing is being tried.
     pub(super) fn is_settled(&self) -> bool {
-        self.pinned().is_some() || self.state.load(Relaxed) == SETTLED || self.looks.load(Relaxed) > 0
+        self.is_fixed() || self.state.load(Relaxed) == SETTLED
+    }
+
+    /// Whether a candidate was chosen or pinned, be it that others are being tried once more.
+    pub(super) fn has_chosen(&self) -> bool {
+        self.pinned().is_some() || self.chosen.load(Relaxed)
+    }
+
+    fn is_fixed(&self) -> bool {
+        self.pinned().is_some() || self.short.load(Relaxed)
     }
 
     /// How often a candidate was timed, and the least time, if it was.
@@ -134,7 +150,7 @@ impl Trials {
     /// What the next step does.
     pub(super) fn next(&self) -> Turn {
         let taken = || Turn { candidate: self.choice(), tried: false };
-        if self.pinned().is_some() {
+        if self.is_fixed() {
             return taken();
         }
         if self.state.load(Relaxed) == SETTLED {
@@ -146,7 +162,7 @@ impl Trials {
         let tries = self.tries.load(Relaxed);
         let given = |i: usize| self.given[i].load(Relaxed);
         self.drop_behind();
-        let all: u16 = (0..MOST).map(given).sum();
+        let all = (0..MOST).map(given).sum::<u16>() + self.changes.load(Relaxed);
         let timed = |i: usize| self.timed[i].load(Relaxed);
         let most = self.tried().map(timed).max().unwrap_or_default();
         let open = |&i: &usize| {
@@ -163,9 +179,8 @@ impl Trials {
                 let last = self.last.swap(candidate as u8, Relaxed);
                 // What the last step has left in the caches is what an output past them leaves there, or one that is kept.
                 let tried = self.keeps(candidate) == self.keeps(last.into());
-                if tried {
-                    self.given[candidate].fetch_add(1, Relaxed);
-                }
+                let counted = if tried { &self.given[candidate] } else { &self.changes };
+                counted.fetch_add(1, Relaxed);
                 Turn { candidate, tried }
             }
             None => {
@@ -219,6 +234,7 @@ impl Trials {
             return;
         }
         self.steps.store(0, Relaxed);
+        self.chosen.store(true, Relaxed);
         let (now, best) =
             (self.choice(), self.tried().filter(|&i| self.agrees(i)).min_by_key(|&i| self.time(i)));
         let timed = self.time(now) != u64::from(NEVER);
@@ -242,7 +258,7 @@ impl Trials {
 
     /// Tries all of them as if for the first time, beginning with what is taken now.
     pub(super) fn restart(&self) {
-        self.looks.store(0, Relaxed);
+        self.short.store(false, Relaxed);
         self.until.store(LOOK_BACK, Relaxed);
         self.tries.store(TRIES, Relaxed);
         self.begin(self.offered);
@@ -250,6 +266,7 @@ impl Trials {
 
     fn begin(&self, candidates: u16) {
         (0..MOST).for_each(|i| self.given[i].store(0, Relaxed));
+        self.changes.store(0, Relaxed);
         for i in ones(candidates) {
             self.timed[i].store(0, Relaxed);
             self.least[i].store(NEVER, Relaxed);
