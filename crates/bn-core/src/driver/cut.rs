@@ -3,7 +3,7 @@
 //! A block is the features that are summed and then mapped while they are still in cache. Features do not touch each other,
 //! so any block gives the same bits; so does any order, and whatever is fetched meanwhile.
 
-use super::plan::{MAX_LANES, Part, Plan};
+use super::plan::{Part, Plan};
 use crate::kernel::{Down, Fetch, Hints, Next, Schedule, Spread};
 use crate::mem::LINE;
 use crate::num::Element;
@@ -104,6 +104,7 @@ pub(crate) fn takes_strides(shape: Shape) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::driver::plan::MAX_LANES;
     use crate::driver::schedule::Kind;
 
     /// Those of all candidates, also where they are not meant for.
