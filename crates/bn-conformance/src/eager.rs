@@ -9,8 +9,8 @@ use std::borrow::Cow;
 pub struct Eager<B>(pub B);
 
 impl<B: Backend> Executor for Eager<B> {
-    fn join<X: Send, Y: Send>(&self, a: impl FnOnce() -> X + Send, b: impl FnOnce() -> Y + Send) -> (X, Y) {
-        self.0.exec().join(a, b)
+    fn join(&self, a: &mut (dyn FnMut() + Send), b: &mut (dyn FnMut() + Send)) {
+        self.0.exec().join(a, b);
     }
     fn width(&self) -> usize {
         self.0.exec().width()

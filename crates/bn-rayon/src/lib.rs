@@ -24,21 +24,19 @@ pub struct Rayon<K>(pub K);
 pub struct Pool;
 
 impl Executor for Pool {
-    fn join<A: Send, B: Send>(&self, a: impl FnOnce() -> A + Send, b: impl FnOnce() -> B + Send) -> (A, B) {
+    fn join(&self, a: &mut (dyn FnMut() + Send), b: &mut (dyn FnMut() + Send)) {
         let elsewhere = AtomicBool::new(false);
         rayon::join_context(
             |_| {
-                let a = a();
+                a();
                 stay_awake(&elsewhere);
-                a
             },
             |context| {
                 elsewhere.store(context.migrated(), Ordering::Relaxed);
-                let b = b();
+                b();
                 elsewhere.store(false, Ordering::Relaxed);
-                b
             },
-        )
+        );
     }
 
     fn width(&self) -> usize {
@@ -87,20 +85,22 @@ mod tests {
 
     /// Both halves are under way at once, so that the first one waits for the second, longer and shorter than it is patient.
     #[test]
-    fn who_waits_gets_both_results() {
+    fn who_waits_has_both_done() {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
         for time in [Duration::ZERO, PATIENCE / 2, PATIENCE * 20] {
             let both = Barrier::new(2);
-            let late = || {
+            let (mut a, mut b) = (0, 0);
+            let mut late = || {
                 both.wait();
                 thread::sleep(time);
-                2
+                b += 2;
             };
-            let first = || {
+            let mut first = || {
                 both.wait();
-                1
+                a += 1;
             };
-            assert_eq!(pool.install(|| Pool.join(first, late)), (1, 2));
+            pool.install(|| Pool.join(&mut first, &mut late));
+            assert_eq!((a, b), (1, 2));
         }
     }
 
@@ -115,15 +115,16 @@ mod tests {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
         let both = Barrier::new(2);
         let join = || {
-            Pool.join(
-                || both.wait().is_leader(),
-                || {
-                    both.wait();
-                    panic!("on purpose")
-                },
-            )
+            let mut late = || {
+                both.wait();
+                panic!("on purpose")
+            };
+            let mut first = || {
+                both.wait();
+            };
+            Pool.join(&mut first, &mut late);
         };
-        let result: Result<(bool, ()), _> = catch_unwind(AssertUnwindSafe(|| pool.install(join)));
+        let result = catch_unwind(AssertUnwindSafe(|| pool.install(join)));
         assert_eq!(result.unwrap_err().downcast_ref(), Some(&"on purpose"));
     }
 }

@@ -3,36 +3,44 @@
 use super::convert::Chosen;
 use super::cut::{Cut, alignment};
 use super::hard::{self, Hard};
-use super::pass::Pass;
+use super::pass::{Pass, join};
 use super::plan::Plan;
 use super::schedule::{self, Policy};
 use super::step::{Settled, Step};
 use super::workspace::{Room, Workspace};
-use crate::kernel::{Backend, Executor};
+use crate::kernel::{Backend, Executor, KernelSet};
 use crate::num::Element;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Runs `step` over its whole tensor.
 #[expect(private_bounds, reason = "steps are the driver's own")]
 pub(crate) fn run<T: Element, B: Backend>(backend: &B, step: impl Step<T>, workspace: &mut Workspace<T>) {
+    run_on((backend.kernels(), backend.exec()), step, workspace);
+}
+
+fn run_on<T: Element>(
+    (set, exec): (&impl KernelSet, &dyn Executor),
+    step: impl Step<T>,
+    workspace: &mut Workspace<T>,
+) {
     let shape = step.shape();
     if shape.is_empty() {
         return step.empty();
     }
-    let kernels = Chosen::of(backend.kernels());
+    let kernels = Chosen::of(set);
     let plan = Plan::new(shape);
     let step = step.walked(&plan);
     let (task, output) = (step.task(), step.out().map(|out| out.address));
-    let threads = schedule::threads_for(backend.exec(), shape.len());
+    let threads = schedule::threads_for(exec, shape.len());
     let (policy, form) = (Policy::get(), kernels.get().form());
     let choice = schedule::choose::<T>(policy, &plan, task, form, threads, output);
     let (cut, odd) = (Cut::new::<T>(&plan, choice.schedule), AtomicBool::new(false));
-    let pass = Pass { backend, kernels: kernels.get(), plan: &plan, cut: &cut, odd: &odd };
-    pass.blocks(step, workspace.prepare(&plan, &cut, backend.exec()));
+    let pass = Pass { set, exec, kernels: kernels.get(), plan: &plan, cut: &cut, odd: &odd };
+    pass.blocks(step, workspace.prepare(&plan, &cut, exec));
     choice.end(odd.into_inner());
 }
 
-impl<T: Element, B: Backend> Pass<'_, T, B> {
+impl<T: Element, K: KernelSet> Pass<'_, T, K> {
     /// Runs `step` block by block: in parallel as far as there is room and there are blocks, then one by one.
     fn blocks<S: Step<T>>(&self, step: S, mut room: Room<'_, T::Compute>) {
         let blocks = step.features().div_ceil(self.cut.block);
@@ -40,7 +48,7 @@ impl<T: Element, B: Backend> Pass<'_, T, B> {
         if room.jobs() > 1 && share_out {
             let (head, tail) = self.split(step, blocks / 2 * self.cut.block);
             let (left, right) = room.halves();
-            self.backend.exec().join(|| self.blocks(head, left), || self.blocks(tail, right));
+            join(self.exec, || self.blocks(head, left), || self.blocks(tail, right));
             return;
         }
         let (mut rest, mut summed) = (step, false);
@@ -65,7 +73,7 @@ impl<T: Element, B: Backend> Pass<'_, T, B> {
         summed: bool,
         room: &mut Room<'_, T::Compute>,
     ) -> bool {
-        let (plan, set, features) = (self.plan, self.backend.kernels(), step.features());
+        let (plan, set, features) = (self.plan, self.set, step.features());
         let (scratches, state) = (&mut *room.scratches, &mut room.states[0]);
         let lead = step.out().map_or(0, |out| out.lead);
         let reads_next = next.map_or([None; 2], Step::reads);

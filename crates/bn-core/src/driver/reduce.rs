@@ -1,15 +1,15 @@
 //! Sums of a block: kernels fill virtual lanes, unit by unit; the lanes of a unit are folded in one fixed tree, and the
 //! units are merged in [another](super::tree), whoever summed them.
 
-use super::pass::Pass;
+use super::pass::{Pass, join};
 use super::plan::{Plan, Unit};
 use super::tree::{Node, Of, Tree};
 use super::workspace::{Scratch, set_of};
-use crate::kernel::{Acc, Backend, Executor, Fetch, Plane, Spread, Sum, sum_piece};
+use crate::kernel::{Acc, Fetch, KernelSet, Plane, Spread, Sum, sum_piece};
 use crate::maths::Totals;
 use crate::num::{Element, Real, Wide};
 
-impl<T: Element, B: Backend> Pass<'_, T, B> {
+impl<T: Element, K: KernelSet> Pass<'_, T, K> {
     /// Writes the two sums of each of a block's features into `totals`, as `sum` takes them. With several scratches the halves of a node
     /// are summed at the same time.
     pub(super) fn sums(
@@ -40,8 +40,8 @@ impl<T: Element, B: Backend> Pass<'_, T, B> {
 }
 
 /// Puts the sums of each of `features` features over a node into `sums`, which are planes as an accumulator's.
-fn reduce<T: Element, B: Backend>(
-    pass: &Pass<'_, T, B>,
+fn reduce<T: Element, K: KernelSet>(
+    pass: &Pass<'_, T, K>,
     (sum, fetch): (&Sum<'_, T>, Fetch),
     node: Node,
     scratches: &mut [Scratch],
@@ -51,7 +51,8 @@ fn reduce<T: Element, B: Backend>(
     if let (Of::Both(first, second), 1..) = (pass.plan.tree.of(node), last) {
         let mut others = scratches[last].set(sums.len());
         let (left, right) = scratches.split_at_mut(scratches.len() / 2);
-        pass.backend.exec().join(
+        join(
+            pass.exec,
             || reduce(pass, (sum, fetch), first, left, (sums, features)),
             || reduce(pass, (sum, fetch), second, right, (&mut others, features)),
         );
@@ -91,9 +92,9 @@ impl Merging {
     }
 
     /// Takes the lanes of the next unit.
-    pub(super) fn take<T: Element, B: Backend>(
+    pub(super) fn take<T: Element, K: KernelSet>(
         &mut self,
-        pass: &Pass<'_, T, B>,
+        pass: &Pass<'_, T, K>,
         scratch: &mut Scratch,
         lanes: &mut Acc<'_>,
         features: usize,
@@ -127,7 +128,7 @@ impl Merging {
     }
 }
 
-impl<T: Element, B: Backend> Pass<'_, T, B> {
+impl<T: Element, K: KernelSet> Pass<'_, T, K> {
     /// Adds what the second half of a node has to what its first one has.
     fn merge(&self, sums: &mut [f64], others: &mut [f64], features: usize) {
         self.put(&Acc::new(others, features), 1, (sums, features), true);
@@ -135,7 +136,7 @@ impl<T: Element, B: Backend> Pass<'_, T, B> {
 
     /// Puts the sums of `from`, those of features `step` apart, into `sums`, or with `add`, adds them.
     fn put(&self, from: &Acc<'_>, step: usize, (sums, features): (&mut [f64], usize), add: bool) {
-        self.backend.vectorize(
+        self.set.vectorize(
             #[inline(always)]
             || {
                 let mut to = Acc::new(sums, features);
@@ -148,7 +149,7 @@ impl<T: Element, B: Backend> Pass<'_, T, B> {
     /// Folds the lanes of a unit, and says how far apart the sums of features are.
     fn folded(&self, lanes: &mut Acc<'_>, features: usize) -> usize {
         let (spread, used) = (self.plan.spread, lanes.first.hi.len() / features.max(1));
-        self.backend.vectorize(
+        self.set.vectorize(
             #[inline(always)]
             || {
                 lanes.first.fold::<T::Compute>(spread, used, features);
@@ -167,8 +168,8 @@ fn unpack<R: Real>(sums: &Acc<'_>, step: usize, totals: &mut [Totals<R>]) {
 }
 
 /// Adds a unit of a block's strips to its lanes.
-fn sum_unit<T: Element, B: Backend>(
-    pass: &Pass<'_, T, B>,
+fn sum_unit<T: Element, K: KernelSet>(
+    pass: &Pass<'_, T, K>,
     (sum, fetch): (&Sum<'_, T>, Fetch),
     Unit { rows, run }: &Unit,
     acc: &mut Acc<'_>,

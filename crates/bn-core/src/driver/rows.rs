@@ -1,6 +1,7 @@
 //! The rows of a block's map: shared out, or in an order that finds them in cache.
 
 use super::cut::Cut;
+use super::pass::join;
 use super::plan::Plan;
 use crate::kernel::Executor;
 use crate::tensor::StripsMut;
@@ -8,12 +9,12 @@ use std::ops::Range;
 
 /// Hands `out` and the range of its rows to `map`, cut into `jobs` ranges of whole phases to be run at once.
 pub(super) fn map_rows<T: Copy + Send>(
-    exec: &impl Executor,
+    exec: &dyn Executor,
     (plan, cut): (&Plan, &Cut),
     jobs: usize,
     rows: Range<usize>,
     out: StripsMut<'_, T>,
-    map: &(impl Fn(Range<usize>, StripsMut<'_, T>) + Sync),
+    map: &(dyn Fn(Range<usize>, StripsMut<'_, T>) + Sync),
 ) {
     let groups = rows.len() / plan.phases();
     if jobs < 2 || groups < 2 {
@@ -25,7 +26,8 @@ pub(super) fn map_rows<T: Copy + Send>(
     let middle = groups / 2 * plan.phases();
     let (head, tail) = out.split_rows(middle);
     let (first, second) = (rows.start..rows.start + middle, rows.start + middle..rows.end);
-    exec.join(
+    join(
+        exec,
         || map_rows(exec, (plan, cut), jobs / 2, first, head, map),
         || map_rows(exec, (plan, cut), jobs - jobs / 2, second, tail, map),
     );
@@ -38,7 +40,7 @@ fn from_end<T: Copy + Send>(
     piece: usize,
     rows: Range<usize>,
     out: StripsMut<'_, T>,
-    map: &(impl Fn(Range<usize>, StripsMut<'_, T>) + Sync),
+    map: &(dyn Fn(Range<usize>, StripsMut<'_, T>) + Sync),
 ) {
     let row = (out.len() * size_of::<T>()).max(1);
     let piece = (piece / row).max(1).next_multiple_of(plan.phases());

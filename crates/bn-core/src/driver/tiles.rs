@@ -5,11 +5,11 @@ use super::reduce::Merging;
 use super::rows::map_rows;
 use super::step::Step;
 use super::workspace::{Scratch, set_of};
-use crate::kernel::{Acc, Backend, Map, Out, Sum, Tile, Units, Walk};
+use crate::kernel::{Acc, KernelSet, Map, Out, Sum, Tile, Units, Walk};
 use crate::num::{Element, Real};
 use crate::tensor::{Strips, StripsMut};
 
-impl<T: Element, B: Backend> Pass<'_, T, B> {
+impl<T: Element, K: KernelSet> Pass<'_, T, K> {
     /// The sum of the first `features` features of the block that begins where `next` does, if the kernels take it while
     /// they map a block of as many: of runs that are written past the caches by a single thread.
     pub(super) fn sum_beside<'s, S: Step<T>>(&self, next: &'s S, features: usize) -> Option<Sum<'s, T>> {
@@ -58,7 +58,7 @@ impl<T: Element, B: Backend> Pass<'_, T, B> {
         jobs: usize,
     ) {
         let (plan, rows) = (self.plan, 0..out.rows());
-        map_rows(self.backend.exec(), (plan, self.cut), jobs, rows, out, &|rows, out| {
+        map_rows(self.exec, (plan, self.cut), jobs, rows, out, &|rows, out| {
             let ahead = ahead.map(|ahead| ahead.map(|strips| strips.rows_range(rows.clone())));
             let parts = plan.parts(out.rows(), out.len(), shift);
             for (part, out) in parts.iter().zip(plan.parts_mut(&parts, out)) {

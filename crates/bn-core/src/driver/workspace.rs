@@ -28,7 +28,7 @@ impl<T: Element> Default for Workspace<T> {
 
 impl<T: Element> Workspace<T> {
     /// Room for a step that is cut like `cut`, and for those that are cut otherwise or have fewer samples.
-    pub(super) fn prepare(&mut self, plan: &Plan, cut: &Cut, exec: &impl Executor) -> Room<'_, T::Compute> {
+    pub(super) fn prepare(&mut self, plan: &Plan, cut: &Cut, exec: &dyn Executor) -> Room<'_, T::Compute> {
         let features = plan.shape.features();
         let n = jobs(exec, plan, cut, features.div_ceil(cut.block));
         let most = jobs(exec, plan, cut, features);
@@ -44,7 +44,7 @@ impl<T: Element> Workspace<T> {
 }
 
 /// How many jobs a step of so many blocks is made ready for.
-fn jobs(exec: &impl Executor, plan: &Plan, cut: &Cut, blocks: usize) -> usize {
+fn jobs(exec: &dyn Executor, plan: &Plan, cut: &Cut, blocks: usize) -> usize {
     let (threads, share) =
         (schedule::threads(exec, cut.schedule.share, plan.shape.len()), cut.schedule.share);
     if threads == 1 {

@@ -164,8 +164,9 @@ impl<'k, K: KernelSet> PerElement for Own<'k, K> {
 
 /// Runs two closures, perhaps at once. Nothing else: the driver decides what the closures do.
 pub trait Executor: Sync {
-    /// Both results. No lock or thread-local borrow may be held across it: stolen work can re-enter the layer.
-    fn join<A: Send, B: Send>(&self, a: impl FnOnce() -> A + Send, b: impl FnOnce() -> B + Send) -> (A, B);
+    /// Calls each closure once, and returns when both have ended. No lock or thread-local borrow may be held across it: stolen work
+    /// can re-enter the layer.
+    fn join(&self, a: &mut (dyn FnMut() + Send), b: &mut (dyn FnMut() + Send));
 
     /// How many closures can run at once; the driver prepares a scratch for a few jobs each. It changes the
     /// schedule, never a result.
@@ -185,8 +186,9 @@ pub trait Executor: Sync {
 pub struct Serial;
 
 impl Executor for Serial {
-    fn join<A: Send, B: Send>(&self, a: impl FnOnce() -> A + Send, b: impl FnOnce() -> B + Send) -> (A, B) {
-        (a(), b())
+    fn join(&self, a: &mut (dyn FnMut() + Send), b: &mut (dyn FnMut() + Send)) {
+        a();
+        b();
     }
 
     fn width(&self) -> usize {

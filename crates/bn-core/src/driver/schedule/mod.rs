@@ -120,14 +120,14 @@ impl Choice {
 }
 
 /// How many threads of an executor work on a tensor of so many elements.
-pub(super) fn threads(exec: &impl Executor, wanted: Share, len: usize) -> usize {
+pub(super) fn threads(exec: &dyn Executor, wanted: Share, len: usize) -> usize {
     let share = exec.share(wanted);
     let worth = len >= if exec.is_inside() { share.awake } else { share.asleep };
     if worth { exec.width().max(1) } else { 1 }
 }
 
 /// The same where no schedule is chosen yet: all of them agree in it.
-pub(super) fn threads_for(exec: &impl Executor, len: usize) -> usize {
+pub(super) fn threads_for(exec: &dyn Executor, len: usize) -> usize {
     threads(exec, BASE.share, len)
 }
 
