@@ -4,17 +4,19 @@ use crate::backends;
 use crate::files;
 use crate::out::{self, Done};
 use bn_conformance::bits::{CaseBits, Group, bits};
+use bn_conformance::golden;
 use bn_core::schedule::{Kind, Policy};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Every backend, number of threads and schedule on every case of the table: the same bits, without asking the oracle which.
 ///
-/// A build for another machine is held to this one's bits by --write here and --like there. Exit code 1: other bits,
-/// named by case and backend.
+/// The committed digests are checked as well. A build for another machine is held to this one's bits by --write here and --like
+/// there. Exit code 1: other bits, named by case and backend.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Write a line per case, with its digest.
@@ -23,6 +25,9 @@ pub(crate) struct Args {
     /// Expect the digests of this file, written on the same machine: the cases' data come of its C library.
     #[arg(long, value_name = "FILE")]
     like: Option<PathBuf>,
+    /// Run every shape on one in N of the plain data sets, another shape on others. All hard and all long cases are run.
+    #[arg(long, value_name = "N", default_value_t = NonZeroUsize::MIN)]
+    one_in: NonZeroUsize,
 }
 
 /// Numbers of threads: one, as many as CI has, and odd ones.
@@ -38,10 +43,22 @@ const CANDIDATE_THREADS: usize = 3;
 const NAMED: usize = 40;
 
 pub(crate) fn run(args: &Args) -> Done {
-    match cases(args.like.is_none()).and_then(|cases| Ok((faults(&cases, args.like.as_deref())?, cases))) {
-        Ok((faults, cases)) => report(args, &cases, &faults),
+    match found(args) {
+        Ok((cases, faults)) => report(args, &cases, &faults),
         Err(error) => out::failure(&error),
     }
+}
+
+/// The bits of the cases, and what is wrong with them.
+fn found(args: &Args) -> Result<(Vec<CaseBits>, Vec<String>), String> {
+    let one_in = args.one_in.get();
+    let cases = cases(one_in, args.like.is_none())?;
+    let mut faults = faults(&cases, args.like.as_deref(), one_in == 1)?;
+    for backend in backends::available() {
+        let golden = golden::faults(&backend)?;
+        faults.extend(golden.iter().map(|fault| format!("{}: {fault}", backend.name)));
+    }
+    Ok((cases, faults))
 }
 
 type Place<'a> = Box<dyn Fn(&mut (dyn FnMut() + Send)) + Sync + 'a>;
@@ -50,8 +67,8 @@ fn inside(pool: &rayon::ThreadPool) -> Place<'_> {
     Box::new(move |run| pool.install(run))
 }
 
-/// The bits of the table; with `candidates`, those of each schedule are held to them.
-fn cases(candidates: bool) -> Result<Vec<CaseBits>, String> {
+/// The bits of one in `one_in` of the table's cases; with `candidates`, those of each schedule are held to them.
+fn cases(one_in: usize, candidates: bool) -> Result<Vec<CaseBits>, String> {
     let pool =
         |n| rayon::ThreadPoolBuilder::new().num_threads(n).build().map_err(|e| format!("{n} threads: {e}"));
     let pools = THREADS.iter().map(|&n| pool(n)).collect::<Result<Vec<_>, _>>()?;
@@ -72,14 +89,14 @@ fn cases(candidates: bool) -> Result<Vec<CaseBits>, String> {
             within: place,
         });
     }
-    let mut cases = out::with_bar(|progress| bits(&groups, progress));
+    let mut cases = out::with_bar(|progress| bits(&groups, one_in, progress));
     let pool = pool(CANDIDATE_THREADS)?;
     for number in (0..schedule_candidates()).filter(|_| candidates) {
         let within = inside(&pool);
         let place = format!("candidate {number} of each schedule");
         let group = Group { place: place.clone(), candidates: backends::eager(), within: &within };
         Policy::Miniature(number).set();
-        let forced = out::with_bar(|progress| bits(&[group], progress));
+        let forced = out::with_bar(|progress| bits(&[group], one_in, progress));
         for (case, forced) in cases.iter_mut().zip(forced) {
             if forced.digest != case.digest {
                 case.unlike.push(format!("{place}: {:016x}, not {:016x}", forced.digest, case.digest));
@@ -96,8 +113,8 @@ fn schedule_candidates() -> usize {
     Kind::ALL.into_iter().map(|kind| kind.candidates().len()).max().unwrap_or_default()
 }
 
-/// What is wrong: backends that disagree, and cases unlike the file's.
-fn faults(cases: &[CaseBits], like: Option<&Path>) -> Result<Vec<String>, String> {
+/// What is wrong: backends that disagree, cases unlike the file's, and where the cases are the `whole` table, missing ones.
+fn faults(cases: &[CaseBits], like: Option<&Path>, whole: bool) -> Result<Vec<String>, String> {
     let mut faults: Vec<String> =
         cases.iter().flat_map(|case| case.unlike.iter().map(|who| format!("{}: {who}", case.name))).collect();
     let Some(path) = like else { return Ok(faults) };
@@ -117,7 +134,8 @@ fn faults(cases: &[CaseBits], like: Option<&Path>) -> Result<Vec<String>, String
             None => faults.push(format!("{name}: is not in {}", path.display())),
         }
     }
-    faults.extend(there.keys().map(|name| format!("{name}: is in {} and not run", path.display())));
+    let missing = there.keys().filter(|_| whole);
+    faults.extend(missing.map(|name| format!("{name}: is in {} and not run", path.display())));
     Ok(faults)
 }
 
@@ -161,16 +179,19 @@ mod tests {
             unlike: unlike.iter().map(ToString::to_string).collect(),
         };
         let cases = [case("a", 1, &[]), case("b", 2, &["wide, no pool: y"]), case("new", 3, &[])];
-        assert_eq!(faults(&cases, None).unwrap(), ["b: wide, no pool: y"]);
+        assert_eq!(faults(&cases, None, true).unwrap(), ["b: wide, no pool: y"]);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("bits.txt");
         std::fs::write(&path, "a 0000000000000001\nb 0000000000000007\ngone 0\n").unwrap();
-        let found = faults(&cases, Some(&path)).unwrap();
+        let found = faults(&cases, Some(&path), true).unwrap();
         assert_eq!(found.len(), 4, "{found:?}");
         assert_eq!(found[1], "b: expected the digest 0000000000000007, got 0000000000000002");
         assert!(found[2].starts_with("new: is not in") && found[3].starts_with("gone: is in"), "{found:?}");
+        assert_eq!(faults(&cases, Some(&path), false).unwrap(), found[..3]);
         std::fs::write(&path, "a\n").unwrap();
-        assert!(faults(&cases, Some(&path)).unwrap_err().contains("expected lines CASE HEX, got \"a\""));
-        assert!(faults(&cases, Some(&folder.path().join("none"))).is_err());
+        assert!(
+            faults(&cases, Some(&path), true).unwrap_err().contains("expected lines CASE HEX, got \"a\"")
+        );
+        assert!(faults(&cases, Some(&folder.path().join("none")), true).is_err());
     }
 }

@@ -69,10 +69,8 @@ const GATES: &[Gate] = &[
     Gate("search", &[], Step::Xtask(&["search", "--minutes", "1"])),
     Gate("bits", &[], Step::Xtask(&["bits", "--write", BITS])),
     // The same bits from other instructions: what the compiler makes of the kernels for newer machines.
-    Gate("golden-v3", &[("RUSTFLAGS", V3)], Step::Cargo(&golden("target/x86-64-v3"))),
-    Gate("bits-v3", &[("RUSTFLAGS", V3)], Step::Cargo(&bits("target/x86-64-v3"))),
-    Gate("golden-native", &[("RUSTFLAGS", NATIVE)], Step::Cargo(&golden("target/native"))),
-    Gate("bits-native", &[("RUSTFLAGS", NATIVE)], Step::Cargo(&bits("target/native"))),
+    Gate("bits-v3", &[("RUSTFLAGS", "-C target-cpu=x86-64-v3")], Step::Cargo(BITS_LIKE)),
+    Gate("bits-native", &[("RUSTFLAGS", "-C target-cpu=native")], Step::Cargo(BITS_LIKE)),
     Gate("asan", &[("RUSTFLAGS", "-Zsanitizer=address")], Step::Nightly(ASAN)),
     Gate("digits", &[], Step::Cargo(&["run", "--release", "--example", "digits", "--", "--quick"])),
     Gate(
@@ -86,41 +84,39 @@ const GATES: &[Gate] = &[
 /// Those of a quick run.
 const QUICK: [&str; 6] = ["fmt", "tidy", "replay", "clippy", "docs", "conformance"];
 
-const V3: &str = "-C target-cpu=x86-64-v3";
-const NATIVE: &str = "-C target-cpu=native";
-
 /// The digests of the whole table, from one build level to the others.
 const BITS: &str = "target/bits.txt";
 
-/// The whole table on every backend and on several threads, in a build of its own, held to the bits of this one.
-const fn bits(folder: &'static str) -> [&'static str; 12] {
-    [
-        "run",
-        "--quiet",
-        "--profile",
-        "test",
-        "--target-dir",
-        folder,
-        "-p",
-        "xtask",
-        "--",
-        "bits",
-        "--like",
-        BITS,
-    ]
-}
+/// A part of the table on every backend and on several threads, in a build for other machines, held to the bits of this one. It names its
+/// target, so that build scripts and macros are built once for all levels.
+const BITS_LIKE: &[&str] = &[
+    "run",
+    "--quiet",
+    "--profile",
+    "test",
+    "--target",
+    HOST,
+    "--target-dir",
+    "target/levels",
+    "-p",
+    "xtask",
+    "--",
+    "bits",
+    "--like",
+    BITS,
+    "--one-in",
+    "4",
+];
 
-/// The golden digests, in a build of its own.
-const fn golden(folder: &'static str) -> [&'static str; 7] {
-    ["test", "--target-dir", folder, "-p", "bn-conformance", "--test", "golden"]
-}
+/// The machines that have build levels, and AddressSanitizer.
+const HOST: &str = "x86_64-unknown-linux-gnu";
 
 /// The files that may hold `unsafe`, under AddressSanitizer. It wants a target that is named, so that build scripts
 /// are left alone.
 const ASAN: &[&str] = &[
     "test",
     "--target",
-    "x86_64-unknown-linux-gnu",
+    HOST,
     "--target-dir",
     "target/asan",
     "-p",

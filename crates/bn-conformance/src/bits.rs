@@ -29,10 +29,11 @@ pub struct CaseBits {
     pub unlike: Vec<String>,
 }
 
-/// Runs every case of the table, in its order, on every backend of every group. The first one's bits are the ones
-/// that the others must give. `progress` learns how many cases of how many are done.
-pub fn bits(groups: &[Group<'_>], progress: &(dyn Fn(usize, usize) + Sync)) -> Vec<CaseBits> {
-    let jobs = suite::unanswered();
+/// Runs the cases of the table, in its order, on every backend of every group. The first one's bits are the ones
+/// that the others must give. With `one_in` above 1 every shape meets one in so many plain data sets, and another shape others; all
+/// hard and all long cases are run. `progress` learns how many cases of how many are done.
+pub fn bits(groups: &[Group<'_>], one_in: usize, progress: &(dyn Fn(usize, usize) + Sync)) -> Vec<CaseBits> {
+    let jobs = suite::unanswered(one_in);
     suite::each(&jobs, &|job| of(&job().0, groups), &|done| progress(done, jobs.len()))
 }
 

@@ -10,7 +10,7 @@
 //! [`oracle`] is the naive truth, [`number`] what it is computed in, [`table`] the shapes × [`data`], [`hard`] what lies
 //! at the ends of the range, [`files`] the cases in `cases/`, [`measure`] the error measure of `cases/README.md`,
 //! [`tolerances`] every limit with its reason, [`identities`] what must hold whatever the oracle says, [`suite`] the
-//! runner of it all, [`bits`] the one that needs no oracle. Code that is no backend is run through a part of the
+//! runner of it all, [`bits`] the one that needs no oracle, [`golden`] the bits that are committed. Code that is no backend is run through a part of the
 //! table with [`assert_textbook`], as a closure from case to results.
 
 pub mod any;
@@ -22,6 +22,7 @@ pub mod eager;
 pub mod exact;
 mod fetch;
 pub mod files;
+pub mod golden;
 pub mod hard;
 pub mod identities;
 pub mod measure;

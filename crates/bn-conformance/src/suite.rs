@@ -198,7 +198,7 @@ pub(crate) type Job = Box<dyn Fn() -> (AnyCase, Origin) + Send + Sync>;
 pub fn conform(candidates: &[Candidate], progress: &(dyn Fn(usize, usize) + Sync)) -> Vec<Report> {
     let report = |c: &Candidate| Report::new(c.name.to_string());
     let mut reports: Vec<Report> = candidates.iter().map(report).collect();
-    let jobs = table_jobs(true);
+    let jobs = table_jobs(true, 1);
     let run = |job: &Job| {
         let (case, origin) = job();
         judge_all(&case, origin, candidates)
@@ -219,22 +219,23 @@ pub fn conform(candidates: &[Candidate], progress: &(dyn Fn(usize, usize) + Sync
     reports
 }
 
-/// Every entry of the table without the oracle's answers.
-pub(crate) fn unanswered() -> Vec<Job> {
-    table_jobs(false)
+/// The table without the oracle's answers, with one in `one_in` of the entries that are not long or hard.
+pub(crate) fn unanswered(one_in: usize) -> Vec<Job> {
+    table_jobs(false, one_in)
 }
 
-fn table_jobs(answered: bool) -> Vec<Job> {
+fn table_jobs(answered: bool, one_in: usize) -> Vec<Job> {
     let mut jobs = Vec::new();
-    jobs_of::<f32>(&mut jobs, answered);
-    jobs_of::<f64>(&mut jobs, answered);
-    jobs_of::<f16>(&mut jobs, answered);
-    jobs_of::<bf16>(&mut jobs, answered);
+    jobs_of::<f32>(&mut jobs, answered, one_in);
+    jobs_of::<f64>(&mut jobs, answered, one_in);
+    jobs_of::<f16>(&mut jobs, answered, one_in);
+    jobs_of::<bf16>(&mut jobs, answered, one_in);
     jobs
 }
 
-/// Every entry of the table for one element type.
-fn jobs_of<T: Element>(jobs: &mut Vec<Job>, answered: bool)
+/// The table for one element type: each shape with one in `one_in` data sets, beginning with another one than the shape before, and
+/// everything that is long or hard.
+fn jobs_of<T: Element>(jobs: &mut Vec<Job>, answered: bool, one_in: usize)
 where
     AnyCase: From<Case<T>>,
 {
@@ -242,8 +243,14 @@ where
     let mut push = |entry: Entry, data: (X, Dy), variant: usize| {
         jobs.push(Box::new(move || (make(entry, data, variant).into(), Origin::Shape(entry))));
     };
-    let short = SHAPES.iter().flat_map(|s| COMBINATIONS.iter().map(move |d| (s, d)));
-    for (i, (&entry, &data)) in short.enumerate() {
+    let data = |s: usize| {
+        COMBINATIONS.iter().enumerate().map(move |(d, data)| ((s + d).is_multiple_of(one_in), data))
+    };
+    let short = SHAPES
+        .iter()
+        .enumerate()
+        .flat_map(|(s, entry)| data(s).map(move |(taken, data)| (taken, entry, data)));
+    for (i, (_, &entry, &data)) in short.enumerate().filter(|(_, (taken, ..))| *taken) {
         for variant in [0, i + 1] {
             push(entry, data, variant);
         }

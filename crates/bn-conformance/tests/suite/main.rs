@@ -1,0 +1,9 @@
+//! The crate's tests, in one program: the layer is compiled once for all of them.
+
+mod files;
+mod found;
+mod golden;
+mod numerics;
+mod oracle;
+mod search;
+mod sums;
