@@ -11,9 +11,14 @@
 //! # Ok::<(), batchnorm::Error>(())
 //! ```
 //!
+//! [`BatchNorm`] here is the struct itself, whose backend has no default; [`batchnorm::BatchNorm`](crate::BatchNorm) is its alias.
+//!
 //! The traits are for generic code (`B: Backend`) and for those who bring kernels or an executor of their own; these build on
 //! the crate `bn-core`.
 
+// Re-exported, the struct has its page with all methods among the facade's, and compiler errors do not name bn-core.
+#[doc(inline)]
+pub use bn_core::BatchNorm;
 pub use bn_core::{Backend, Executor, KernelSet, Kernels, Serial};
 #[cfg(feature = "dispatch")]
 pub use bn_dispatch::{Dispatch, Level, LevelError};

@@ -50,7 +50,7 @@
 //! # Which backend runs
 //!
 //! [`DefaultBackend`] follows from the Cargo features; a program can also name a backend that is compiled in,
-//! `BatchNorm::<f32, backend::Scalar>::new(64)`. All of them give the same bits, so a choice is one of speed alone.
+//! `BatchNorm::<f32, backend::Scalar>::new(64)` ([`backend`]). All of them give the same bits, so a choice is one of speed alone.
 //!
 //! | feature | what it adds |
 //! | --- | --- |
@@ -59,7 +59,7 @@
 //! | `wide` | the kernels on the crate `wide`, as fast as the build's target allows |
 //! | `rayon` (default) | [`Rayon`](backend::Rayon): any kernels, run in parallel on the caller's rayon pool |
 //! | `half` | tensors of f16 and bf16 ([`Element`]); parameters and statistics stay f32 |
-//! | `serde` | `Serialize` and `Deserialize` for the layer, [`Config`] and [`RunningStats`] |
+//! | `serde` | `Serialize` and `Deserialize` for the layer, [`Config`], [`RunningStats`], [`Saved`], [`Shape`], and sums of [`parts`] |
 //!
 //! The default of any combination is the fastest kernels that are compiled in, dispatch before wide before scalar, wrapped in
 //! [`Rayon`](backend::Rayon) where `rayon` is on.
@@ -139,7 +139,8 @@ pub use ndarray;
 /// | print it | `Display`: `BatchNorm<f32>(64, eps=1e-5, momentum=0.1, …) on rayon+dispatch` |
 /// | store it | `Serialize` and `Deserialize`, with the feature `serde` |
 ///
-/// Arrays and views go in by reference: `&x`, `&x.view()`, `&x.slice(s![..8, ..])`.
+/// Arrays and views go in by reference: `&x`, `&x.view()`, `&x.slice(s![..8, ..])`. The methods themselves, with an example each,
+/// stand on the page of [the struct](backend::BatchNorm) behind this alias.
 pub type BatchNorm<T, B = DefaultBackend> = bn_core::BatchNorm<T, B>;
 
 /// The README's examples compile.
