@@ -195,6 +195,11 @@ fn arrays_in_another_layout_are_told_which_one_fits() {
     let x = Array4::zeros((2, 64, 3, 5));
     let (_, saved) = first.forward(&x).unwrap();
     says(
+        &layer(5).commit(&saved).unwrap_err(),
+        "expected 5 features in the saved state, got 64 in the dimensions [2, 64, 3, 5] (channels first): \
+         is it another layer's?",
+    );
+    says(
         &first.backward(&saved, &x, &Array4::zeros((2, 3, 5, 64))).unwrap_err(),
         "expected dy of the dimensions [2, 64, 3, 5], got [2, 3, 5, 64]: its axes come in another order",
     );

@@ -89,6 +89,37 @@ proptest! {
         }
     }
 
+    /// Whatever a file says is refused or is a state that steps take.
+    #[test]
+    fn damaged_files(
+        (at, bit) in (any::<prop::sample::Index>(), 0u8..8),
+        (n, features) in (0usize..4, 0usize..4),
+        config in config(),
+    ) {
+        let Ok(mut bn) = BatchNorm::<f64>::with_config(features, config) else { return Ok(()) };
+        let x = ArrayD::from_shape_fn(IxDyn(&[n, features]), |at| (at[0] * 3 + at[1]) as f64);
+        let Ok((_, saved)) = bn.forward(&x) else { return Ok(()) };
+        let damaged = |mut bytes: Vec<u8>| {
+            let at = at.index(bytes.len());
+            bytes[at] ^= 1 << bit;
+            bytes
+        };
+        if let Ok(saved) = postcard::from_bytes::<Saved<f64>>(&damaged(postcard::to_stdvec(&saved).unwrap())) {
+            let _ = (bn.backward(&saved, &x, &x), bn.backward_eval(&saved, &x, &x), bn.commit(&saved));
+            let shape = saved.shape();
+            if shape.len() < 1000 {
+                let x = vec![1.0; shape.len()];
+                let (mut dx, mut dweight) = (x.clone(), vec![0.0; bn.weight.len()]);
+                let mut dbias = dweight.clone();
+                let grads = Grads { dx: &mut dx, dweight: &mut dweight, dbias: &mut dbias };
+                let _ = bn.backward_into(&saved, &x, &x, grads, &mut Workspace::default());
+            }
+        }
+        if let Ok(mut bn) = postcard::from_bytes::<BatchNorm<f64>>(&damaged(postcard::to_stdvec(&bn).unwrap())) {
+            let _ = (bn.forward(&x), bn.forward_eval(&x));
+        }
+    }
+
     #[test]
     fn shapes(dims in proptest::collection::vec(any::<usize>(), 0..6)) {
         for layout in [Layout::ChannelsFirst, Layout::ChannelsLast] {

@@ -28,7 +28,7 @@ pub enum Error {
     #[error(transparent)]
     Shape(#[from] ShapeError),
     /// The tensor has another number of features than the layer.
-    #[error("expected {expected} features in {what}, got {} in {got}{}", got.features(), got.cause(*expected))]
+    #[error("expected {expected} features in {what}, got {} in {got}{}", got.features(), cause(what, got, *expected))]
     Features {
         /// What has the wrong number of features.
         what: &'static str,
@@ -130,6 +130,11 @@ pub enum Error {
         /// What came.
         got: f64,
     },
+}
+
+/// Why the number of features may be another one.
+fn cause(what: &str, got: &Sizes, expected: usize) -> String {
+    if what == "x" { got.cause(expected) } else { ": is it another layer's?".into() }
 }
 
 /// Says so where the axes only come in another order.
