@@ -5,7 +5,7 @@
 //! use ndarray::{Array2, array};
 //!
 //! # fn main() -> Result<(), batchnorm::Error> {
-//! let mut bn = BatchNorm::<f32>::new(2)?; // PyTorch's defaults
+//! let mut bn = BatchNorm::<f32>::new(2)?; // two features
 //! let x = array![[1.0, -2.0], [3.0, 0.5], [5.0, 6.0]]; // (N, C); any rank from 2 on
 //!
 //! let (y, saved) = bn.forward(&x)?; // commits the running statistics
@@ -24,6 +24,8 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! The arrays are those of the crate [`ndarray`], which is re-exported. Conventions and defaults are PyTorch's.
 //!
 //! The slice API writes into the caller's buffers and allocates nothing after its first step:
 //!
