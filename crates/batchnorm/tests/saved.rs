@@ -72,8 +72,21 @@ fn comes_back<T: Element>() {
     }
 }
 
+/// A rest of −0, whose sign the sum of its parts would lose.
+fn minus_zero_comes_back<T: Element>() {
+    let saved = &all::<T>()[1];
+    let mut stored = serde_json::to_value(saved).unwrap();
+    for part in stored["rest"].as_array_mut().unwrap() {
+        *part = json!((-0.0f64).to_bits());
+    }
+    let back: Saved<T> = serde_json::from_value(stored.clone()).unwrap();
+    assert_eq!(serde_json::to_value(back).unwrap(), stored, "{}", T::NAME);
+}
+
 #[test]
 fn a_state_comes_back_with_every_bit() {
+    minus_zero_comes_back::<f32>();
+    minus_zero_comes_back::<f64>();
     comes_back::<f32>();
     comes_back::<f64>();
     comes_back::<half::f16>();
