@@ -8,7 +8,7 @@ fn config() -> impl Strategy<Value = Config> {
     let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
     (any::<f64>(), proptest::option::of(any::<f64>()), flags).prop_map(|(eps, momentum, flags)| {
         // Half of the time usable numbers, so that the layer is made and run.
-        let usable = |v: f64, usual: f64| if v.to_bits() % 2 == 0 { usual } else { v };
+        let usable = |v: f64, usual: f64| if v.to_bits().is_multiple_of(2) { usual } else { v };
         Config::default()
             .eps(usable(eps, 1e-5))
             .momentum(momentum.map(|m| usable(m, 0.1)))
