@@ -93,7 +93,7 @@ struct Fused<T: Element, B> {
 impl<T: Element, B: Backend> Fused<T, B> {
     fn new(inputs: &Inputs<T>, backend: B) -> Self {
         let features = inputs.named.shape.features();
-        let config = Config { layout: inputs.named.layout, ..Config::default() };
+        let config = Config::default().layout(inputs.named.layout);
         let mut bn = BatchNorm::with_backend(features, config, backend).expect("PyTorch's defaults");
         bn.weight.assign(&inputs.weight);
         bn.bias.assign(&inputs.bias);

@@ -23,7 +23,7 @@ pub(crate) struct ConvNormTape {
 impl ConvNorm {
     /// `shape`: inputs, outputs, edge of the kernel, stride.
     pub(crate) fn new(shape: [usize; 4], normalized: bool, rng: &mut impl Rng) -> Result<Self> {
-        let config = Config { layout: Layout::ChannelsLast, ..Config::default() };
+        let config = Config::default().layout(Layout::ChannelsLast);
         let norm = if normalized { Some(BatchNorm::with_config(shape[1], config)?) } else { None };
         Ok(Self { conv: Conv::new(shape, !normalized, rng), norm })
     }
@@ -36,7 +36,7 @@ impl ConvNorm {
         let (z, conv) = self.conv.forward(x);
         Ok(match &mut self.norm {
             Some(bn) => {
-                let (y, saved) = watch.norm(|| bn.forward(z.view()))?;
+                let (y, saved) = watch.norm(|| bn.forward(&z))?;
                 (y, ConvNormTape { conv, norm: Some((z, saved)) })
             }
             None => (z, ConvNormTape { conv, norm: None }),
@@ -46,7 +46,7 @@ impl ConvNorm {
     pub(crate) fn forward_eval(&self, x: &Array4<f32>) -> Result<Array4<f32>> {
         let (z, _) = self.conv.forward(x);
         Ok(match &self.norm {
-            Some(bn) => bn.forward_eval(z.view())?,
+            Some(bn) => bn.forward_eval(&z)?,
             None => z,
         })
     }
@@ -61,7 +61,7 @@ impl ConvNorm {
     ) -> Result<Array4<f32>> {
         let dz = match (&self.norm, &tape.norm) {
             (Some(bn), Some((z, saved))) => {
-                let g = watch.norm(|| bn.backward(saved, z.view(), dy.view()))?;
+                let g = watch.norm(|| bn.backward(saved, z, &dy))?;
                 grads.extend([g.dweight.into_dyn(), g.dbias.into_dyn()]);
                 g.dx
             }

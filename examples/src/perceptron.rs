@@ -90,7 +90,7 @@ impl Model for Perceptron {
             let z = linear.forward(&x);
             let (y, norm) = match norm {
                 Some(bn) => {
-                    let (y, saved) = watch.norm(|| bn.forward(z.view()))?;
+                    let (y, saved) = watch.norm(|| bn.forward(&z))?;
                     (y, Some((z, saved)))
                 }
                 None => (z, None),
@@ -106,7 +106,7 @@ impl Model for Perceptron {
         for Hidden { linear, norm } in &self.hidden {
             let z = linear.forward(&x);
             x = relu(match norm {
-                Some(bn) => bn.forward_eval(z.view())?,
+                Some(bn) => bn.forward_eval(&z)?,
                 None => z,
             });
         }
@@ -123,7 +123,7 @@ impl Model for Perceptron {
             // `ReLU` passes the gradient where it passed the value.
             Zip::from(&mut dx).and(&output).for_each(|d, &y| *d = if y > 0.0 { *d } else { 0.0 });
             if let (Some(bn), Some((z, saved))) = (norm, &kept.norm) {
-                let g = watch.norm(|| bn.backward(saved, z.view(), dx.view()))?;
+                let g = watch.norm(|| bn.backward(saved, z, &dx))?;
                 grads.extend([g.dweight.into_dyn(), g.dbias.into_dyn()]);
                 dx = g.dx;
             }

@@ -5,25 +5,27 @@
 //! use ndarray::{Array2, array};
 //!
 //! # fn main() -> Result<(), batchnorm::Error> {
-//! let mut bn = BatchNorm::<f32>::new(2)?; // PyTorch's defaults
+//! let mut bn = BatchNorm::<f32>::new(2)?; // two features
 //! let x = array![[1.0, -2.0], [3.0, 0.5], [5.0, 6.0]]; // (N, C); any rank from 2 on
 //!
-//! let (y, saved) = bn.forward(x.view())?; // commits the running statistics
+//! let (y, saved) = bn.forward(&x)?; // commits the running statistics
 //! approx::assert_abs_diff_eq!(y.column(0), array![-1.224_744, 0.0, 1.224_744], epsilon = 1e-5);
 //!
 //! let dy = Array2::from_elem(y.dim(), 1.0); // ∂L/∂y, from your loss
-//! let g = bn.backward(&saved, x.view(), dy.view())?;
+//! let g = bn.backward(&saved, &x, &dy)?;
 //! approx::assert_abs_diff_eq!(g.dbias, array![3.0, 3.0]); // dβ = Σdy
 //! approx::assert_abs_diff_eq!(g.dx.sum(), 0.0, epsilon = 1e-6); // a constant dy moves only β
 //!
 //! bn.weight.scaled_add(-0.1, &g.dweight);
 //! bn.bias.scaled_add(-0.1, &g.dbias);
 //!
-//! let y = bn.forward_eval(x.view())?; // with the running statistics
+//! let y = bn.forward_eval(&x)?; // with the running statistics
 //! assert_eq!(y.dim(), x.dim());
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! The arrays are those of the crate [`ndarray`], which is re-exported. Conventions and defaults are PyTorch's.
 //!
 //! The slice API writes into the caller's buffers and allocates nothing after its first step:
 //!
@@ -50,57 +52,97 @@
 //! # Which backend runs
 //!
 //! [`DefaultBackend`] follows from the Cargo features; a program can also name a backend that is compiled in,
-//! `BatchNorm::<f32, Scalar>::new(64)`. All of them give the same bits, so a choice is one of speed alone.
+//! `BatchNorm::<f32, backend::Scalar>::new(64)` ([`backend`]). All of them give the same bits, so a choice is one of speed alone.
 //!
 //! | feature | what it adds |
 //! | --- | --- |
 //! | `scalar` (always there) | the kernels in plain Rust, the reference |
 //! | `dispatch` (default) | the kernels compiled per instruction set, chosen at run time |
 //! | `wide` | the kernels on the crate `wide`, as fast as the build's target allows |
-//! | `rayon` (default) | [`Rayon`]: any kernels, run in parallel on the caller's rayon pool |
+//! | `rayon` (default) | [`Rayon`](backend::Rayon): any kernels, run in parallel on the caller's rayon pool |
 //! | `half` | tensors of f16 and bf16 ([`Element`]); parameters and statistics stay f32 |
-//! | `serde` | `Serialize` and `Deserialize` for the layer, [`Config`] and [`RunningStats`] |
+//! | `serde` | `Serialize` and `Deserialize` for the layer, [`Config`], [`RunningStats`], [`Saved`], [`Shape`], and sums of [`parts`] |
 //!
 //! The default of any combination is the fastest kernels that are compiled in, dispatch before wide before scalar, wrapped in
-//! [`Rayon`] where `rayon` is on.
+//! [`Rayon`](backend::Rayon) where `rayon` is on.
 //!
 //! How a step goes about its memory is learned from the program's own steps, see [`schedule`]. No bit depends on it.
 
+pub mod backend;
+
+pub use backend::DefaultBackend;
 pub use bn_core::mem::Output;
 pub use bn_core::{
-    Backend, Config, Element, Error, Executor, Gradients, Grads, KernelSet, Kernels, Layout, Mode, Real,
-    RunningStats, RunningVar, Saved, Serial, Shape, ShapeError, Workspace, functions, parts, schedule,
+    Config, Element, Error, Gradients, Grads, Layout, Mode, ParameterGradients, Real, RunningStats,
+    RunningVar, Saved, Shape, ShapeError, Sizes, Workspace, functions, parts, schedule,
 };
-#[cfg(feature = "dispatch")]
-pub use bn_dispatch::{Dispatch, Level, LevelError};
-#[cfg(feature = "rayon")]
-pub use bn_rayon::Rayon;
-pub use bn_scalar::Scalar;
-#[cfg(feature = "wide")]
-pub use bn_wide::Wide;
+/// The version of ndarray whose arrays the layer takes.
+pub use ndarray;
 
-cfg_if::cfg_if! {
-    // The fastest kernels that are compiled in come first; a backend that joins puts its branch above the slower.
-    if #[cfg(feature = "dispatch")] {
-        type DefaultKernels = Dispatch;
-    } else if #[cfg(feature = "wide")] {
-        type DefaultKernels = Wide;
-    } else {
-        type DefaultKernels = Scalar;
-    }
-}
-
-cfg_if::cfg_if! {
-    if #[cfg(feature = "rayon")] {
-        /// The backend that the Cargo features choose.
-        pub type DefaultBackend = Rayon<DefaultKernels>;
-    } else {
-        /// The backend that the Cargo features choose.
-        pub type DefaultBackend = DefaultKernels;
-    }
-}
-
-/// The layer, run by [`DefaultBackend`] unless another backend is named: see [`bn_core::BatchNorm`].
+/// The batch-normalization layer over the feature axis of a tensor of elements `T`: f32, f64, and with the feature `half`
+/// f16 and bf16. [`DefaultBackend`] runs it, unless another [`backend`] is named.
+///
+/// ```
+/// use batchnorm::BatchNorm;
+/// use ndarray::array;
+///
+/// let mut bn = BatchNorm::<f32>::new(2)?;
+/// let x = array![[1.0, -2.0], [3.0, 0.5], [5.0, 6.0]]; // (N, C)
+/// let (y, saved) = bn.forward(&x)?;
+/// let dy = &y * 2.0; // ∂L/∂y of the loss Σy²
+/// let g = bn.backward(&saved, &x, &dy)?;
+/// for (parameter, gradient) in bn.parameters_with(&g)? {
+///     parameter.iter_mut().zip(gradient).for_each(|(p, g)| *p -= 0.1 * g);
+/// }
+/// println!("{bn}, {}", bn.forward_eval(&x)?);
+/// # Ok::<(), batchnorm::Error>(())
+/// ```
+///
+/// # What it computes
+///
+/// In training, per feature over the n values of the batch, with the parameters γ (`weight`) and β (`bias`) (Ioffe and Szegedy,
+/// <https://arxiv.org/abs/1502.03167>, algorithm 1 and section 3):
+///
+/// ```text
+/// forward    μ = Σx/n    σ² = Σ(x−μ)²/n    invstd = 1/√(σ²+eps)    x̂ = (x−μ)·invstd    y = γ·x̂ + β
+/// backward   dβ = Σdy    dγ = Σdy·x̂       dx = (γ·invstd/n)·(n·dy − dβ − x̂·dγ)
+/// commit     r ← (1−m)·r + m·s             of the running mean and variance, m the momentum
+/// ```
+///
+/// Evaluation puts the running statistics in place of μ and σ². Its backward takes them for constants: dx = γ·invstd·dy.
+///
+/// # Fields
+///
+/// | field | type | at first |
+/// | --- | --- | --- |
+/// | `weight` | `Array1<T::Compute>`, shape (C,): γ | 1 |
+/// | `bias` | `Array1<T::Compute>`, shape (C,): β | 0 |
+/// | `running` | `Option<`[`RunningStats`]`>`: running mean and variance, shape (C,), and how many batches went into them | 0, 1, 0 |
+///
+/// `T::Compute` is the type of the parameters: f32 for half types, else `T` itself. Without affine part `weight` and `bias` have
+/// length 0.
+///
+/// # Methods
+///
+/// | wish | arrays | slices of the caller |
+/// | --- | --- | --- |
+/// | train | [`forward`](BatchNorm::forward), [`backward`](BatchNorm::backward) | [`forward_into`](BatchNorm::forward_into), [`backward_into`](BatchNorm::backward_into) |
+/// | train, and commit later | [`forward_uncommitted`](BatchNorm::forward_uncommitted) | [`forward_uncommitted_into`](BatchNorm::forward_uncommitted_into) |
+/// | evaluate | [`forward_eval`](BatchNorm::forward_eval) | [`forward_eval_into`](BatchNorm::forward_eval_into) |
+/// | train through a frozen layer | [`forward_eval_saved`](BatchNorm::forward_eval_saved), [`backward_eval`](BatchNorm::backward_eval) | [`forward_eval_into`](BatchNorm::forward_eval_into), [`backward_eval_into`](BatchNorm::backward_eval_into) |
+///
+/// | wish | method |
+/// | --- | --- |
+/// | make a layer | [`new`](BatchNorm::new), [`with_config`](BatchNorm::with_config), [`with_backend`](BatchNorm::with_backend) |
+/// | hand parameters and gradients to an optimizer | [`parameters_with`](BatchNorm::parameters_with) |
+/// | weigh a batch into the running statistics | [`commit`](BatchNorm::commit) |
+/// | begin them anew | [`reset_running_stats`](BatchNorm::reset_running_stats) |
+/// | see and change settings | [`config`](BatchNorm::config), [`features`](BatchNorm::features), [`set_momentum`](BatchNorm::set_momentum), [`set_eps`](BatchNorm::set_eps) |
+/// | print it | `Display`: `BatchNorm<f32>(64, eps=1e-5, momentum=0.1, …) on rayon+dispatch` |
+/// | store it | `Serialize` and `Deserialize`, with the feature `serde` |
+///
+/// Arrays and views go in by reference: `&x`, `&x.view()`, `&x.slice(s![..8, ..])`. The methods themselves, with an example each,
+/// stand on the page of [the struct](backend::BatchNorm) behind this alias.
 pub type BatchNorm<T, B = DefaultBackend> = bn_core::BatchNorm<T, B>;
 
 /// The README's examples compile.

@@ -1,7 +1,8 @@
 //! The slice API allocates nothing per step once its workspace exists, serially; on rayon next to nothing. One test,
 //! so that no other test's allocations are counted.
 
-use batchnorm::{Backend, BatchNorm, Element, Grads, Real, Saved, Scalar, Shape, Workspace};
+use batchnorm::backend::{Backend, Scalar};
+use batchnorm::{BatchNorm, Element, Grads, Real, Saved, Shape, Workspace};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -79,7 +80,7 @@ fn steps_after_the_first_allocate_nothing() {
 /// work that comes from outside is queued, and the queue takes a block for every 63 entries.
 #[cfg(all(feature = "dispatch", feature = "rayon"))]
 fn on_rayon() {
-    use batchnorm::{Dispatch, Rayon};
+    use batchnorm::backend::{Dispatch, Rayon};
     // Large enough to be shared out: by features, by nodes of the sums and by rows.
     let shapes = [
         Shape::nc(4096, 160),

@@ -6,14 +6,16 @@ use proptest::prelude::*;
 
 fn config() -> impl Strategy<Value = Config> {
     let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
-    (any::<f64>(), proptest::option::of(any::<f64>()), flags).prop_map(|(eps, momentum, flags)| Config {
-        // Half of the time a usable eps, so that the layer is made and run.
-        eps: if eps.to_bits() % 2 == 0 { 1e-5 } else { eps },
-        momentum: momentum.map(|m| if m.is_finite() { m } else { 0.1 }),
-        affine: flags.0,
-        track_running_stats: flags.1,
-        running_var: if flags.2 { RunningVar::Biased } else { RunningVar::Unbiased },
-        layout: if flags.3 { Layout::ChannelsLast } else { Layout::ChannelsFirst },
+    (any::<f64>(), proptest::option::of(any::<f64>()), flags).prop_map(|(eps, momentum, flags)| {
+        // Half of the time usable numbers, so that the layer is made and run.
+        let usable = |v: f64, usual: f64| if v.to_bits().is_multiple_of(2) { usual } else { v };
+        Config::default()
+            .eps(usable(eps, 1e-5))
+            .momentum(momentum.map(|m| usable(m, 0.1)))
+            .affine(flags.0)
+            .track_running_stats(flags.1)
+            .running_var(if flags.2 { RunningVar::Biased } else { RunningVar::Unbiased })
+            .layout(if flags.3 { Layout::ChannelsLast } else { Layout::ChannelsFirst })
     })
 }
 
@@ -50,13 +52,13 @@ proptest! {
         }
         let features = if matching { x.shape().get(axis_of_features).copied().unwrap_or(features) } else { features };
         let Ok(mut bn) = BatchNorm::<f32>::with_config(features, config) else { return Ok(()) };
-        if let Ok((y, saved)) = bn.forward(x.view()) {
+        if let Ok((y, saved)) = bn.forward(&x) {
             prop_assert_eq!(y.shape(), x.shape());
-            let g = bn.backward(&saved, x.view(), y.view()).unwrap();
+            let g = bn.backward(&saved, &x, &y).unwrap();
             prop_assert_eq!(g.dx.shape(), x.shape());
         }
-        if let Ok((y, saved)) = bn.forward_eval_saved(x.view()) {
-            bn.backward_eval(&saved, x.view(), y.view()).unwrap();
+        if let Ok((y, saved)) = bn.forward_eval_saved(&x) {
+            bn.backward_eval(&saved, &x, &y).unwrap();
         }
     }
 
@@ -84,6 +86,37 @@ proptest! {
             let single = shape.count() == 1 && shape.features() > 0;
             prop_assert_eq!(forward.is_ok(), !single);
             prop_assert!(backward.is_ok() || single);
+        }
+    }
+
+    /// Whatever a file says is refused or is a state that steps take.
+    #[test]
+    fn damaged_files(
+        (at, bit) in (any::<prop::sample::Index>(), 0u8..8),
+        (n, features) in (0usize..4, 0usize..4),
+        config in config(),
+    ) {
+        let Ok(mut bn) = BatchNorm::<f64>::with_config(features, config) else { return Ok(()) };
+        let x = ArrayD::from_shape_fn(IxDyn(&[n, features]), |at| (at[0] * 3 + at[1]) as f64);
+        let Ok((_, saved)) = bn.forward(&x) else { return Ok(()) };
+        let damaged = |mut bytes: Vec<u8>| {
+            let at = at.index(bytes.len());
+            bytes[at] ^= 1 << bit;
+            bytes
+        };
+        if let Ok(saved) = postcard::from_bytes::<Saved<f64>>(&damaged(postcard::to_stdvec(&saved).unwrap())) {
+            let _ = (bn.backward(&saved, &x, &x), bn.backward_eval(&saved, &x, &x), bn.commit(&saved));
+            let shape = saved.shape();
+            if shape.len() < 1000 {
+                let x = vec![1.0; shape.len()];
+                let (mut dx, mut dweight) = (x.clone(), vec![0.0; bn.weight.len()]);
+                let mut dbias = dweight.clone();
+                let grads = Grads { dx: &mut dx, dweight: &mut dweight, dbias: &mut dbias };
+                let _ = bn.backward_into(&saved, &x, &x, grads, &mut Workspace::default());
+            }
+        }
+        if let Ok(mut bn) = postcard::from_bytes::<BatchNorm<f64>>(&damaged(postcard::to_stdvec(&bn).unwrap())) {
+            let _ = (bn.forward(&x), bn.forward_eval(&x));
         }
     }
 

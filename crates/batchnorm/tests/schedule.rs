@@ -1,8 +1,9 @@
 //! Schedules are learned from steps: the bits stay, and so does what is allocated. One test, since the table is the program's.
 #![cfg(feature = "dispatch")]
 
+use batchnorm::backend::Dispatch;
 use batchnorm::schedule::{self, Learned, Policy};
-use batchnorm::{BatchNorm, Dispatch, Grads, Saved, Shape, Workspace};
+use batchnorm::{BatchNorm, Grads, Saved, Shape, Workspace};
 
 /// The outputs of a step as bits.
 type Bits = [Vec<u32>; 4];

@@ -6,15 +6,11 @@ use ndarray::Array2;
 use serde_json::{Value, json};
 
 fn trained() -> BatchNorm<f32> {
-    let config = Config {
-        momentum: None,
-        running_var: RunningVar::Biased,
-        layout: Layout::ChannelsLast,
-        ..Config::default()
-    };
+    let config =
+        Config::default().momentum(None).running_var(RunningVar::Biased).layout(Layout::ChannelsLast);
     let mut bn = BatchNorm::with_config(3, config).expect("a valid config");
     let x = Array2::from_shape_fn((7, 3), |(i, j)| ((i * 5 + j * 3) % 11) as f32 / 3.0);
-    bn.forward(x.view()).expect("a valid batch");
+    bn.forward(&x).expect("a valid batch");
     bn.weight[1] = 1.0 / 3.0;
     bn.bias[2] = f32::MIN_POSITIVE / 2.0;
     bn
@@ -36,7 +32,7 @@ fn a_layer_comes_back_as_it_was() {
 
 #[test]
 fn layers_without_affine_part_or_statistics_come_back() {
-    let config = Config { affine: false, track_running_stats: false, ..Config::default() };
+    let config = Config::default().affine(false).track_running_stats(false);
     let bn = BatchNorm::<f32>::with_config(4, config).expect("a valid config");
     let bytes = postcard::to_stdvec(&bn).expect("a layer to bytes");
     assert_same(&bn, &postcard::from_bytes(&bytes).expect("the same layer"));
@@ -45,7 +41,8 @@ fn layers_without_affine_part_or_statistics_come_back() {
 #[test]
 fn what_is_no_layer_is_refused_with_a_reason() {
     let short = json!({ "v": 1, "dim": [2], "data": [1.0, 1.0] });
-    let cases: [(&str, Value, &str); 7] = [
+    let below = json!({ "v": 1, "dim": [3], "data": [1.0, -1.0, 1.0] });
+    let cases: [(&str, Value, &str); 13] = [
         ("/weight", short.clone(), "expected 3 elements in weight, got 2"),
         ("/bias", short.clone(), "expected 3 elements in bias, got 2"),
         ("/running/mean", short.clone(), "expected 3 elements in running_mean, got 2"),
@@ -53,6 +50,20 @@ fn what_is_no_layer_is_refused_with_a_reason() {
         ("/features", json!(1_u64 << 40), "expected 1099511627776 elements in weight, got 3"),
         ("/config/eps", json!(-1.0), "expected eps finite and greater than 0, got -1"),
         ("/config/affine", json!(false), "expected 0 elements in weight, got 3"),
+        ("/config/momentum", json!(1.5), "expected momentum from 0 to 1"),
+        ("/config/layout", json!("Sideways"), "unknown variant `Sideways`"),
+        ("/running/var", below, "expected numbers of 0 and above in running_var, got -1 for feature 1"),
+        (
+            "/running/num_batches_tracked",
+            json!(-3),
+            "expected a count of 0 or above in num_batches_tracked, got -3",
+        ),
+        ("/running", json!(null), "expected statistics as track_running_stats is true in running, got none"),
+        (
+            "/config/track_running_stats",
+            json!(false),
+            "expected none as track_running_stats is false in running, got statistics",
+        ),
     ];
     for (at, value, reason) in cases {
         let mut layer = serde_json::to_value(trained()).expect("a layer to JSON");
@@ -60,6 +71,31 @@ fn what_is_no_layer_is_refused_with_a_reason() {
         let error = serde_json::from_value::<BatchNorm<f32>>(layer).expect_err(at).to_string();
         assert!(error.contains(reason), "{at}: got {error}");
     }
+}
+
+/// A setting that an older version did not write has its default, one that this version does not know is named.
+#[test]
+fn settings_may_be_missing_but_not_unknown() {
+    let config: Config = serde_json::from_value(json!({ "eps": 1e-3 })).unwrap();
+    assert_eq!(config, Config::default().eps(1e-3));
+    let error = serde_json::from_value::<Config>(json!({ "epsilon": 1e-3 })).unwrap_err().to_string();
+    assert!(error.starts_with("unknown field `epsilon`, expected one of `eps`, `momentum`"), "{error}");
+    let mut layer = serde_json::to_value(trained()).expect("a layer to JSON");
+    layer["gamma"] = json!(1.0);
+    let error = serde_json::from_value::<BatchNorm<f32>>(layer).unwrap_err().to_string();
+    assert!(error.starts_with("unknown field `gamma`"), "{error}");
+}
+
+/// Statistics that a caller took away, or gave, are what is stored.
+#[test]
+fn a_layer_is_stored_as_it_tracks() {
+    let mut bn = trained();
+    let running = bn.running.take();
+    let mut back: BatchNorm<f32> = postcard::from_bytes(&postcard::to_stdvec(&bn).unwrap()).unwrap();
+    assert_eq!((back.running.as_ref(), back.config().track_running_stats), (None, false));
+    back.running = running.clone();
+    let back: BatchNorm<f32> = postcard::from_bytes(&postcard::to_stdvec(&back).unwrap()).unwrap();
+    assert_eq!((&back.running, back.config()), (&running, trained().config()));
 }
 
 /// Sums of parts come through, and merge there to what they merge to here.

@@ -23,15 +23,15 @@ fn means_become_the_bias_and_deviations_the_weight() {
         a.mean_axis(Axis(0)).unwrap().iter().any(|m| m.abs() > 1.0),
         "the input is not normalized already"
     );
-    let (y, _) = bn.forward(a.view()).unwrap();
+    let (y, _) = bn.forward(&a).unwrap();
     // eps takes 10⁻⁵/σ² of the deviation, σ² being in the thousands.
     approx::assert_abs_diff_eq!(y.mean_axis(Axis(0)).unwrap(), bias, epsilon = 1e-12);
     approx::assert_abs_diff_eq!(y.std_axis(Axis(0), 0.0), weight, epsilon = 1e-7);
 
     for _ in 0..50 {
-        bn.forward(activations(200).view()).unwrap();
+        bn.forward(&activations(200)).unwrap();
     }
-    let y = bn.forward_eval(activations(200).view()).unwrap();
+    let y = bn.forward_eval(&activations(200)).unwrap();
     // 200 samples scatter by σ/√200 = 0.07·γ around the running mean.
     approx::assert_abs_diff_eq!(y.mean_axis(Axis(0)).unwrap(), bias, epsilon = 0.6);
     approx::assert_relative_eq!(y.std_axis(Axis(0), 0.0), weight, max_relative = 0.2);

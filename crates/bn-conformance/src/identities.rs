@@ -113,7 +113,7 @@ fn numerical_gradient<B: Backend + Clone>(backend: &B, seed: u64) -> Result<[f64
     let x = random::<f64>(4, 5, (5.0, 12.0), seed);
     let w = random::<f64>(4, 5, (1.0, 0.0), seed + 2000);
     let loss = |bn: &BatchNorm<f64, B>, x: ArrayView2<'_, f64>| -> Result<f64, String> {
-        let (y, _) = bn.forward_uncommitted(x).map_err(text)?;
+        let (y, _) = bn.forward_uncommitted(&x).map_err(text)?;
         Ok((&y * &w).sum())
     };
     // f' ≈ (8(f₊₁ − f₋₁) − (f₊₂ − f₋₂)) / 12h
@@ -121,8 +121,8 @@ fn numerical_gradient<B: Backend + Clone>(backend: &B, seed: u64) -> Result<[f64
         let h = 1e-3;
         Ok((8.0 * (f(h)? - f(-h)?) - (f(2.0 * h)? - f(-2.0 * h)?)) / (12.0 * h))
     };
-    let (_, saved) = bn.forward_uncommitted(x.view()).map_err(text)?;
-    let Gradients { dx, dweight, dbias } = bn.backward(&saved, x.view(), w.view()).map_err(text)?;
+    let (_, saved) = bn.forward_uncommitted(&x).map_err(text)?;
+    let Gradients { dx, dweight, dbias } = bn.backward(&saved, &x, &w).map_err(text)?;
 
     let mut numerical = Array2::zeros((4, 5));
     for ((i, j), out) in numerical.indexed_iter_mut() {
@@ -152,8 +152,8 @@ fn dx_sums_to_zero<T: Element, B: Backend + Clone>(backend: &B) -> Vec<String> {
         for (n, c) in [(50, 3), (129, 40), (2048, 7), (20_011, 3), (400_000, 1)] {
             let bn = layer::<T, B>(backend, c, 5)?;
             let (x, dy) = (random::<T>(n, c, (5.0, 12.0), 6), random::<T>(n, c, (1.0, 0.3), 7));
-            let (_, saved) = bn.forward_uncommitted(x.view()).map_err(text)?;
-            let g = bn.backward(&saved, x.view(), dy.view()).map_err(text)?;
+            let (_, saved) = bn.forward_uncommitted(&x).map_err(text)?;
+            let g = bn.backward(&saved, &x, &dy).map_err(text)?;
             let u = crate::measure::Format::of::<T>(crate::case::Tensor::Dx).roundoff;
             for (f, column) in g.dx.axis_iter(Axis(1)).enumerate() {
                 let column: Vec<f64> = column.iter().map(|v| v.to_compute().to_f64()).collect();
@@ -161,7 +161,7 @@ fn dx_sums_to_zero<T: Element, B: Backend + Clone>(backend: &B) -> Vec<String> {
                 let sum = column.iter().sum::<f64>().abs();
                 // γ·invstd times what the rounding of m may leave, for each of the n.
                 let mean = dy.column(f).iter().map(|v| v.to_compute().to_f64()).sum::<f64>() / n as f64;
-                let invstd = 1.0 / (saved.var().nth(f).map_or(0.0, Real::to_f64) + bn.config().eps).sqrt();
+                let invstd = 1.0 / (saved.var().get(f).map_or(0.0, |v| v.to_f64()) + bn.config().eps).sqrt();
                 let left = n as f64 * (bn.weight[f].to_f64() * invstd * mean).abs();
                 let limit = u * (SUM_DX * (n as f64).sqrt() * max).max(SUM_DX_MEAN * left);
                 if sum.is_nan() || sum > limit {
@@ -179,8 +179,8 @@ fn bias_does_not_reach_the_gradients<T: Element, B: Backend + Clone>(backend: &B
         let mut bn = layer::<T, B>(backend, 9, 5)?;
         let (x, dy) = (random::<T>(33, 9, (2.0, 1.0), 6), random::<T>(33, 9, (1.0, 0.0), 7));
         let mut gradients = || {
-            let (_, saved) = bn.forward_uncommitted(x.view())?;
-            let g = bn.backward(&saved, x.view(), dy.view());
+            let (_, saved) = bn.forward_uncommitted(&x)?;
+            let g = bn.backward(&saved, &x, &dy);
             bn.bias.fill(T::Compute::from_f64(1e5));
             g
         };
@@ -199,8 +199,13 @@ fn halves_merge_to_the_whole<T: Element, B: Backend + Clone>(backend: &B) -> Vec
         let bn = layer::<T, B>(backend, c, 1)?;
         let x = random::<T>(n, c, (3.0, 40.0), 2);
         let stats = |x: ArrayView2<'_, T>| -> Result<Vec<(f64, f64)>, String> {
-            let (_, saved) = bn.forward_uncommitted(x).map_err(text)?;
-            Ok(saved.mean().map(Real::to_f64).zip(saved.var().map(Real::to_f64)).collect())
+            let (_, saved) = bn.forward_uncommitted(&x).map_err(text)?;
+            Ok(saved
+                .mean()
+                .iter()
+                .zip(saved.var())
+                .map(|(mean, var)| (mean.to_f64(), var.to_f64()))
+                .collect())
         };
         let (whole, a, b) =
             (stats(x.view())?, stats(x.slice(s![..cut, ..]))?, stats(x.slice(s![cut.., ..]))?);
@@ -238,16 +243,16 @@ fn views_give_what_copies_give<T: Element, B: Backend + Clone>(backend: &B) -> V
         for (name, view) in views {
             for layout in [Layout::ChannelsFirst, Layout::ChannelsLast] {
                 let axis = if layout == Layout::ChannelsFirst { 1 } else { 3 };
-                let config = Config { layout, ..Config::default() };
+                let config = Config::default().layout(layout);
                 let bn =
                     BatchNorm::with_backend(view.shape()[axis], config, backend.clone()).map_err(text)?;
                 let step = |x: &ArrayD<T>| -> Result<_, String> {
-                    let (y, saved) = bn.forward_uncommitted(x.view()).map_err(text)?;
-                    let g = bn.backward(&saved, x.view(), y.view()).map_err(text)?;
+                    let (y, saved) = bn.forward_uncommitted(x).map_err(text)?;
+                    let g = bn.backward(&saved, x, &y).map_err(text)?;
                     Ok((y, g))
                 };
-                let (y, saved) = bn.forward_uncommitted(view).map_err(text)?;
-                let g = bn.backward(&saved, view, y.view()).map_err(text)?;
+                let (y, saved) = bn.forward_uncommitted(&view).map_err(text)?;
+                let g = bn.backward(&saved, &view, &y).map_err(text)?;
                 let standard = view.as_standard_layout().into_owned().into_dyn();
                 let (want_y, want_g) = step(&standard)?;
                 let close = |a: &[T], b: &[T]| {
@@ -273,9 +278,9 @@ fn a_recomputed_forward_counts_once<T: Element, B: Backend + Clone>(backend: &B)
         let mut once = layer::<T, B>(backend, 4, 1)?;
         let mut twice = once.clone();
         let x = random::<T>(20, 4, (1.0, 2.0), 3);
-        once.forward(x.view()).map_err(text)?;
-        twice.forward_uncommitted(x.view()).map_err(text)?;
-        let (_, saved) = twice.forward_uncommitted(x.view()).map_err(text)?;
+        once.forward(&x).map_err(text)?;
+        twice.forward_uncommitted(&x).map_err(text)?;
+        let (_, saved) = twice.forward_uncommitted(&x).map_err(text)?;
         twice.commit(&saved).map_err(text)?;
         if once.running != twice.running || once.running.as_ref().is_none_or(|r| r.num_batches_tracked != 1) {
             failures.push(format!("{}: {:?} against {:?}", T::NAME, once.running, twice.running));
@@ -333,8 +338,8 @@ fn features_do_not_see_each_other<T: Element, B: Backend + Clone>(backend: &B) -
             // A constant gradient: what is left of dγ is what the sums have lost, which shows how they were taken.
             let dy = Array3::from_elem(shape, T::from_compute(T::Compute::from_f64(0.7)));
             let step = |x: &Array3<T>| -> Result<_, String> {
-                let (y, saved) = bn.forward_uncommitted(x.view()).map_err(text)?;
-                let g = bn.backward(&saved, x.view(), dy.view()).map_err(text)?;
+                let (y, saved) = bn.forward_uncommitted(x).map_err(text)?;
+                let g = bn.backward(&saved, x, &dy).map_err(text)?;
                 let tensors = [y, g.dx].map(|t| t.slice(s![.., ..;2, ..]).to_owned());
                 let sums = [g.dweight, g.dbias].map(|t| t.slice(s![..;2]).to_owned());
                 Ok((tensors, sums))

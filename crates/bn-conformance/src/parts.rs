@@ -92,8 +92,8 @@ pub fn run_in_parts<T: Element, B: Backend + Clone>(case: &Case<T>, backend: &B,
     }
     let mut results = Results::default();
     results.insert(Tensor::Y, widened(&y));
-    results.insert(Tensor::Mean, saved[0].mean().map(Real::to_f64).collect());
-    results.insert(Tensor::Var, saved[0].var().map(Real::to_f64).collect());
+    results.insert(Tensor::Mean, saved[0].mean().iter().map(|v| v.to_f64()).collect());
+    results.insert(Tensor::Var, saved[0].var().iter().map(|v| v.to_f64()).collect());
     if let Some(running) = &bn.running {
         results.insert(Tensor::RunningMean, running.mean.iter().map(|v| v.to_f64()).collect());
         results.insert(Tensor::RunningVar, running.var.iter().map(|v| v.to_f64()).collect());

@@ -41,8 +41,8 @@ pub fn run<T: Element, B: Backend + Clone>(case: &Case<T>, backend: &B) -> Answe
     }
     let mut results = Results::default();
     results.insert(Tensor::Y, widened(&y));
-    results.insert(Tensor::Mean, saved.mean().map(Real::to_f64).collect());
-    results.insert(Tensor::Var, saved.var().map(Real::to_f64).collect());
+    results.insert(Tensor::Mean, saved.mean().iter().map(|v| v.to_f64()).collect());
+    results.insert(Tensor::Var, saved.var().iter().map(|v| v.to_f64()).collect());
     if let Some(running) = &bn.running {
         results.insert(Tensor::RunningMean, running.mean.iter().map(|v| v.to_f64()).collect());
         results.insert(Tensor::RunningVar, running.var.iter().map(|v| v.to_f64()).collect());

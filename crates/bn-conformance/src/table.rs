@@ -106,13 +106,11 @@ pub fn inputs<T: Element>(entry: Entry, (x, dy): (X, Dy), variant: usize) -> Cas
     let name = format!("{}_{layout:?}_{x:?}_{dy:?}_{}_v{variant}", dims_name.join("x"), T::NAME);
     let seed = name.bytes().fold(7u64, |h, b| h.wrapping_mul(0x0100_0000_01b3) ^ u64::from(b));
     let mut rng = data::rng(seed);
-    let config = Config {
-        eps: [1e-5, 1e-3, 1e-30, 1e-5][variant % 4],
-        momentum: [Some(0.1), None, Some(0.9), Some(1.0)][variant % 4],
-        running_var: if variant % 3 == 2 { RunningVar::Biased } else { RunningVar::Unbiased },
-        layout,
-        ..Config::default()
-    };
+    let config = Config::default()
+        .eps([1e-5, 1e-3, 1e-30, 1e-5][variant % 4])
+        .momentum([Some(0.1), None, Some(0.9), Some(1.0)][variant % 4])
+        .running_var(if variant % 3 == 2 { RunningVar::Biased } else { RunningVar::Unbiased })
+        .layout(layout);
     let mut case = Case::<T> {
         name,
         dims: dims.to_vec(),

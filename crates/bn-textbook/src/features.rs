@@ -10,7 +10,7 @@
 //! 2. An axis of length 1 in the innermost place makes every inner loop of ndarray one element long, hence the
 //!    separate arms for (N,C).
 
-use bn_core::{Config, Error, Layout, Real, Shape};
+use bn_core::{Config, Error, Layout, Mode, Real, Shape, Sizes};
 use ndarray::{
     Array, Array1, Array3, ArrayRef3, ArrayView, ArrayView1, Axis, CowArray, Dimension, Ix3, NdFloat,
 };
@@ -22,19 +22,23 @@ pub(crate) fn check<T, D: Dimension>(
     bias: ArrayView1<'_, T>,
     eps: f64,
 ) -> Result<Shape, Error> {
-    Config { eps, ..Config::default() }.check()?;
+    Config::default().eps(eps).check()?;
     let shape = Shape::from_dims(x.shape(), Layout::ChannelsFirst)?;
     let features = weight.len();
     if shape.features() != features {
-        return Err(Error::Features { what: "x", expected: features, got: shape.features() });
+        return Err(Error::Features { what: "x", expected: features, got: sizes(x) });
     }
     if bias.len() != features {
         return Err(Error::Length { what: "bias", expected: features, got: bias.len() });
     }
     if shape.count() == 1 && features > 0 {
-        return Err(Error::OneValue { shape });
+        return Err(Error::OneValue { mode: Mode::Train, got: sizes(x) });
     }
     Ok(shape)
+}
+
+fn sizes<T, D: Dimension>(x: &ArrayView<'_, T, D>) -> Sizes {
+    Sizes::Array { dims: x.shape().to_vec(), layout: Layout::ChannelsFirst }
 }
 
 /// `dy` as [`reshape`] has it, if its dimensions are those of the forward.

@@ -25,7 +25,7 @@ pub(crate) fn errors<T: Real>(
         name: inputs.named.name.clone(),
         dims: inputs.named.dims.clone(),
         mode: Mode::Train,
-        config: Config { layout: inputs.named.layout, ..Config::default() },
+        config: Config::default().layout(inputs.named.layout),
         num_batches_tracked: 0,
         x: inputs.x_slice().to_vec(),
         dy: Some(inputs.dy_slice().to_vec()),

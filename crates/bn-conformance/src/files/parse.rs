@@ -139,13 +139,11 @@ impl File<'_> {
         let layouts = [("channels_first", Layout::ChannelsFirst), ("channels_last", Layout::ChannelsLast)];
         let kinds = [("unbiased", RunningVar::Unbiased), ("biased", RunningVar::Biased)];
         let kind = self.keys.get("running_var").map_or("unbiased", String::as_str);
-        Ok(Config {
-            eps: self.number("eps", " above 0", |v| v > 0.0)?,
-            momentum,
-            running_var: *self.one_of("running_var", kind, &kinds)?,
-            layout: *self.one_of("layout", self.key("layout")?, &layouts)?,
-            ..Config::default()
-        })
+        Ok(Config::default()
+            .eps(self.number("eps", " above 0", |v| v > 0.0)?)
+            .momentum(momentum)
+            .running_var(*self.one_of("running_var", kind, &kinds)?)
+            .layout(*self.one_of("layout", self.key("layout")?, &layouts)?))
     }
 
     fn activation(&self) -> Result<Activation, FileError> {

@@ -78,12 +78,9 @@ impl Draft {
     {
         let value = |v: f64| finite(T::from_compute(T::Compute::from_f64(v)));
         let param = |v: f64| vec![finite(T::Compute::from_f64(v))];
-        let config = Config {
-            eps: self.eps,
-            momentum: [Some(0.1), None, Some(0.9), Some(rng.random_range(0.0..1.0))][rng.random_range(0..4)],
-            running_var: [RunningVar::Unbiased, RunningVar::Biased][rng.random_range(0..2)],
-            ..Config::default()
-        };
+        let momentum = [Some(0.1), None, Some(0.9), Some(rng.random_range(0.0..1.0))][rng.random_range(0..4)];
+        let kind = [RunningVar::Unbiased, RunningVar::Biased][rng.random_range(0..2)];
+        let config = Config::default().eps(self.eps).momentum(momentum).running_var(kind);
         let x: Vec<T> = self.x.iter().map(|&v| value(v)).collect();
         let dy = self.dy.iter().map(|&v| value(v)).collect();
         Case {

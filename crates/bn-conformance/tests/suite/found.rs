@@ -184,8 +184,8 @@ fn is_the_same_with_gaps<T: Element>(data: [Array2<T>; 2], weight: f64) -> bool 
     let mut bn = BatchNorm::<T, _>::with_backend(1, Config::default(), Scalar).unwrap();
     bn.weight[0] = T::Compute::from_f64(weight);
     let step = |x: ArrayView2<'_, T>, dy: ArrayView2<'_, T>| {
-        let (y, saved) = bn.forward_uncommitted(x).unwrap();
-        (y, bn.backward(&saved, x, dy).unwrap())
+        let (y, saved) = bn.forward_uncommitted(&x).unwrap();
+        (y, bn.backward(&saved, &x, &dy).unwrap())
     };
     let [x, dy] = data.each_ref().map(|pairs| pairs.slice(s![.., ..1]));
     let (own_x, own_dy) = (x.to_owned(), dy.to_owned());

@@ -1,18 +1,18 @@
-//! The array API: `ndarray` views of any rank from 2 on, the feature axis where the config says.
+//! The array API: `ndarray` arrays and views of any rank from 2 on, the feature axis where the config says.
 //!
-//! How a view lies in memory, and what has to be copied, is the business of `memory`.
+//! How an array lies in memory, and what has to be copied, is the business of `memory`.
 
 use super::functions::{Strided, prepared};
 use super::memory::InMemory;
-use super::{BatchNorm, Error, Mode, Saved};
+use super::{BatchNorm, Error, Mode, Saved, Sizes};
 use crate::driver::{self, Workspace};
 use crate::kernel::Backend;
 use crate::maths::Params;
 use crate::num::Element;
 use crate::tensor::Shape;
-use ndarray::{Array, Array1, ArrayView, Dimension};
+use ndarray::{Array, Array1, ArrayRef, Dimension};
 
-/// The gradients of a backward.
+/// The gradients of a backward, in fresh arrays.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gradients<T: Element, D: Dimension> {
     /// ∂L/∂x, of the input's dimensions.
@@ -25,15 +25,24 @@ pub struct Gradients<T: Element, D: Dimension> {
 
 impl<T: Element, B: Backend> BatchNorm<T, B> {
     /// The training forward: y = γ·x̂ + β with the batch's statistics, which are then committed. Returns y, of
-    /// x's dimensions, and the state for [`backward`](Self::backward).
+    /// x's dimensions, and the state for [`backward`](Self::backward). `x` is `&array`, `&array.view()` or
+    /// `&array.slice(…)`.
     ///
     /// # Errors
     /// [`Error::Shape`], [`Error::Features`], [`Error::OneValue`] where there is a single value per feature, and
     /// [`Error::Length`] or [`Error::Strided`] where a parameter was replaced by one that does not fit.
-    pub fn forward<D: Dimension>(
-        &mut self,
-        x: ArrayView<'_, T, D>,
-    ) -> Result<(Array<T, D>, Saved<T>), Error> {
+    ///
+    /// ```
+    /// use batchnorm::BatchNorm;
+    /// use ndarray::array;
+    ///
+    /// let mut bn = BatchNorm::<f32>::new(1)?;
+    /// let (y, saved) = bn.forward(&array![[1.0], [3.0]])?; // (N, C)
+    /// assert!((y[[1, 0]] - 1.0).abs() < 1e-5); // (3 − 2)/√(1 + eps)
+    /// assert_eq!(saved.mean(), [2.0]);
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    pub fn forward<D: Dimension>(&mut self, x: &ArrayRef<T, D>) -> Result<(Array<T, D>, Saved<T>), Error> {
         let (y, saved) = self.forward_uncommitted(x)?;
         self.commit(&saved)?;
         Ok((y, saved))
@@ -43,9 +52,22 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
     ///
     /// # Errors
     /// As [`forward`](Self::forward).
+    ///
+    /// ```
+    /// use batchnorm::BatchNorm;
+    /// use ndarray::array;
+    ///
+    /// let mut bn = BatchNorm::<f32>::new(1)?;
+    /// let (_y, saved) = bn.forward_uncommitted(&array![[1.0], [f32::NAN]])?;
+    /// if saved.mean().iter().all(|mean| mean.is_finite()) {
+    ///     bn.commit(&saved)?;
+    /// }
+    /// assert_eq!(bn.running, BatchNorm::<f32>::new(1)?.running); // as before
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
     pub fn forward_uncommitted<D: Dimension>(
         &self,
-        x: ArrayView<'_, T, D>,
+        x: &ArrayRef<T, D>,
     ) -> Result<(Array<T, D>, Saved<T>), Error> {
         self.forward_array(Mode::Train, x)
     }
@@ -54,7 +76,17 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
     ///
     /// # Errors
     /// As [`forward`](Self::forward); [`Error::OneValue`] only where batch statistics are taken.
-    pub fn forward_eval<D: Dimension>(&self, x: ArrayView<'_, T, D>) -> Result<Array<T, D>, Error> {
+    ///
+    /// ```
+    /// use batchnorm::BatchNorm;
+    /// use ndarray::array;
+    ///
+    /// let bn = BatchNorm::<f32>::new(2)?; // running mean 0 and variance 1
+    /// let y = bn.forward_eval(&array![[3.0, -1.0]])?; // a single sample will do
+    /// assert!((y[[0, 0]] - 3.0).abs() < 1e-4);
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    pub fn forward_eval<D: Dimension>(&self, x: &ArrayRef<T, D>) -> Result<Array<T, D>, Error> {
         self.forward_eval_saved(x).map(|(y, _)| y)
     }
 
@@ -63,9 +95,19 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
     ///
     /// # Errors
     /// As [`forward_eval`](Self::forward_eval).
+    ///
+    /// ```
+    /// use batchnorm::{BatchNorm, Mode};
+    /// use ndarray::array;
+    ///
+    /// let bn = BatchNorm::<f32>::new(1)?;
+    /// let (_y, saved) = bn.forward_eval_saved(&array![[1.0], [3.0]])?;
+    /// assert_eq!((saved.mode(), saved.mean()), (Mode::Eval, &[0.0][..])); // the running mean
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
     pub fn forward_eval_saved<D: Dimension>(
         &self,
-        x: ArrayView<'_, T, D>,
+        x: &ArrayRef<T, D>,
     ) -> Result<(Array<T, D>, Saved<T>), Error> {
         self.forward_array(Mode::Eval, x)
     }
@@ -74,16 +116,31 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
     ///
     /// dβ = Σdy, dγ = Σdy·x̂, dx = (γ·invstd/n)·(n·dy − dβ − x̂·dγ)
     ///
-    /// γ is taken as it is now: update the parameters after the backward.
+    /// γ is taken as it is now: update the parameters after the backward. x may lie otherwise in memory than in the
+    /// forward.
     ///
     /// # Errors
     /// [`Error::Dims`] where `dy` has other dimensions than `x`, [`Error::SavedShape`] where `x` has not the shape
-    /// of the forward, [`Error::SavedMode`] for the state of an evaluation, [`Error::Features`], [`Error::Shape`].
+    /// of the forward, [`Error::SavedMode`] for the state of an evaluation, [`Error::EmptySaved`], [`Error::Features`],
+    /// [`Error::Shape`].
+    ///
+    /// ```
+    /// use batchnorm::BatchNorm;
+    /// use ndarray::array;
+    ///
+    /// let mut bn = BatchNorm::<f32>::new(1)?;
+    /// let x = array![[1.0], [3.0], [5.0]];
+    /// let (_y, saved) = bn.forward(&x)?;
+    /// let g = bn.backward(&saved, &x, &array![[1.0], [1.0], [1.0]])?;
+    /// assert_eq!(g.dbias, array![3.0]); // Σdy
+    /// assert!(g.dx.iter().all(|dx| dx.abs() < 1e-6)); // a constant dy moves β alone
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
     pub fn backward<D: Dimension>(
         &self,
         saved: &Saved<T>,
-        x: ArrayView<'_, T, D>,
-        dy: ArrayView<'_, T, D>,
+        x: &ArrayRef<T, D>,
+        dy: &ArrayRef<T, D>,
     ) -> Result<Gradients<T, D>, Error> {
         self.backward_array(Mode::Train, saved, x, dy)
     }
@@ -93,11 +150,23 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
     ///
     /// # Errors
     /// As [`backward`](Self::backward), with the state of an evaluation expected.
+    ///
+    /// ```
+    /// use batchnorm::BatchNorm;
+    /// use ndarray::array;
+    ///
+    /// let bn = BatchNorm::<f32>::new(1)?; // γ = 1, running variance 1
+    /// let x = array![[1.0], [3.0]];
+    /// let (_y, saved) = bn.forward_eval_saved(&x)?;
+    /// let g = bn.backward_eval(&saved, &x, &array![[1.0], [0.0]])?;
+    /// assert!((g.dx[[0, 0]] - 1.0).abs() < 1e-5 && g.dx[[1, 0]] == 0.0);
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
     pub fn backward_eval<D: Dimension>(
         &self,
         saved: &Saved<T>,
-        x: ArrayView<'_, T, D>,
-        dy: ArrayView<'_, T, D>,
+        x: &ArrayRef<T, D>,
+        dy: &ArrayRef<T, D>,
     ) -> Result<Gradients<T, D>, Error> {
         self.backward_array(Mode::Eval, saved, x, dy)
     }
@@ -105,17 +174,17 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
     fn forward_array<D: Dimension>(
         &self,
         mode: Mode,
-        x: ArrayView<'_, T, D>,
+        x: &ArrayRef<T, D>,
     ) -> Result<(Array<T, D>, Saved<T>), Error> {
-        self.check_array(&x)?;
+        let sizes = self.sizes(x)?;
         let (weight, bias) = self.params()?;
         let params = Params { weight: weight.unwrap_or_default(), bias: bias.unwrap_or_default() };
         let mut saved = Saved::default();
-        let input = InMemory::new(x.into_dyn(), self.config.layout);
+        let input = InMemory::new(x.view().into_dyn(), self.config.layout);
         let mut result = input.result();
         self.with_running(mode, |running| {
             let (shape, x, y) = (input.shape(), input.strips(), result.strips_mut());
-            let step = Strided { shape, mode, x, y, params, running, eps: self.config.eps };
+            let step = Strided { shape, sizes, mode, x, y, params, running, eps: self.config.eps };
             driver::run(&self.backend, prepared(step, &mut saved)?, &mut Workspace::default());
             Ok::<_, Error>(())
         })?;
@@ -126,21 +195,20 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
         &self,
         mode: Mode,
         saved: &Saved<T>,
-        x: ArrayView<'_, T, D>,
-        dy: ArrayView<'_, T, D>,
+        x: &ArrayRef<T, D>,
+        dy: &ArrayRef<T, D>,
     ) -> Result<Gradients<T, D>, Error> {
-        self.check_array(&x)?;
+        let sizes = self.sizes(x)?;
         if x.shape() != dy.shape() {
             let (expected, got) = (x.shape().to_vec(), dy.shape().to_vec());
             return Err(Error::Dims { what: "dy", expected, got });
         }
-        let x = InMemory::new(x.into_dyn(), self.config.layout);
-        if x.shape() != saved.shape() {
-            return Err(Error::SavedShape { what: "x", expected: saved.shape(), got: x.shape() });
-        }
         self.check_saved(saved, mode)?;
+        let Some(x) = InMemory::of_shape(x.view().into_dyn(), self.config.layout, saved.shape()) else {
+            return Err(Error::SavedShape { what: "x", expected: saved.sizes.clone(), got: sizes });
+        };
         let (weight, _) = self.params()?;
-        let dy = x.like(dy.into_dyn());
+        let dy = x.like(dy.view().into_dyn());
         let mut dx = x.result();
         let mut dweight = Array1::from_elem(self.weight.len(), T::Compute::default());
         let mut dbias = dweight.clone();
@@ -154,8 +222,12 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
         Ok(Gradients { dx: dx.into_array(), dweight, dbias })
     }
 
-    fn check_array<D: Dimension>(&self, x: &ArrayView<'_, T, D>) -> Result<(), Error> {
-        let shape = Shape::from_dims(x.shape(), self.config.layout)?;
-        self.check_features("x", shape.features())
+    /// The sizes of an array that this layer takes.
+    fn sizes<D: Dimension>(&self, x: &ArrayRef<T, D>) -> Result<Sizes, Error> {
+        let layout = self.config.layout;
+        Shape::from_dims(x.shape(), layout)?;
+        let sizes = Sizes::Array { dims: x.shape().to_vec(), layout };
+        self.check_features("x", &sizes)?;
+        Ok(sizes)
     }
 }

@@ -15,21 +15,44 @@ pub enum RunningVar {
 }
 
 /// A layer's settings, with PyTorch's defaults. They are checked when the layer is made.
+///
+/// A method of each field's name sets it:
+///
+/// ```
+/// use batchnorm::{BatchNorm, Config, Layout, RunningVar};
+///
+/// let config = Config::default()
+///     .eps(1e-3)
+///     .momentum(Some(0.01))
+///     .running_var(RunningVar::Biased)
+///     .layout(Layout::ChannelsLast);
+/// let bn = BatchNorm::<f32>::with_config(64, config)?;
+/// assert_eq!(bn.config().eps, 1e-3);
+/// # Ok::<(), batchnorm::Error>(())
+/// ```
+///
+/// With the feature `serde`, a field that is missing has its default, and one that is not known is refused by name. Formats
+/// without names, such as postcard, read what the same version wrote.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
+#[non_exhaustive]
 pub struct Config {
-    /// Added to the variance before its root is taken: invstd = 1/√(σ² + eps). Finite and > 0.
+    /// Added to the variance before its root is taken: invstd = 1/√(σ² + eps). Finite and > 0; 1e-5.
     pub eps: f64,
-    /// The weight of the *new* statistic in the running one; `None` for the cumulative average, with the
-    /// weight 1/`num_batches_tracked`. Finite.
+    /// The weight of the *new* statistic in the running one, from 0 to 1; 0.1. `None` for the cumulative average, with
+    /// the weight 1/`num_batches_tracked`. Keras and Flax name the weight of the *old* one: their 0.99 is 0.01 here.
     pub momentum: Option<f64>,
-    /// Whether the layer scales by γ and shifts by β.
+    /// Whether the layer scales by γ and shifts by β; true.
     pub affine: bool,
-    /// Whether the layer keeps running statistics. Without, evaluation takes the batch's.
+    /// Whether the layer keeps running statistics; true. Without, evaluation takes the batch's.
     pub track_running_stats: bool,
-    /// Which variance is tracked.
+    /// Which variance is tracked; the unbiased one.
     pub running_var: RunningVar,
-    /// Where the feature axis of an array stands. The slice API takes a [`crate::Shape`] instead.
+    /// Where the feature axis of an array stands; axis 1. The slice API takes a [`crate::Shape`] instead.
     pub layout: Layout,
 }
 
@@ -47,17 +70,67 @@ impl Default for Config {
 }
 
 impl Config {
+    /// With this [`eps`](Self#structfield.eps).
+    #[must_use]
+    pub fn eps(self, eps: f64) -> Self {
+        Self { eps, ..self }
+    }
+
+    /// With this [`momentum`](Self#structfield.momentum).
+    #[must_use]
+    pub fn momentum(self, momentum: Option<f64>) -> Self {
+        Self { momentum, ..self }
+    }
+
+    /// With γ and β, or without: [`affine`](Self#structfield.affine).
+    #[must_use]
+    pub fn affine(self, affine: bool) -> Self {
+        Self { affine, ..self }
+    }
+
+    /// With running statistics, or without: [`track_running_stats`](Self#structfield.track_running_stats).
+    #[must_use]
+    pub fn track_running_stats(self, track_running_stats: bool) -> Self {
+        Self { track_running_stats, ..self }
+    }
+
+    /// With this [`running_var`](Self#structfield.running_var).
+    #[must_use]
+    pub fn running_var(self, running_var: RunningVar) -> Self {
+        Self { running_var, ..self }
+    }
+
+    /// With this [`layout`](Self#structfield.layout).
+    #[must_use]
+    pub fn layout(self, layout: Layout) -> Self {
+        Self { layout, ..self }
+    }
+
     /// Whether the settings hold usable numbers.
     ///
     /// # Errors
     /// [`Error::Eps`] and [`Error::Momentum`].
+    ///
+    /// ```
+    /// use batchnorm::{Config, Error};
+    ///
+    /// assert_eq!(Config::default().momentum(Some(1.5)).check(), Err(Error::Momentum { got: 1.5 }));
+    /// ```
     pub fn check(&self) -> Result<(), Error> {
-        if !(self.eps.is_finite() && self.eps > 0.0) {
-            return Err(Error::Eps { got: self.eps });
-        }
-        match self.momentum {
-            Some(got) if !got.is_finite() => Err(Error::Momentum { got }),
-            _ => Ok(()),
-        }
+        check_eps(self.eps)?;
+        check_momentum(self.momentum)
+    }
+}
+
+/// Whether `eps` keeps the variance above zero.
+pub(super) fn check_eps(got: f64) -> Result<(), Error> {
+    if got.is_finite() && got > 0.0 { Ok(()) } else { Err(Error::Eps { got }) }
+}
+
+/// Whether `momentum` is a weight.
+pub(super) fn check_momentum(momentum: Option<f64>) -> Result<(), Error> {
+    match momentum {
+        Some(got) if !(0.0..=1.0).contains(&got) => Err(Error::Momentum { got }),
+        _ => Ok(()),
     }
 }

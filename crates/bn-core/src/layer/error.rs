@@ -1,23 +1,46 @@
 //! What can be wrong with the input. Nothing is written where an error is returned.
 
-use super::saved::Mode;
-use crate::tensor::{Shape, ShapeError};
+use super::mode::Mode;
+use super::sizes::Sizes;
+use crate::tensor::ShapeError;
 
-/// Why a call was refused: what was expected and what came.
+/// Why a call was refused: what was expected, what came, and the likely cause where there is one.
+///
+/// Sizes are those of the caller's own arrays and shapes.
+///
+/// ```
+/// use batchnorm::{BatchNorm, Error};
+/// use ndarray::Array4;
+///
+/// let mut bn = BatchNorm::<f32>::new(64)?; // channels first
+/// let error = bn.forward(&Array4::zeros((8, 28, 28, 64))).unwrap_err();
+/// assert_eq!(
+///     error.to_string(),
+///     "expected 64 features in x, got 28 in the dimensions [8, 28, 28, 64] (channels first): \
+///      the last axis has 64, which `Layout::ChannelsLast` would take"
+/// );
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The dimensions are no shape.
     #[error(transparent)]
     Shape(#[from] ShapeError),
-    /// The tensor's feature axis has another length than the layer.
-    #[error("expected {expected} features, got {got} in {what}")]
+    /// The tensor has another number of features than the layer.
+    #[error("expected {expected} features in {what}, got {} in {got}{}", got.features(), cause(what, got, *expected))]
     Features {
         /// What has the wrong number of features.
         what: &'static str,
         /// The layer's number of features.
         expected: usize,
-        /// What came.
+        /// The sizes of what came.
+        got: Sizes,
+    },
+    /// Memory does not hold the parameters of as many features.
+    #[error("expected as many features as memory holds, got {got}: is it the number of all elements?")]
+    TooManyFeatures {
+        /// The number asked for.
         got: usize,
     },
     /// A buffer has the wrong length.
@@ -31,7 +54,7 @@ pub enum Error {
         got: usize,
     },
     /// An array has other dimensions than the one it belongs to.
-    #[error("expected {what} of the dimensions {expected:?}, got {got:?}")]
+    #[error("expected {what} of the dimensions {expected:?}, got {got:?}{}", turned(expected, got))]
     Dims {
         /// The array.
         what: &'static str,
@@ -41,28 +64,35 @@ pub enum Error {
         got: Vec<usize>,
     },
     /// The forward that saved the state saw another shape.
-    #[error("expected {what} of the saved forward's shape {expected}, got {got}")]
+    #[error("expected {what} of {expected}, as its forward had it, got {got}")]
     SavedShape {
         /// What differs.
         what: &'static str,
-        /// The shape of the forward.
-        expected: Shape,
+        /// The sizes of the forward.
+        expected: Sizes,
         /// What came.
-        got: Shape,
+        got: Sizes,
     },
     /// The saved state is of a forward in another mode.
-    #[error("expected the saved state of a forward in {expected} mode, got one of {got} mode")]
+    #[error("expected the saved state of a forward in {expected} mode, got one of {got} mode: {}", takes(*got))]
     SavedMode {
         /// The mode that the call needs.
         expected: Mode,
         /// The mode of the forward.
         got: Mode,
     },
+    /// No forward has filled the state.
+    #[error(
+        "expected the state that a forward saved, got an empty `Saved`: run the forward first, with this `Saved`"
+    )]
+    EmptySaved,
     /// Batch statistics of a single value per feature have no spread to divide by.
-    #[error("expected more than 1 value per feature to take batch statistics, got 1 in {shape}")]
+    #[error("expected more than 1 value per feature to take batch statistics, got 1 in {got}: {}", instead(*mode))]
     OneValue {
-        /// The tensor's shape.
-        shape: Shape,
+        /// What was computed.
+        mode: Mode,
+        /// The tensor's sizes.
+        got: Sizes,
     },
     /// A parameter array has been replaced by one whose elements are not side by side.
     #[error("expected {what} in contiguous memory, got an array with a stride")]
@@ -78,6 +108,16 @@ pub enum Error {
         /// What came.
         got: String,
     },
+    /// What was loaded is no state of a layer or of a forward.
+    #[error("expected {expected} in {what}, got {got}")]
+    State {
+        /// The field.
+        what: &'static str,
+        /// What it may hold.
+        expected: String,
+        /// What came.
+        got: String,
+    },
     /// `eps` would not keep the variance above zero.
     #[error("expected eps finite and greater than 0, got {got}")]
     Eps {
@@ -85,9 +125,40 @@ pub enum Error {
         got: f64,
     },
     /// `momentum` is no weight.
-    #[error("expected momentum finite, or None for the cumulative average, got {got}")]
+    #[error("expected momentum from 0 to 1, or None for the cumulative average, got {got}")]
     Momentum {
         /// What came.
         got: f64,
     },
+}
+
+/// Why the number of features may be another one.
+fn cause(what: &str, got: &Sizes, expected: usize) -> String {
+    if what == "x" { got.cause(expected) } else { ": is it another layer's?".into() }
+}
+
+/// Says so where the axes only come in another order.
+fn turned(expected: &[usize], got: &[usize]) -> &'static str {
+    let sorted = |dims: &[usize]| {
+        let mut dims = dims.to_vec();
+        dims.sort_unstable();
+        dims
+    };
+    if sorted(expected) == sorted(got) { ": its axes come in another order" } else { "" }
+}
+
+/// What takes the state of a forward in this mode.
+fn takes(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Train => "`backward` takes it",
+        Mode::Eval => "`backward_eval` takes it, and nothing is committed",
+    }
+}
+
+/// What to do with one value per feature.
+fn instead(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Train => "use `forward_eval`, or drop the last incomplete batch",
+        Mode::Eval => "without running statistics, evaluation takes the batch's",
+    }
 }

@@ -3,11 +3,40 @@
 //! A framework keeps parameters, running statistics and outputs itself. Its adapter calls these; [`BatchNorm`] is a thin
 //! owner over them.
 //!
+//! ```
+//! use batchnorm::functions::{self, Backward, Commit, Forward, Running};
+//! use batchnorm::{DefaultBackend, RunningVar, Saved, Shape, Workspace};
+//!
+//! let (backend, shape) = (DefaultBackend::default(), Shape::nc(2, 1)?);
+//! let (mut saved, mut workspace) = (Saved::default(), Workspace::default());
+//! let (x, dy, gamma) = ([1.0_f32, 3.0], [1.0, 0.5], [2.0]);
+//! let (mut mean, mut var, mut y, mut dbias) = ([0.0], [1.0], [0.0; 2], [0.0]);
+//!
+//! let forward = Forward { shape, x: &x, y: (&mut y[..]).into(), weight: Some(&gamma), bias: None, eps: 1e-5 };
+//! functions::train(&backend, forward, &mut saved, &mut workspace)?;
+//! let kind = RunningVar::Unbiased;
+//! let commit = Commit { mean: &mut mean, var: &mut var, momentum: Some(0.1), batches: 1, kind };
+//! functions::commit(&backend, &saved, commit)?;
+//! assert_eq!(mean, [0.2]); // 0.9·0 + 0.1·2
+//!
+//! let weight = Some(&gamma[..]);
+//! let backward = Backward { x: &x, dy: &dy, weight, dx: None, dweight: None, dbias: Some(&mut dbias) };
+//! functions::backward(&backend, backward, &saved, &mut workspace)?;
+//! assert_eq!(dbias, [1.5]); // Σdy, and nothing else was computed
+//!
+//! let running = Some(Running { mean: &mean, var: &var });
+//! let forward = Forward { shape, x: &x, y: (&mut y[..]).into(), weight, bias: None, eps: 1e-5 };
+//! functions::eval(&backend, forward, running, &mut saved, &mut workspace)?;
+//! # Ok::<(), batchnorm::Error>(())
+//! ```
+//!
 //! [`BatchNorm`]: crate::BatchNorm
 
-use super::config::RunningVar;
+use super::config::{RunningVar, check_eps, check_momentum};
 use super::error::Error;
-use super::saved::{Mode, Saved};
+use super::mode::Mode;
+use super::saved::Saved;
+use super::sizes::Sizes;
 use crate::driver::{self, Statistics, Workspace};
 use crate::kernel::Backend;
 use crate::maths::{Params, Stats, features};
@@ -66,7 +95,7 @@ pub struct Commit<'a, R> {
     pub mean: &'a mut [R],
     /// The running variance, likewise.
     pub var: &'a mut [R],
-    /// The weight of the new statistic; `None` for the cumulative average, 1/`batches`.
+    /// The weight of the new statistic, from 0 to 1; `None` for the cumulative average, 1/`batches`.
     pub momentum: Option<f64>,
     /// The number of batches, with this one, from 1 on. It is looked at where `momentum` is `None`.
     pub batches: i64,
@@ -115,7 +144,7 @@ pub fn eval<T: Element, B: Backend>(
 /// [range](crate#range).
 ///
 /// # Errors
-/// [`Error::Length`] where a buffer does not fit the saved shape. Nothing is then written.
+/// [`Error::EmptySaved`], and [`Error::Length`] where a buffer does not fit the saved shape. Nothing is then written.
 pub fn backward<T: Element, B: Backend>(
     backend: &B,
     step: Backward<'_, T>,
@@ -129,18 +158,14 @@ pub fn backward<T: Element, B: Backend>(
 /// Weighs the statistics of a training forward into running ones: r ← (1−m)·r + m·s. An empty batch changes nothing.
 ///
 /// # Errors
-/// [`Error::SavedMode`] for the state of an evaluation, [`Error::Length`], [`Error::Momentum`]. Nothing is then written.
+/// [`Error::SavedMode`] for the state of an evaluation, [`Error::EmptySaved`], [`Error::Length`], [`Error::Momentum`]. Nothing is then written.
 pub fn commit<T: Element, B: Backend>(
     backend: &B,
     saved: &Saved<T>,
     Commit { mean, var, momentum, batches, kind }: Commit<'_, T::Compute>,
 ) -> Result<(), Error> {
-    if saved.mode != Mode::Train {
-        return Err(Error::SavedMode { expected: Mode::Train, got: saved.mode });
-    }
-    if let Some(got) = momentum.filter(|momentum| !momentum.is_finite()) {
-        return Err(Error::Momentum { got });
-    }
+    saved.check(Mode::Train)?;
+    check_momentum(momentum)?;
     let features = saved.shape.features();
     check_len("running_mean", features, mean.len())?;
     check_len("running_var", features, var.len())?;
@@ -177,9 +202,7 @@ impl<'a, T: Element> Forward<'a, T> {
         running: Option<Running<'a, T::Compute>>,
     ) -> Result<Strided<'a, T>, Error> {
         let Self { shape, x, y, weight, bias, eps } = self;
-        if !(eps.is_finite() && eps > 0.0) {
-            return Err(Error::Eps { got: eps });
-        }
+        check_eps(eps)?;
         let features = shape.features();
         for (what, param) in [("weight", weight), ("bias", bias)] {
             param.map_or(Ok(()), |param| check_len(what, features, param.len()))?;
@@ -192,7 +215,7 @@ impl<'a, T: Element> Forward<'a, T> {
         let x = shape.strips(x).ok_or(Error::Length { what: "x", expected: shape.len(), got: x_len })?;
         let y = shape.strips_mut(y).ok_or(Error::Length { what: "y", expected: shape.len(), got: y_len })?;
         let params = Params { weight: weight.unwrap_or_default(), bias: bias.unwrap_or_default() };
-        Ok(Strided { shape, mode, x, y, params, running, eps })
+        Ok(Strided { shape, sizes: Sizes::Slice(shape), mode, x, y, params, running, eps })
     }
 }
 
@@ -200,6 +223,7 @@ impl<'a, T: Element> Backward<'a, T> {
     /// The step, its buffers as strips, which have the lengths they must have.
     pub(super) fn checked(self, saved: &'a Saved<T>) -> Result<driver::Backward<'a, T>, Error> {
         let Self { x, dy, weight, dx, dweight, dbias } = self;
+        saved.check(saved.mode)?;
         let shape = saved.shape;
         let features = shape.features();
         weight.map_or(Ok(()), |weight| check_len("weight", features, weight.len()))?;
@@ -221,7 +245,10 @@ impl<'a, T: Element> Backward<'a, T> {
 
 /// A forward whose buffers have been checked.
 pub(super) struct Strided<'a, T: Element> {
+    /// Of the tensor as it lies in memory.
     pub(super) shape: Shape,
+    /// Of the tensor as the caller has it.
+    pub(super) sizes: Sizes,
     pub(super) mode: Mode,
     pub(super) x: Strips<'a, T>,
     pub(super) y: StripsMut<'a, T>,
@@ -232,14 +259,14 @@ pub(super) struct Strided<'a, T: Element> {
 
 /// The step of the driver, for which `saved` is got ready.
 pub(super) fn prepared<'a, T: Element>(
-    Strided { shape, mode, x, y, params, running, eps }: Strided<'a, T>,
+    Strided { shape, sizes, mode, x, y, params, running, eps }: Strided<'a, T>,
     saved: &'a mut Saved<T>,
 ) -> Result<driver::Forward<'a, T>, Error> {
     let from_batch = running.is_none();
     if from_batch && shape.count() == 1 && shape.features() > 0 {
-        return Err(Error::OneValue { shape });
+        return Err(Error::OneValue { mode, got: sizes });
     }
-    saved.reset(shape, mode, from_batch, eps);
+    saved.reset(shape, sizes, mode, from_batch, eps);
     let count = saved.count;
     if let Some(Running { mean, var }) = running {
         let mut stats = saved.stats.as_mut();

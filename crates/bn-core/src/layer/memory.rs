@@ -17,6 +17,15 @@ struct Order {
 }
 
 impl Order {
+    /// Those that a view may have, its own first.
+    fn of(view: Layout) -> [Self; 2] {
+        let other = match view {
+            Layout::ChannelsFirst => Layout::ChannelsLast,
+            Layout::ChannelsLast => Layout::ChannelsFirst,
+        };
+        [view, other].map(|memory| Self { view, memory })
+    }
+
     fn axis(layout: Layout, rank: usize) -> usize {
         match layout {
             Layout::ChannelsFirst => 1,
@@ -50,12 +59,7 @@ pub(super) struct InMemory<'a, T> {
 impl<'a, T: Element> InMemory<'a, T> {
     /// `view`, whose dimensions make a valid shape in `layout`.
     pub(super) fn new(view: ArrayViewD<'a, T>, layout: Layout) -> Self {
-        let other = match layout {
-            Layout::ChannelsFirst => Layout::ChannelsLast,
-            Layout::ChannelsLast => Layout::ChannelsFirst,
-        };
-        for memory in [layout, other] {
-            let order = Order { view: layout, memory };
+        for order in Order::of(layout) {
             let (dims, shape) = order.turned(&view);
             if let Some(strips) = joined(view.clone(), order, shape) {
                 return Self { strips: strips.into(), dims, order, shape };
@@ -64,6 +68,17 @@ impl<'a, T: Element> InMemory<'a, T> {
         let order = Order { view: layout, memory: layout };
         let (dims, shape) = order.turned(&view);
         Self { strips: copied(view, order, shape).into(), dims, order, shape }
+    }
+
+    /// As [`new`](Self::new), in an order of memory that has the shape `expected`, copied if need be; `None` where none has.
+    pub(super) fn of_shape(view: ArrayViewD<'a, T>, layout: Layout, expected: Shape) -> Option<Self> {
+        let all = Order::of(layout).map(|order| (order, order.turned(&view)));
+        let (order, (dims, shape)) = all.into_iter().find(|(_, (_, shape))| *shape == expected)?;
+        let strips = match joined(view.clone(), order, shape) {
+            Some(strips) => strips.into(),
+            None => copied(view, order, shape).into(),
+        };
+        Some(Self { strips, dims, order, shape })
     }
 
     /// Another input of the same dimensions, in the same order of memory, copied if need be.

@@ -1,35 +1,49 @@
 //! The layer: parameters, running statistics, and the steps of training and evaluation.
 
 mod arrays;
+#[cfg(feature = "serde")]
+mod bits;
 mod config;
 mod error;
 pub mod functions;
 mod memory;
+mod mode;
+mod optimize;
 pub mod parts;
 mod running;
 mod saved;
 #[cfg(feature = "serde")]
 mod serial;
+mod sizes;
 mod slices;
+mod state;
+#[cfg(feature = "serde")]
+mod stored;
 
 pub use arrays::Gradients;
 pub use config::{Config, RunningVar};
 pub use error::Error;
+pub use mode::Mode;
+pub use optimize::ParameterGradients;
 pub use running::RunningStats;
-pub use saved::{Mode, Saved};
+pub use saved::Saved;
+pub use sizes::Sizes;
 pub use slices::Grads;
 
 use crate::kernel::Backend;
 use crate::num::{Element, Real};
-use crate::tensor::Shape;
-use functions::{Commit, Running, check_len};
+use functions::{Running, check_len};
 use ndarray::Array1;
 use running::filled;
+use std::fmt;
 
 /// γ and β, where the layer has them.
 type OwnParams<'a, T> = (Option<&'a [<T as Element>::Compute]>, Option<&'a [<T as Element>::Compute]>);
 
 /// Batch normalization over the feature axis of a tensor of elements `T`, run by the backend `B`.
+///
+/// A program names it `batchnorm::BatchNorm<T>`, which fills in the backend; that page has formulas, fields and a
+/// table of the methods.
 ///
 /// Training, per feature over the n values of the batch (Ioffe and Szegedy, <https://arxiv.org/abs/1502.03167>,
 /// algorithm 1):
@@ -42,9 +56,9 @@ type OwnParams<'a, T> = (Option<&'a [<T as Element>::Compute]>, Option<&'a [<T a
 /// Evaluation puts the running statistics in place of μ and σ², and takes them for constants:
 /// dx = γ·invstd·dy.
 ///
-/// The array methods ([`forward`](Self::forward), [`backward`](Self::backward), …) take `ndarray` views and
-/// return new arrays; the slice methods ([`forward_into`](Self::forward_into), …) write into the caller's
-/// buffers and allocate nothing once their workspace exists.
+/// The array methods ([`forward`](Self::forward), [`backward`](Self::backward), …) take `ndarray` arrays and views by
+/// reference, and return new arrays. The slice methods ([`forward_into`](Self::forward_into), …) write into the
+/// caller's buffers, and allocate nothing once their workspace exists.
 #[derive(Clone, Debug)]
 pub struct BatchNorm<T: Element, B> {
     /// γ, shape (C,): 1 at first. Of length 0 in a layer without affine part.
@@ -62,7 +76,15 @@ impl<T: Element, B: Backend + Default> BatchNorm<T, B> {
     /// A layer for `features` features with PyTorch's defaults, see [`Config`].
     ///
     /// # Errors
-    /// None with the defaults; the signature is that of [`with_config`](Self::with_config).
+    /// [`Error::TooManyFeatures`] where memory does not hold as many parameters.
+    ///
+    /// ```
+    /// use batchnorm::BatchNorm;
+    ///
+    /// let bn = BatchNorm::<f32>::new(64)?;
+    /// assert_eq!((bn.weight[0], bn.bias[0]), (1.0, 0.0));
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
     pub fn new(features: usize) -> Result<Self, Error> {
         Self::with_config(features, Config::default())
     }
@@ -71,7 +93,15 @@ impl<T: Element, B: Backend + Default> BatchNorm<T, B> {
     ///
     /// # Errors
     /// [`Error::Eps`] and [`Error::Momentum`] where the config holds no usable number;
-    /// [`Error::Shape`] where as many parameters do not fit in memory.
+    /// [`Error::TooManyFeatures`] where memory does not hold as many parameters.
+    ///
+    /// ```
+    /// use batchnorm::{BatchNorm, Config, Layout};
+    ///
+    /// let config = Config::default().eps(1e-3).layout(Layout::ChannelsLast);
+    /// let bn = BatchNorm::<f32>::with_config(64, config)?;
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
     pub fn with_config(features: usize, config: Config) -> Result<Self, Error> {
         Self::with_backend(features, config, B::default())
     }
@@ -82,9 +112,17 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
     ///
     /// # Errors
     /// As [`with_config`](Self::with_config).
+    ///
+    /// ```
+    /// use batchnorm::backend::Scalar;
+    /// use batchnorm::{BatchNorm, Config};
+    ///
+    /// let bn = BatchNorm::<f32, _>::with_backend(64, Config::default(), Scalar)?;
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
     pub fn with_backend(features: usize, config: Config, backend: B) -> Result<Self, Error> {
         config.check()?;
-        Shape::new(1, features, size_of::<f64>())?;
+        check_room(features)?;
         let len = if config.affine { features } else { 0 };
         Ok(Self {
             weight: filled(len, T::Compute::from_f64(1.0))?,
@@ -100,35 +138,27 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
     }
 
     /// C, the number of features.
+    ///
+    /// ```
+    /// # use batchnorm::BatchNorm;
+    /// assert_eq!(BatchNorm::<f32>::new(64)?.features(), 64);
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
     #[must_use]
     pub fn features(&self) -> usize {
         self.features
     }
 
-    /// The settings the layer was made with.
+    /// The settings of the layer.
+    ///
+    /// ```
+    /// # use batchnorm::BatchNorm;
+    /// assert_eq!(BatchNorm::<f32>::new(64)?.config().momentum, Some(0.1));
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.config
-    }
-
-    /// Weighs the statistics of a training forward into the running ones. It is apart from the forward, so that
-    /// a forward computed again (activation checkpointing) is not counted twice. Without tracked statistics,
-    /// and for an empty batch, nothing changes.
-    ///
-    /// # Errors
-    /// [`Error::SavedMode`] for the state of an evaluation, [`Error::Features`] for another layer's state,
-    /// [`Error::Length`] where the running statistics were replaced by ones of another length.
-    pub fn commit(&mut self, saved: &Saved<T>) -> Result<(), Error> {
-        self.check_saved(saved, Mode::Train)?;
-        self.params()?;
-        let Config { momentum, running_var: kind, .. } = self.config;
-        if let Some(running) = self.running.as_mut().filter(|_| saved.count > 0) {
-            let RunningStats { mean, var, num_batches_tracked: batches } = running;
-            *batches = batches.saturating_add(1);
-            let (mean, var) = (contiguous(mean), contiguous(var));
-            functions::commit(&self.backend, saved, Commit { mean, var, momentum, batches: *batches, kind })?;
-        }
-        Ok(())
     }
 
     /// γ and β as the functions take them: as long as they were made, as are the running statistics.
@@ -156,25 +186,43 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
         forward(Some(Running { mean, var }))
     }
 
-    fn check_features(&self, what: &'static str, got: usize) -> Result<(), Error> {
-        match got == self.features {
+    fn check_features(&self, what: &'static str, got: &Sizes) -> Result<(), Error> {
+        match got.features() == self.features {
             true => Ok(()),
-            false => Err(Error::Features { what, expected: self.features, got }),
+            false => Err(Error::Features { what, expected: self.features, got: got.clone() }),
         }
     }
 
     fn check_saved(&self, saved: &Saved<T>, expected: Mode) -> Result<(), Error> {
-        if saved.mode() != expected {
-            return Err(Error::SavedMode { expected, got: saved.mode() });
-        }
-        self.check_features("the saved state", saved.shape().features())
+        saved.check(expected)?;
+        self.check_features("the saved state", &saved.sizes)
     }
 }
 
-/// The elements of an array that a caller may have replaced by one with a stride; laid side by side then.
-fn contiguous<R: Real>(array: &mut Array1<R>) -> &mut [R] {
-    if !array.is_standard_layout() {
-        *array = array.as_standard_layout().into_owned();
+/// What it is, as PyTorch prints it, and what runs it:
+/// `BatchNorm<f32>(64, eps=1e-5, momentum=0.1, affine=true, track_running_stats=true) on rayon+dispatch`. Settings that PyTorch
+/// does not have are named where they are not the default.
+impl<T: Element, B: Backend> fmt::Display for BatchNorm<T, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Config { eps, momentum, affine, track_running_stats, running_var, layout } = self.config;
+        write!(f, "BatchNorm<{}>({}, eps={eps:e}, momentum=", T::NAME, self.features)?;
+        match momentum {
+            Some(momentum) => write!(f, "{momentum}")?,
+            None => f.write_str("None")?,
+        }
+        write!(f, ", affine={affine}, track_running_stats={track_running_stats}")?;
+        if running_var != RunningVar::default() {
+            write!(f, ", running_var={running_var:?}")?;
+        }
+        if layout != crate::tensor::Layout::default() {
+            write!(f, ", layout={layout:?}")?;
+        }
+        write!(f, ") on {}", self.backend.name())
     }
-    array.as_slice_mut().unwrap_or_default()
+}
+
+/// Whether an address space holds the statistics of so many features.
+fn check_room(features: usize) -> Result<(), Error> {
+    let bytes = features.checked_mul(size_of::<f64>()).and_then(|bytes| isize::try_from(bytes).ok());
+    bytes.map_or(Err(Error::TooManyFeatures { got: features }), |_| Ok(()))
 }

@@ -1,7 +1,7 @@
 //! Running statistics: what evaluation normalizes with.
 
+use super::error::Error;
 use crate::num::Real;
-use crate::tensor::ShapeError;
 use ndarray::Array1;
 
 /// The running mean and variance, and how many batches went into them.
@@ -18,6 +18,13 @@ pub struct RunningStats<R> {
 
 impl<R: Real> RunningStats<R> {
     /// The statistics of a new layer with `features` features.
+    ///
+    /// ```
+    /// use batchnorm::RunningStats;
+    ///
+    /// let stats = RunningStats::<f32>::new(3);
+    /// assert_eq!((stats.mean[2], stats.var[2], stats.num_batches_tracked), (0.0, 1.0, 0));
+    /// ```
     #[must_use]
     pub fn new(features: usize) -> Self {
         let var = Array1::from_elem(features, R::from_f64(1.0));
@@ -25,16 +32,16 @@ impl<R: Real> RunningStats<R> {
     }
 
     /// The same, or an error where memory does not hold them.
-    pub(super) fn try_new(features: usize) -> Result<Self, ShapeError> {
+    pub(super) fn try_new(features: usize) -> Result<Self, Error> {
         let var = filled(features, R::from_f64(1.0))?;
         Ok(Self { mean: filled(features, R::default())?, var, num_batches_tracked: 0 })
     }
 }
 
 /// An array of one value per feature, if memory holds it.
-pub(super) fn filled<R: Real>(features: usize, value: R) -> Result<Array1<R>, ShapeError> {
+pub(super) fn filled<R: Real>(features: usize, value: R) -> Result<Array1<R>, Error> {
     let mut values = Vec::new();
-    let too_large = |_| ShapeError::TooLarge { dims: vec![features] };
+    let too_large = |_| Error::TooManyFeatures { got: features };
     values.try_reserve_exact(features).map_err(too_large)?;
     values.resize(features, value);
     Ok(values.into())

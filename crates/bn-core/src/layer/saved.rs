@@ -1,89 +1,170 @@
 //! What a forward leaves for its backward: O(C) numbers, the shape and the mode.
 
+use super::error::Error;
+use super::mode::Mode;
+use super::sizes::Sizes;
 use crate::maths::StatsVec;
 use crate::num::{Element, Real};
 use crate::tensor::Shape;
-use std::fmt;
-
-/// Which forward was run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Mode {
-    /// With the batch's statistics, which depend on x: the gradient goes through them.
-    #[default]
-    Train,
-    /// Evaluation: with the running statistics, or with the batch's where none are tracked.
-    Eval,
-}
-
-impl fmt::Display for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Mode::Train => "training",
-            Mode::Eval => "evaluation",
-        })
-    }
-}
+use std::sync::OnceLock;
 
 /// The state a forward saves for the backward: per feature the mean (as the pair k + δ), the variance and
 /// invstd = 1/√(σ² + eps), together with the shape and the mode. The input itself is passed again.
 ///
 /// An empty one, `Saved::default()`, can be handed to any forward; it is filled in place and allocates only
-/// when the number of features grows.
-#[derive(Clone, Debug, PartialEq)]
+/// when the number of features grows. A backward refuses it.
+///
+/// With the feature `serde` it comes back with every bit, NaN included, from any format. What no forward can have left is
+/// refused with the field's name.
+#[derive(Clone, Debug)]
 pub struct Saved<T: Element> {
+    /// As the tensor lies in memory.
     pub(super) shape: Shape,
+    /// As the caller has it. For messages alone: it is neither compared nor stored.
+    pub(super) sizes: Sizes,
     pub(super) mode: Mode,
     /// Whether the statistics are the batch's: the gradient then goes through them.
     pub(super) from_batch: bool,
     /// The values of a feature that the statistics are of.
     pub(super) count: usize,
+    /// 0 where no forward has filled it.
     pub(super) eps: f64,
     pub(super) stats: StatsVec<T::Compute>,
+    rounded: Rounded<T::Compute>,
+}
+
+/// The variances and the invstd in the type itself, from when somebody asks on.
+#[derive(Clone, Debug)]
+struct Rounded<R>(OnceLock<[Vec<R>; 2]>);
+
+impl<R> Default for Rounded<R> {
+    fn default() -> Self {
+        Self(OnceLock::new())
+    }
 }
 
 impl<T: Element> Default for Saved<T> {
     fn default() -> Self {
         Self {
             shape: Shape::default(),
+            sizes: Sizes::default(),
             mode: Mode::default(),
             from_batch: false,
             count: 0,
             eps: 0.0,
             stats: StatsVec::<T::Compute>::default(),
+            rounded: Rounded::default(),
         }
     }
 }
 
+impl<T: Element> PartialEq for Saved<T> {
+    fn eq(&self, other: &Self) -> bool {
+        let key = |saved: &Self| (saved.shape, saved.mode, saved.from_batch, saved.count, saved.eps);
+        key(self) == key(other) && self.stats == other.stats
+    }
+}
+
 impl<T: Element> Saved<T> {
-    /// The shape of the forward's tensor.
+    /// The shape of the forward's tensor, as it lies in memory: an (N,C,H,W) view of (N,H,W,C) memory has the latter's.
+    ///
+    /// ```
+    /// use batchnorm::{BatchNorm, Shape};
+    /// use ndarray::Array4;
+    ///
+    /// let mut bn = BatchNorm::<f32>::new(3)?;
+    /// let (_y, saved) = bn.forward(&Array4::zeros((2, 3, 4, 4)))?;
+    /// assert_eq!(saved.shape(), Shape::nchw(2, 3, 4, 4)?);
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
     #[must_use]
     pub fn shape(&self) -> Shape {
         self.shape
     }
 
     /// The mode of the forward.
+    ///
+    /// ```
+    /// use batchnorm::{BatchNorm, Mode};
+    /// use ndarray::array;
+    ///
+    /// let mut bn = BatchNorm::<f32>::new(1)?;
+    /// let (_y, saved) = bn.forward(&array![[1.0], [3.0]])?;
+    /// assert_eq!(saved.mode(), Mode::Train);
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
     #[must_use]
     pub fn mode(&self) -> Mode {
         self.mode
     }
 
-    /// The mean of each feature, as it was used: the batch's or the running one. Shape (C,).
-    pub fn mean(&self) -> impl ExactSizeIterator<Item = T::Compute> {
-        self.stats.k.iter().copied()
+    /// μ of each feature as it was used, the batch's or the running one, rounded to the type; in units of x. Shape (C,).
+    ///
+    /// ```
+    /// use batchnorm::BatchNorm;
+    /// use ndarray::array;
+    ///
+    /// let mut bn = BatchNorm::<f32>::new(2)?;
+    /// let (_y, saved) = bn.forward(&array![[1.0, 0.0], [3.0, 8.0]])?;
+    /// assert_eq!((saved.mean(), saved.var()), (&[2.0, 4.0][..], &[1.0, 16.0][..]));
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    #[must_use]
+    pub fn mean(&self) -> &[T::Compute] {
+        &self.stats.k
     }
 
-    /// The biased variance of each feature, as it was used: the batch's or the running one. Shape (C,).
-    pub fn var(&self) -> impl ExactSizeIterator<Item = T::Compute> {
-        self.stats.var.iter().map(|&v| T::Compute::round(v))
+    /// σ² of each feature as it was used, the biased variance of the batch or the running one, rounded to the type; in units of
+    /// x². Shape (C,). The first call after a forward rounds and allocates; example at [`mean`](Self::mean).
+    #[must_use]
+    pub fn var(&self) -> &[T::Compute] {
+        &self.rounded()[0]
+    }
+
+    /// 1/√(σ² + eps) of each feature, rounded to the type once; in units of 1/x. Shape (C,). Allocates as [`var`](Self::var)
+    /// does.
+    ///
+    /// ```
+    /// use batchnorm::{BatchNorm, Config};
+    /// use ndarray::array;
+    ///
+    /// let mut bn = BatchNorm::<f32>::with_config(1, Config::default().eps(3.0))?;
+    /// let (_y, saved) = bn.forward(&array![[1.0], [3.0]])?;
+    /// assert_eq!(saved.invstd(), [0.5]); // 1/√(1 + 3)
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    #[must_use]
+    pub fn invstd(&self) -> &[T::Compute] {
+        &self.rounded()[1]
+    }
+
+    fn rounded(&self) -> &[Vec<T::Compute>; 2] {
+        self.rounded.0.get_or_init(|| {
+            [&self.stats.var, &self.stats.invstd]
+                .map(|wide| wide.iter().map(|&v| T::Compute::round(v)).collect())
+        })
+    }
+
+    /// Whether a forward in this mode has filled it.
+    pub(super) fn check(&self, expected: Mode) -> Result<(), Error> {
+        if self.eps == 0.0 {
+            return Err(Error::EmptySaved);
+        }
+        match self.mode == expected {
+            true => Ok(()),
+            false => Err(Error::SavedMode { expected, got: self.mode }),
+        }
     }
 
     /// Makes room for the statistics of a forward. Of an empty batch there are none: they are zeros.
-    pub(super) fn reset(&mut self, shape: Shape, mode: Mode, from_batch: bool, eps: f64) {
-        (self.shape, self.mode, self.from_batch, self.eps) = (shape, mode, from_batch, eps);
+    pub(super) fn reset(&mut self, shape: Shape, sizes: Sizes, mode: Mode, from_batch: bool, eps: f64) {
+        (self.shape, self.sizes) = (shape, sizes);
+        (self.mode, self.from_batch, self.eps) = (mode, from_batch, eps);
         self.count = shape.count();
         if shape.is_empty() {
             self.stats.resize(0);
         }
         self.stats.resize(shape.features());
+        self.rounded = Rounded::default();
     }
 }

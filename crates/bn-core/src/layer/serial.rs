@@ -1,13 +1,13 @@
 //! The layer with serde: its settings, parameters and running statistics. The backend is no part of it, since
 //! every backend gives the same bits; the one that loads is made by `Default`.
 //!
-//! What comes in is checked as a new layer is, and its arrays against its number of features: a damaged file
-//! is an error of the format, never a layer that fails later. Nothing is allocated from a number in the file.
+//! What comes in is checked as a new layer is, its arrays against its number of features, and its numbers for what no training
+//! leaves: a damaged file is an error of the format, never a layer that fails later. Nothing is allocated from a number in the
+//! file.
 
-use super::{BatchNorm, Config, Error, RunningStats};
+use super::{BatchNorm, Config, Error, RunningStats, check_room};
 use crate::kernel::Backend;
-use crate::num::Element;
-use crate::tensor::Shape;
+use crate::num::{Element, Real};
 use ndarray::Array1;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -16,14 +16,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 #[serde(rename = "BatchNorm")]
 struct PartsRef<'a, R> {
     features: usize,
-    config: &'a Config,
+    config: Config,
     weight: &'a Array1<R>,
     bias: &'a Array1<R>,
     running: Option<&'a RunningStats<R>>,
 }
 
 #[derive(Deserialize)]
-#[serde(rename = "BatchNorm")]
+#[serde(rename = "BatchNorm", deny_unknown_fields)]
 struct Parts<R> {
     features: usize,
     config: Config,
@@ -38,8 +38,10 @@ where
 {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self { weight, bias, running, features, config, backend: _ } = self;
-        PartsRef { features: *features, config, weight, bias, running: running.as_ref() }
-            .serialize(serializer)
+        let running = running.as_ref();
+        // A caller may have taken the statistics away, or given some to a layer without.
+        let config = config.track_running_stats(running.is_some());
+        PartsRef { features: *features, config, weight, bias, running }.serialize(serializer)
     }
 }
 
@@ -52,13 +54,94 @@ where
     }
 }
 
-impl<R> Parts<R> {
+impl<R: Real> Parts<R> {
     fn into_layer<T: Element<Compute = R>, B: Backend + Default>(self) -> Result<BatchNorm<T, B>, Error> {
         let Self { features, config, weight, bias, running } = self;
         config.check()?;
-        Shape::new(1, features, size_of::<f64>())?;
+        check_room(features)?;
+        let tracked = config.track_running_stats;
+        if tracked != running.is_some() {
+            let expected = format!("{} as track_running_stats is {tracked}", statistics(tracked));
+            let got = statistics(!tracked).to_string();
+            return Err(Error::State { what: "running", expected, got });
+        }
         let layer = BatchNorm { weight, bias, running, features, config, backend: B::default() };
         layer.params()?;
+        check_values("weight", "numbers", &layer.weight, |v| !v.is_nan())?;
+        check_values("bias", "numbers", &layer.bias, |v| !v.is_nan())?;
+        if let Some(RunningStats { mean, var, num_batches_tracked }) = &layer.running {
+            check_values("running_mean", "numbers", mean, |v| !v.is_nan())?;
+            check_values("running_var", "numbers of 0 and above", var, |v| v >= 0.0)?;
+            if *num_batches_tracked < 0 {
+                let (expected, got) = ("a count of 0 or above".into(), num_batches_tracked.to_string());
+                return Err(Error::State { what: "num_batches_tracked", expected, got });
+            }
+        }
         Ok(layer)
+    }
+}
+
+fn statistics(tracked: bool) -> &'static str {
+    if tracked { "statistics" } else { "none" }
+}
+
+/// Whether every value is as it should be.
+fn check_values<R: Real>(
+    what: &'static str,
+    expected: &str,
+    values: &Array1<R>,
+    right: impl Fn(f64) -> bool,
+) -> Result<(), Error> {
+    let wrong = values.iter().map(|v| v.to_f64()).enumerate().find(|(_, v)| !right(*v));
+    wrong.map_or(Ok(()), |(feature, v)| {
+        Err(Error::State { what, expected: expected.into(), got: format!("{v} for feature {feature}") })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::{KernelSet, Kernels};
+    use std::borrow::Cow;
+
+    /// A backend that is named and never run.
+    #[derive(Default)]
+    struct Nobody;
+
+    impl KernelSet for Nobody {
+        fn name(&self) -> Cow<'static, str> {
+            "nobody".into()
+        }
+        fn f32(&self) -> &dyn Kernels<f32> {
+            unreachable!("no step is run")
+        }
+        fn f64(&self) -> &dyn Kernels<f64> {
+            unreachable!("no step is run")
+        }
+    }
+
+    fn loaded(poison: impl FnOnce(&mut Parts<f32>, &mut RunningStats<f32>)) -> Result<(), String> {
+        let ones = Array1::ones(3);
+        let (features, config, weight, bias) = (3, Config::default(), ones.clone(), ones);
+        let mut parts = Parts { features, config, weight, bias, running: None };
+        let mut running = RunningStats::new(3);
+        poison(&mut parts, &mut running);
+        parts.running = Some(running);
+        parts.into_layer::<f32, Nobody>().map(|_| ()).map_err(|error| error.to_string())
+    }
+
+    /// JSON has no NaN, and postcard no messages: both are needed to see this one from outside.
+    #[test]
+    fn a_nan_is_refused_by_the_fields_name() {
+        let nan = f32::NAN;
+        assert_eq!(loaded(|_, _| ()), Ok(()));
+        let says =
+            |what: &str, expected: &str| Err(format!("expected {expected} in {what}, got NaN for feature 1"));
+        assert_eq!(loaded(|parts, _| parts.weight[1] = nan), says("weight", "numbers"));
+        assert_eq!(loaded(|parts, _| parts.bias[1] = nan), says("bias", "numbers"));
+        assert_eq!(loaded(|_, running| running.mean[1] = nan), says("running_mean", "numbers"));
+        assert_eq!(loaded(|_, running| running.var[1] = nan), says("running_var", "numbers of 0 and above"));
+        let infinite = loaded(|_, running| running.var[1] = f32::INFINITY);
+        assert_eq!(infinite, Ok(()), "the variance of large values overflows");
     }
 }

@@ -1,20 +1,20 @@
 //! The slice API: contiguous tensors in the caller's buffers, no allocation per step.
 
 use super::functions::{self, Backward, Forward, check_len};
-use super::{BatchNorm, Error, Mode, Saved};
+use super::{BatchNorm, Error, Mode, Saved, Sizes};
 use crate::driver::{self, Workspace};
 use crate::kernel::Backend;
 use crate::num::Element;
 use crate::tensor::Shape;
 
-/// Where a backward writes its gradients.
+/// Where a backward writes its gradients. What the buffers held before is overwritten, not added to.
 #[derive(Debug)]
 pub struct Grads<'a, T: Element> {
-    /// ∂L/∂x, of the tensor's length.
+    /// ∂L/∂x, of the tensor's length. Overwritten.
     pub dx: &'a mut [T],
-    /// ∂L/∂γ, of length C; empty for a layer without affine part.
+    /// ∂L/∂γ, of length C; empty for a layer without affine part. Overwritten.
     pub dweight: &'a mut [T::Compute],
-    /// ∂L/∂β, likewise.
+    /// ∂L/∂β, likewise. Overwritten.
     pub dbias: &'a mut [T::Compute],
 }
 
@@ -27,6 +27,17 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
     /// # Errors
     /// [`Error::Features`], [`Error::Length`], and [`Error::OneValue`] where there is a single value per feature;
     /// [`Error::Strided`] where a parameter was replaced by a strided array. Nothing is then written.
+    ///
+    /// ```
+    /// use batchnorm::{BatchNorm, Saved, Shape, Workspace};
+    ///
+    /// let mut bn = BatchNorm::<f32>::new(1)?;
+    /// let (mut saved, mut workspace) = (Saved::default(), Workspace::default()); // to keep from step to step
+    /// let (x, mut y) = ([1.0, 3.0], [0.0; 2]);
+    /// bn.forward_into(Shape::nc(2, 1)?, &x, &mut y, &mut saved, &mut workspace)?;
+    /// assert!((y[1] - 1.0).abs() < 1e-5); // (3 − 2)/√(1 + eps)
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
     pub fn forward_into(
         &mut self,
         shape: Shape,
@@ -43,6 +54,17 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
     ///
     /// # Errors
     /// As [`forward_into`](Self::forward_into).
+    ///
+    /// ```
+    /// use batchnorm::{BatchNorm, Saved, Shape, Workspace};
+    ///
+    /// let mut bn = BatchNorm::<f32>::new(1)?;
+    /// let (mut saved, mut workspace) = (Saved::default(), Workspace::default());
+    /// let (x, mut y) = ([1.0, 3.0], [0.0; 2]);
+    /// bn.forward_uncommitted_into(Shape::nc(2, 1)?, &x, &mut y, &mut saved, &mut workspace)?;
+    /// bn.commit(&saved)?; // once, however often the forward is computed
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
     pub fn forward_uncommitted_into(
         &self,
         shape: Shape,
@@ -59,6 +81,17 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
     ///
     /// # Errors
     /// As [`forward_into`](Self::forward_into); [`Error::OneValue`] only where batch statistics are taken.
+    ///
+    /// ```
+    /// use batchnorm::{BatchNorm, Saved, Shape, Workspace};
+    ///
+    /// let bn = BatchNorm::<f32>::new(1)?; // running mean 0 and variance 1
+    /// let (mut saved, mut workspace) = (Saved::default(), Workspace::default());
+    /// let mut y = [0.0];
+    /// bn.forward_eval_into(Shape::nc(1, 1)?, &[3.0], &mut y, &mut saved, &mut workspace)?;
+    /// assert!((y[0] - 3.0).abs() < 1e-4);
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
     pub fn forward_eval_into(
         &self,
         shape: Shape,
@@ -80,8 +113,23 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
     /// γ is taken as it is now: update the parameters after the backward.
     ///
     /// # Errors
-    /// [`Error::SavedMode`] for the state of an evaluation, [`Error::Length`] where a buffer does not fit the
+    /// [`Error::SavedMode`] for the state of an evaluation, [`Error::EmptySaved`], [`Error::Length`] where a buffer does not fit the
     /// shape that was saved, [`Error::Features`] for another layer's state. Nothing is then written.
+    ///
+    /// ```
+    /// use batchnorm::{BatchNorm, Grads, Saved, Shape, Workspace};
+    ///
+    /// let mut bn = BatchNorm::<f32>::new(1)?;
+    /// let (mut saved, mut workspace) = (Saved::default(), Workspace::default());
+    /// let (x, mut y) = ([1.0, 3.0], [0.0; 2]);
+    /// bn.forward_into(Shape::nc(2, 1)?, &x, &mut y, &mut saved, &mut workspace)?;
+    ///
+    /// let (mut dx, mut dweight, mut dbias) = ([0.0; 2], [0.0], [0.0]);
+    /// let grads = Grads { dx: &mut dx, dweight: &mut dweight, dbias: &mut dbias };
+    /// bn.backward_into(&saved, &x, &[1.0, 0.5], grads, &mut workspace)?;
+    /// assert_eq!(dbias, [1.5]); // Σdy
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
     pub fn backward_into(
         &self,
         saved: &Saved<T>,
@@ -98,6 +146,21 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
     ///
     /// # Errors
     /// As [`backward_into`](Self::backward_into), with the state of an evaluation expected.
+    ///
+    /// ```
+    /// use batchnorm::{BatchNorm, Grads, Saved, Shape, Workspace};
+    ///
+    /// let bn = BatchNorm::<f32>::new(1)?;
+    /// let (mut saved, mut workspace) = (Saved::default(), Workspace::default());
+    /// let (x, mut y) = ([1.0, 3.0], [0.0; 2]);
+    /// bn.forward_eval_into(Shape::nc(2, 1)?, &x, &mut y, &mut saved, &mut workspace)?;
+    ///
+    /// let (mut dx, mut dweight, mut dbias) = ([0.0; 2], [0.0], [0.0]);
+    /// let grads = Grads { dx: &mut dx, dweight: &mut dweight, dbias: &mut dbias };
+    /// bn.backward_eval_into(&saved, &x, &[1.0, 0.0], grads, &mut workspace)?;
+    /// assert!((dx[0] - 1.0).abs() < 1e-5 && dx[1] == 0.0); // γ·invstd·dy
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
     pub fn backward_eval_into(
         &self,
         saved: &Saved<T>,
@@ -111,7 +174,7 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
 
     /// A forward of this layer.
     fn step<'a>(&'a self, shape: Shape, x: &'a [T], y: &'a mut [T]) -> Result<Forward<'a, T>, Error> {
-        self.check_features("x", shape.features())?;
+        self.check_features("x", &Sizes::Slice(shape))?;
         let (weight, bias) = self.params()?;
         Ok(Forward { shape, x, y: y.into(), weight, bias, eps: self.config.eps })
     }

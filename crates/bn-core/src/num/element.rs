@@ -1,11 +1,48 @@
 //! The types a tensor may have, and the types it is computed in.
 
 use super::wide::{Dd, Wide};
-use std::fmt::Debug;
-use std::ops::{Add, Mul, Sub};
+use ndarray::{LinalgScalar, ScalarOperand};
+use std::fmt::{Debug, Display, LowerExp};
+use std::iter::Sum;
+use std::ops::{AddAssign, DivAssign, MulAssign, Neg, SubAssign};
 
 /// A tensor's element type: f32, f64, and with the feature `half` f16 and bf16.
-pub trait Element: Copy + Debug + Default + PartialEq + Send + Sync + 'static {
+///
+/// It has the arithmetic of its type: `+ - * /` with their assignments, −v, sums, comparisons, 0 and 1. So generic code
+/// can add arrays, call `Array::zeros`, `dot` and `scaled_add`:
+///
+/// ```
+/// use batchnorm::{BatchNorm, Element, Error, Real};
+/// use ndarray::{Array2, array};
+///
+/// fn step<T: Element>(bn: &mut BatchNorm<T>, x: &Array2<T>, target: &Array2<T>) -> Result<(), Error> {
+///     let rate = T::Compute::from_f64(0.1);
+///     let (y, saved) = bn.forward(x)?;
+///     let g = bn.backward(&saved, x, &(&y - target))?;
+///     bn.weight.scaled_add(-rate, &g.dweight);
+///     bn.bias -= &(g.dbias * rate);
+///     Ok(())
+/// }
+///
+/// step(&mut BatchNorm::<f64>::new(1)?, &array![[1.0], [3.0]], &array![[0.0], [1.0]])?;
+/// # Ok::<(), Error>(())
+/// ```
+pub trait Element:
+    LinalgScalar
+    + Neg<Output = Self>
+    + AddAssign
+    + SubAssign
+    + MulAssign
+    + DivAssign
+    + Sum
+    + Debug
+    + Display
+    + LowerExp
+    + Default
+    + PartialOrd
+    + Send
+    + Sync
+{
     /// The type of arithmetic, parameters and running statistics: f32 for half types, else the type itself.
     type Compute: Real;
     /// The name users and reports know the type by.
@@ -43,10 +80,9 @@ pub trait PerElement {
     fn bf16(self) -> Self::Of<::half::bf16>;
 }
 
-/// A type that arithmetic runs in: f32 and f64.
-pub trait Real:
-    Element<Compute = Self> + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self>
-{
+/// A type that arithmetic runs in, as parameters and statistics have it: f32 and f64. An array of it takes one as the other
+/// operand.
+pub trait Real: Element<Compute = Self> + ScalarOperand {
     /// The type of sums and coefficients, of about twice the precision.
     type Wide: Wide;
     /// Virtual lanes per feature and sum where a feature's values lie side by side (`runs.rs`).

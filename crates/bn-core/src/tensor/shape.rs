@@ -13,33 +13,84 @@ pub enum Layout {
     ChannelsLast,
 }
 
+impl fmt::Display for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ChannelsFirst => "channels first",
+            Self::ChannelsLast => "channels last",
+        })
+    }
+}
+
 /// Why dimensions are no shape.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ShapeError {
     /// There is no batch axis beside the feature axis.
-    #[error("expected a tensor of rank 2 or more (a batch axis and a feature axis), got rank {got}")]
+    #[error("expected a tensor of rank 2 or more (a batch axis and a feature axis), got rank {got}{}", batch_of_one(*got))]
     Rank {
         /// The tensor's rank.
         got: usize,
     },
     /// The number of elements does not fit in `isize`.
-    #[error("expected at most {} elements, got the dimensions {dims:?}", isize::MAX)]
+    #[error("expected at most {} elements, got the dimensions {dims:?}{}", isize::MAX, below_zero(dims))]
     TooLarge {
         /// The dimensions asked for.
         dims: Vec<usize>,
     },
 }
 
+/// What to do with a single sample.
+fn batch_of_one(rank: usize) -> &'static str {
+    if rank == 1 { ": `insert_axis(Axis(0))` makes one sample a batch" } else { "" }
+}
+
+/// Says so where a dimension can only come from a subtraction.
+fn below_zero(dims: &[usize]) -> &'static str {
+    let negative = dims.iter().any(|&dim| isize::try_from(dim).is_err());
+    if negative { ": a subtraction below 0 gives such sizes" } else { "" }
+}
+
 /// A tensor's shape as batch normalization sees it: (outer, features, inner), row-major.
 ///
 /// (N,C) and channels-last tensors have inner = 1; (N,C,H,W) has outer = N and inner = H·W. A feature has
 /// outer·inner values, its *count*, the n of the formulae.
+///
+/// ```
+/// use batchnorm::{Layout, Shape};
+///
+/// let shape = Shape::nchw(8, 64, 28, 28)?;
+/// assert_eq!((shape.outer(), shape.features(), shape.inner()), (8, 64, 784));
+/// assert_eq!((shape.count(), shape.len()), (8 * 784, 8 * 64 * 784));
+/// assert_eq!(Shape::nhwc(8, 28, 28, 64)?.count(), shape.count());
+/// assert_eq!(Shape::from_dims(&[8, 64, 28, 28], Layout::ChannelsFirst)?, shape);
+/// # Ok::<(), batchnorm::ShapeError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(try_from = "Stored"))]
 pub struct Shape {
     outer: usize,
     features: usize,
     inner: usize,
+}
+
+/// A shape as it is stored.
+#[cfg(feature = "serde")]
+#[derive(serde::Deserialize)]
+#[serde(rename = "Shape", deny_unknown_fields)]
+struct Stored {
+    outer: usize,
+    features: usize,
+    inner: usize,
+}
+
+#[cfg(feature = "serde")]
+impl TryFrom<Stored> for Shape {
+    type Error = ShapeError;
+
+    fn try_from(Stored { outer, features, inner }: Stored) -> Result<Self, ShapeError> {
+        Self::new(outer, features, inner)
+    }
 }
 
 impl Shape {
@@ -61,16 +112,14 @@ impl Shape {
     /// # Errors
     /// [`ShapeError::Rank`] where there are fewer than two dimensions, [`ShapeError::TooLarge`].
     pub fn from_dims(dims: &[usize], layout: Layout) -> Result<Self, ShapeError> {
-        let product = |d: &[usize]| {
-            d.iter()
-                .try_fold(1usize, |p, &d| p.checked_mul(d))
-                .ok_or_else(|| ShapeError::TooLarge { dims: dims.to_vec() })
-        };
+        let too_large = || ShapeError::TooLarge { dims: dims.to_vec() };
+        let product = |d: &[usize]| d.iter().try_fold(1usize, |p, &d| p.checked_mul(d)).ok_or_else(too_large);
         match (dims, layout) {
             ([n, c, rest @ ..], Layout::ChannelsFirst) => Self::new(*n, *c, product(rest)?),
             ([outer @ .., c], Layout::ChannelsLast) if !outer.is_empty() => Self::new(product(outer)?, *c, 1),
-            _ => Err(ShapeError::Rank { got: dims.len() }),
+            _ => return Err(ShapeError::Rank { got: dims.len() }),
         }
+        .map_err(|_| too_large())
     }
 
     /// (N, C): a batch of N rows with C features.
@@ -78,14 +127,14 @@ impl Shape {
     /// # Errors
     /// [`ShapeError::TooLarge`], as for every constructor below.
     pub fn nc(n: usize, c: usize) -> Result<Self, ShapeError> {
-        Self::new(n, c, 1)
+        Self::from_dims(&[n, c], Layout::ChannelsFirst)
     }
     /// (N, C, L): sequences, features first.
     ///
     /// # Errors
     /// [`ShapeError::TooLarge`].
     pub fn ncl(n: usize, c: usize, l: usize) -> Result<Self, ShapeError> {
-        Self::new(n, c, l)
+        Self::from_dims(&[n, c, l], Layout::ChannelsFirst)
     }
     /// (N, C, H, W): images, features first.
     ///
@@ -185,5 +234,27 @@ mod tests {
         assert!(matches!(Shape::new(usize::MAX, 0, usize::MAX), Err(ShapeError::TooLarge { .. })));
         assert!(matches!(Shape::nchw(1, 1, usize::MAX, usize::MAX), Err(ShapeError::TooLarge { .. })));
         assert!(Shape::nc(0, 5).unwrap().is_empty());
+    }
+
+    /// Messages have the dimensions that the caller gave, not the three that they come to.
+    #[test]
+    fn messages_have_the_callers_dimensions() {
+        let text = |error: Result<Shape, ShapeError>| error.unwrap_err().to_string();
+        let most = "expected at most 9223372036854775807 elements";
+        let large = usize::MAX / 4;
+        assert_eq!(
+            text(Shape::nhwc(8, large, 2, 3)),
+            format!("{most}, got the dimensions [8, {large}, 2, 3]")
+        );
+        assert_eq!(
+            text(Shape::nc(usize::MAX, 2)),
+            format!("{most}, got the dimensions [{}, 2]: a subtraction below 0 gives such sizes", usize::MAX)
+        );
+        let rank = "expected a tensor of rank 2 or more (a batch axis and a feature axis)";
+        assert_eq!(text(Shape::from_dims(&[], Layout::ChannelsLast)), format!("{rank}, got rank 0"));
+        assert_eq!(
+            text(Shape::from_dims(&[3], Layout::ChannelsFirst)),
+            format!("{rank}, got rank 1: `insert_axis(Axis(0))` makes one sample a batch")
+        );
     }
 }

@@ -187,6 +187,16 @@ pub fn learned() -> Vec<Learned> {
 }
 
 /// What was learned as lines of text, for [`load`]: a class and its candidate each, of those where one was chosen.
+///
+/// ```
+/// use batchnorm::schedule::{self, Policy};
+///
+/// let text = schedule::saved(); // at the end of a run
+/// let classes = schedule::load(&text)?; // before the first step of the next one
+/// assert_eq!(classes, schedule::learned().len());
+/// Policy::Fixed.set(); // nothing else is tried
+/// # Ok::<(), schedule::LoadError>(())
+/// ```
 #[must_use]
 pub fn saved() -> String {
     let chosen = table::entries().filter(|entry| entry.trials.has_chosen());

@@ -16,9 +16,12 @@ mod sums;
 
 pub use sums::PartialSums;
 
+use super::config::check_eps;
 use super::error::Error;
 use super::functions::{Backward, Forward, check_len};
-use super::saved::{Mode, Saved};
+use super::mode::Mode;
+use super::saved::Saved;
+use super::sizes::Sizes;
 use crate::driver::{self, Statistics, Workspace};
 use crate::kernel::Backend;
 use crate::maths::{StatsVec, features};
@@ -31,6 +34,15 @@ use sums::{Kind, Of, around};
 ///
 /// # Errors
 /// As [`Shape::from_dims`].
+///
+/// ```
+/// use batchnorm::{Layout, parts};
+///
+/// let every = parts::split_every(&[256, 64, 28, 28], Layout::ChannelsFirst)?;
+/// let cut = 256 / 2 / every * every; // near the middle
+/// assert_eq!(cut % every, 0);
+/// # Ok::<(), batchnorm::ShapeError>(())
+/// ```
 pub fn split_every(dims: &[usize], layout: Layout) -> Result<usize, ShapeError> {
     let one: Vec<usize> =
         dims.iter().enumerate().map(|(axis, &len)| if axis == 0 { 1 } else { len }).collect();
@@ -49,6 +61,33 @@ pub fn split_every(dims: &[usize], layout: Layout) -> Result<usize, ShapeError> 
 /// A new one sums around 0. [`settle`](Self::settle) takes in the sums of all parts and says whether they are enough. Where a
 /// feature's mean is far from zero they are not: all parts are then summed once more, around the means. Whoever brings
 /// parts together must be able to go over them twice.
+///
+/// ```
+/// use batchnorm::functions::Forward;
+/// use batchnorm::parts::{PartialSums, Pooled};
+/// use batchnorm::{DefaultBackend, Saved, Shape, Workspace};
+///
+/// let (backend, mut workspace) = (DefaultBackend::default(), Workspace::default());
+/// let parts = [[1.0_f32, 3.0], [5.0, 7.0]]; // two parts of two samples each, one feature
+/// let shape = Shape::nc(2, 1)?;
+/// let mut pooled = Pooled::new(1, 1e-5)?;
+/// loop {
+///     let mut sums = PartialSums::default();
+///     for (part, x) in parts.iter().enumerate() {
+///         sums.merge(pooled.sum(&backend, shape, x, 2 * part, &mut workspace)?)?;
+///     }
+///     if pooled.settle(&sums)? {
+///         break;
+///     }
+/// }
+/// for x in &parts {
+///     let (mut y, mut saved) = ([0.0; 2], Saved::default());
+///     let step = Forward { shape, x, y: (&mut y[..]).into(), weight: None, bias: None, eps: 1e-5 };
+///     pooled.forward(&backend, step, &mut saved, &mut workspace)?;
+///     assert_eq!(saved.mean(), [4.0]); // of the whole batch
+/// }
+/// # Ok::<(), batchnorm::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pooled<T: Element> {
     features: usize,
@@ -79,9 +118,7 @@ impl<T: Element> Pooled<T> {
     /// # Errors
     /// [`Error::Eps`] unless `eps` is finite and > 0.
     pub fn new(features: usize, eps: f64) -> Result<Self, Error> {
-        if !(eps.is_finite() && eps > 0.0) {
-            return Err(Error::Eps { got: eps });
-        }
+        check_eps(eps)?;
         let mut stats = StatsVec::<T::Compute>::default();
         stats.resize(features);
         Ok(Self { features, eps, round: Round::AroundZero, count: 0, stats, again: vec![false; features] })
@@ -136,7 +173,8 @@ impl<T: Element> Pooled<T> {
             return Err(wrong(&expected, &format!("sums over {count}")));
         }
         if count == 1 && self.features > 0 {
-            return Err(Error::OneValue { shape: Shape::new(1, self.features, 1)? });
+            let got = Sizes::Slice(Shape::new(1, self.features, 1)?);
+            return Err(Error::OneValue { mode: Mode::Train, got });
         }
         self.count = count;
         let mut stats = self.stats.as_mut();
@@ -173,7 +211,7 @@ impl<T: Element> Pooled<T> {
             return Err(wrong(&format!("the eps of the statistics, {}", self.eps), &step.eps.to_string()));
         }
         let step = step.checked(Mode::Train, None)?;
-        saved.reset(step.shape, Mode::Train, true, self.eps);
+        saved.reset(step.shape, step.sizes, Mode::Train, true, self.eps);
         (saved.count, saved.stats) = (self.count, self.stats.clone());
         let (stats, eps, count) = (Statistics::Pooled(saved.stats.as_ref()), self.eps, self.count);
         let step = driver::Forward {
@@ -199,8 +237,11 @@ impl<T: Element> Pooled<T> {
     }
 
     fn check_features(&self, what: &'static str, shape: Shape) -> Result<(), Error> {
-        let (expected, got) = (self.features, shape.features());
-        if expected == got { Ok(()) } else { Err(Error::Features { what, expected, got }) }
+        let expected = self.features;
+        match shape.features() == expected {
+            true => Ok(()),
+            false => Err(Error::Features { what, expected, got: Sizes::Slice(shape) }),
+        }
     }
 }
 
@@ -208,7 +249,7 @@ impl<T: Element> Pooled<T> {
 /// [`Pooled::sum`].
 ///
 /// # Errors
-/// [`Error::Length`] where x or dy does not fit the saved shape.
+/// [`Error::EmptySaved`], and [`Error::Length`] where x or dy does not fit the saved shape.
 pub fn sum_gradients<T: Element, B: Backend>(
     backend: &B,
     [x, dy]: [&[T]; 2],
@@ -216,6 +257,7 @@ pub fn sum_gradients<T: Element, B: Backend>(
     saved: &Saved<T>,
     workspace: &mut Workspace<T>,
 ) -> Result<PartialSums<T::Compute>, Error> {
+    saved.check(saved.mode)?;
     let shape = saved.shape;
     check_len("x", shape.len(), x.len())?;
     check_len("dy", shape.len(), dy.len())?;
@@ -248,6 +290,7 @@ pub fn backward<T: Element, B: Backend>(
     saved: &Saved<T>,
     workspace: &mut Workspace<T>,
 ) -> Result<(), Error> {
+    saved.check(saved.mode)?;
     let shape = saved.shape;
     let expected = (Some(shape.inner()), around(pilots(saved).as_deref()));
     let (totals, count) = sums.total((Kind::Gradients, shape.features()), expected)?;

@@ -53,22 +53,8 @@ pub(super) enum Kind {
 struct Node {
     samples: Range<usize>,
     /// The parts of both sums of each feature, one behind the other.
-    #[cfg_attr(feature = "serde", serde(with = "bits"))]
+    #[cfg_attr(feature = "serde", serde(with = "crate::layer::bits"))]
     sums: Vec<f64>,
-}
-
-/// Numbers by their bits: a text of digits need not come back to them, and has no NaN.
-#[cfg(feature = "serde")]
-mod bits {
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(values: &[f64], to: S) -> Result<S::Ok, S::Error> {
-        to.collect_seq(values.iter().map(|v| v.to_bits()))
-    }
-
-    pub(super) fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<Vec<f64>, D::Error> {
-        Ok(Vec::<u64>::deserialize(from)?.into_iter().map(f64::from_bits).collect())
-    }
 }
 
 /// A number for pilots, which sums around others have not: FNV-1a of their bits.

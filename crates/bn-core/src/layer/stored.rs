@@ -1,0 +1,152 @@
+//! The state of a forward with serde. Its numbers are stored as bits; what no forward can have left is refused.
+
+use super::error::Error;
+use super::mode::Mode;
+use super::saved::Saved;
+use super::sizes::Sizes;
+use crate::maths::StatsVec;
+use crate::num::{Element, Real, Wide};
+use crate::tensor::Shape;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use std::borrow::Cow;
+
+/// What is stored. Wide numbers are their parts, one behind the other.
+#[derive(Serialize, Deserialize)]
+#[serde(rename = "Saved", deny_unknown_fields)]
+struct Stored<'a> {
+    /// The type of the tensor's elements.
+    element: Cow<'a, str>,
+    shape: Shape,
+    mode: Mode,
+    from_batch: bool,
+    count: usize,
+    /// One number.
+    #[serde(with = "super::bits")]
+    eps: Vec<f64>,
+    #[serde(with = "super::bits")]
+    mean: Vec<f64>,
+    /// What the rounding of the mean left.
+    #[serde(with = "super::bits")]
+    rest: Vec<f64>,
+    #[serde(with = "super::bits")]
+    var: Vec<f64>,
+    #[serde(with = "super::bits")]
+    invstd: Vec<f64>,
+}
+
+impl<T: Element> Serialize for Saved<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let StatsVec::<T::Compute> { k, delta, var, invstd } = &self.stats;
+        Stored {
+            element: T::NAME.into(),
+            shape: self.shape,
+            mode: self.mode,
+            from_batch: self.from_batch,
+            count: self.count,
+            eps: vec![self.eps],
+            mean: k.iter().map(|v| v.to_f64()).collect(),
+            rest: flat(delta),
+            var: flat(var),
+            invstd: flat(invstd),
+        }
+        .serialize(serializer)
+    }
+}
+
+impl<'de, T: Element> Deserialize<'de> for Saved<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Stored::deserialize(deserializer)?.into_saved().map_err(de::Error::custom)
+    }
+}
+
+impl Stored<'_> {
+    fn into_saved<T: Element>(self) -> Result<Saved<T>, Error> {
+        let Self { element, shape, mode, from_batch, count, eps, mean, rest, var, invstd } = self;
+        if element != T::NAME {
+            return Err(wrong("element", T::NAME, element));
+        }
+        let [eps] = eps[..] else { return Err(wrong("eps", "1 number", eps.len())) };
+        let features = shape.features();
+        let parts = <T::Compute as Real>::Wide::PARTS;
+        let lengths =
+            [("mean", &mean, 1), ("rest", &rest, parts), ("var", &var, parts), ("invstd", &invstd, parts)];
+        for (what, values, parts) in lengths {
+            if features.checked_mul(parts) != Some(values.len()) {
+                let expected = format!("{parts} for each of {features} features");
+                return Err(wrong(what, &expected, values.len()));
+            }
+        }
+        if let Some(v) = mean.iter().find(|v| !v.is_nan() && T::Compute::from_f64(**v).to_f64() != **v) {
+            return Err(wrong("mean", &format!("values of {}", <T::Compute as Element>::NAME), v));
+        }
+        let mean = mean.iter().map(|&v| T::Compute::from_f64(v)).collect();
+        let [delta, var, invstd] = [&rest, &var, &invstd].map(|parts| wide::<T>(parts));
+        let mut saved = Saved::default();
+        (saved.shape, saved.sizes, saved.mode) = (shape, Sizes::Slice(shape), mode);
+        (saved.from_batch, saved.count, saved.eps) = (from_batch, count, eps);
+        saved.stats = StatsVec::<T::Compute> { k: mean, delta, var, invstd };
+        // One that no forward has filled comes back as well.
+        if saved != Saved::default() {
+            saved.check_stored()?;
+        }
+        Ok(saved)
+    }
+}
+
+impl<T: Element> Saved<T> {
+    /// Whether a forward can have left it.
+    fn check_stored(&self) -> Result<(), Error> {
+        let &Self { shape, mode, from_batch, count, eps, .. } = self;
+        super::config::check_eps(eps)?;
+        if mode == Mode::Train && !from_batch {
+            return Err(wrong("from_batch", "true of a training forward", from_batch));
+        }
+        let own = shape.count();
+        // A part of a batch has the statistics of the whole.
+        if count != own && (mode == Mode::Eval || count < own) {
+            return Err(wrong("count", &format!("the {own} values per feature of the shape"), count));
+        }
+        if from_batch && count == 1 && shape.features() > 0 {
+            return Err(wrong("count", "more than 1 value per feature", count));
+        }
+        let stats = self.stats.as_ref();
+        for f in 0..shape.features() {
+            let (var, invstd) = (stats.var[f].to_f64(), stats.invstd[f].to_f64());
+            if from_batch && count == 0 {
+                if [stats.k[f].to_f64(), stats.delta[f].to_f64(), var, invstd] != [0.0; 4] {
+                    return Err(wrong("mean, rest, var and invstd", "zeros after an empty batch", "others"));
+                }
+                continue;
+            }
+            if var < 0.0 {
+                return Err(wrong("var", "numbers of 0 and above", var));
+            }
+            // Beyond these numbers the variance may have left the range of its type, which invstd has not.
+            let of = var + eps;
+            let apart = (invstd * of.sqrt() - 1.0).abs();
+            if invstd < 0.0 || ((1e-200..1e200).contains(&of) && apart.is_nan() | (apart > 1e-6)) {
+                return Err(wrong("invstd", &format!("1/√(var + eps) = {:e}", 1.0 / of.sqrt()), invstd));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn wrong(what: &'static str, expected: &str, got: impl ToString) -> Error {
+    Error::State { what, expected: expected.into(), got: got.to_string() }
+}
+
+/// Wide numbers as their parts.
+fn flat<W: Wide>(values: &[W]) -> Vec<f64> {
+    values.iter().flat_map(|v| [v.parts().0, v.parts().1].into_iter().take(W::PARTS)).collect()
+}
+
+/// As [`flat`] was given them.
+fn wide<T: Element>(parts: &[f64]) -> Vec<<T::Compute as Real>::Wide> {
+    let of = |parts: &[f64]| match parts.iter().all(|&part| part == 0.0) && parts[0].is_sign_negative() {
+        // The sum of the parts would be +0.
+        true => -<T::Compute as Real>::Wide::default(),
+        false => Wide::from_parts(parts[0], parts.get(1).copied().unwrap_or_default()),
+    };
+    parts.chunks_exact(<T::Compute as Real>::Wide::PARTS).map(of).collect()
+}
