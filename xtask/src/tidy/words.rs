@@ -11,7 +11,7 @@ const UNSAFE: &[&str] = &[
     "benches/src/pages.rs",
     "benches/src/stream.rs",
     "crates/batchnorm/tests/no_allocation.rs",
-    "crates/batchnorm/tests/uninitialized.rs",
+    "crates/batchnorm/tests/suite/uninitialized.rs",
     "crates/bn-core/src/mem/output.rs",
     "crates/bn-core/src/mem/prefetch.rs",
     "crates/bn-core/src/mem/stores.rs",

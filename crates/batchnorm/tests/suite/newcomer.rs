@@ -1,15 +1,15 @@
 //! What a newcomer reads holds together: the code needs no crate but those that are named, and links lead to recipes.
 
-const README: &str = include_str!("../../../README.md");
-const RECIPES: &str = include_str!("../../../docs/recipes.md");
-const FACADE: &str = include_str!("../src/lib.rs");
+const README: &str = include_str!("../../../../README.md");
+const RECIPES: &str = include_str!("../../../../docs/recipes.md");
+const FACADE: &str = include_str!("../../src/lib.rs");
 /// Every public function of these files is a method of the layer.
 const METHODS: [&str; 5] = [
-    include_str!("../../bn-core/src/layer/mod.rs"),
-    include_str!("../../bn-core/src/layer/arrays.rs"),
-    include_str!("../../bn-core/src/layer/optimize.rs"),
-    include_str!("../../bn-core/src/layer/slices.rs"),
-    include_str!("../../bn-core/src/layer/state.rs"),
+    include_str!("../../../bn-core/src/layer/mod.rs"),
+    include_str!("../../../bn-core/src/layer/arrays.rs"),
+    include_str!("../../../bn-core/src/layer/optimize.rs"),
+    include_str!("../../../bn-core/src/layer/slices.rs"),
+    include_str!("../../../bn-core/src/layer/state.rs"),
 ];
 
 /// What the code may begin a path with: the facade, and what a recipe tells its reader to add.

@@ -88,5 +88,5 @@ fn layers_of_too_many_features_are_refused() {
     let text = BatchNorm::<f32>::new(usize::MAX).unwrap_err().to_string();
     let want = format!("expected as many features as memory holds, got {}: ", usize::MAX);
     assert_eq!(text, want + "is it the number of all elements?");
-    assert_eq!(BatchNorm::<f32>::new(0).unwrap().weight, Array1::zeros(0));
+    assert_eq!(BatchNorm::<f32>::new(0).unwrap().weight, Array1::<f32>::zeros(0));
 }
