@@ -1,4 +1,4 @@
-//! What the benchmarks share, Criterion's beside this and `cargo xtask bench`:
+//! What the benchmarks share, Criterion's beside this, `cargo xtask bench` and the peers:
 //!
 //! [`shapes`]: the lists of shapes in `shapes/*.txt`; [`inputs`]: a shape filled with data, and the comparison of
 //! answers; [`hard`]: data that leave a type's comfortable range; [`implementation`]: what is timed, seen from outside;

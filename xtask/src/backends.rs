@@ -9,6 +9,9 @@ use bn_rayon::Rayon;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use kernels::Kernels;
 
+/// Those that a verb runs.
+pub(crate) type Backends = Vec<Candidate>;
+
 /// Every backend that this machine can run. The first is the one whose bits the others must give.
 pub(crate) fn available() -> Vec<Candidate> {
     let serial = Kernels::all().flatten().map(Candidate::from);
@@ -36,12 +39,12 @@ pub(crate) fn unavailable() -> Vec<(String, Level)> {
 pub(crate) const ALL: &str = "all";
 
 /// Which backends are meant: one of them, or all.
-pub(crate) fn parser() -> impl TypedValueParser<Value = Vec<Candidate>> {
+pub(crate) fn parser() -> impl TypedValueParser<Value = Backends> {
     let names = available().into_iter().map(|b| b.name.into_owned()).chain([ALL.to_string()]);
     PossibleValuesParser::new(names).map(|name| pick(&name))
 }
 
-fn pick(name: &str) -> Vec<Candidate> {
+fn pick(name: &str) -> Backends {
     available().into_iter().filter(|b| name == ALL || b.name == name).collect()
 }
 
@@ -66,5 +69,17 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!((names.len(), count), (count, 2 * Kernels::all().count() + 1));
+    }
+
+    /// The bench has combinations of its own; a backend that joins these joins those.
+    #[test]
+    fn every_backend_is_timed() {
+        let timed =
+            [false, true].map(|on_rayon| benches::layer::Kernels::ALL.map(|k| k.name(on_rayon))).concat();
+        for name in
+            available().into_iter().map(|b| b.name.into_owned()).chain(unavailable().into_iter().map(|u| u.0))
+        {
+            assert!(timed.contains(&name), "{name} in {timed:?}");
+        }
     }
 }

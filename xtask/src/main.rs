@@ -1,7 +1,6 @@
 //! `cargo xtask`: what gates a change, and what shows how a backend does. One file per verb.
 
 mod backends;
-mod bench;
 mod bits;
 mod ci;
 mod code;
@@ -9,11 +8,11 @@ mod conformance;
 mod count;
 mod files;
 mod out;
+mod program;
 mod replay;
 mod search;
 mod tidy;
 mod tools;
-mod tune;
 
 use bn_dispatch::Level;
 use clap::{Parser, Subcommand};
@@ -29,7 +28,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
-    Bench(bench::Args),
+    /// Times the layer on every backend, the textbook's strategies and other libraries, against a streaming copy.
+    Bench(program::Args),
     Bits(bits::Args),
     Ci(ci::Args),
     Code(code::Args),
@@ -38,35 +38,42 @@ enum Verb {
     Replay(replay::Args),
     Search(search::Args),
     Tidy(tidy::Args),
-    Tune(tune::Args),
+    /// Steps until the layer's schedules are learned on this machine, and shows what was tried.
+    Tune(program::Args),
 }
 
 impl Verb {
-    /// Whether it runs kernels of the level that the variable `BATCHNORM_LEVEL` names.
-    fn runs_kernels(&self) -> bool {
-        matches!(
-            self,
-            Self::Bench(_)
-                | Self::Bits(_)
-                | Self::Conformance(_)
-                | Self::Count(_)
-                | Self::Replay(_)
-                | Self::Tune(_)
-        )
+    /// What is said before anything is done.
+    fn announcement(&self) -> &'static str {
+        match self {
+            Self::Bench(_) => "bench: builds the benchmark for release, then runs it",
+            Self::Bits(_) => "bits: every case on every backend, on 1 to 7 threads, on every schedule",
+            Self::Ci(_) => "ci: the gates one after the other; what a gate says is shown where it fails",
+            Self::Code(_) => "code: builds bn-dispatch for release, then looks at its instructions",
+            Self::Conformance(_) => "conformance: every case on every backend, against the oracle",
+            Self::Count(_) => {
+                "count: builds steps for release, then counts their instructions under valgrind"
+            }
+            Self::Replay(_) => "replay: case files on backends",
+            Self::Search(_) => "search: climbs towards data that break the limits",
+            Self::Tidy(_) => "tidy: rules about sources, crates and documents",
+            Self::Tune(_) => "tune: builds for release, then steps until schedules are learned",
+        }
     }
 }
 
-/// What a verb that runs backends ends with where it would not run the ones that were asked for.
+/// Where the kernels that the environment asks for are none.
 const NO_SUCH_LEVEL: u8 = 2;
 
 fn main() -> ExitCode {
     let verb = Cli::parse().verb;
-    if let (true, Some(Err(error))) = (verb.runs_kernels(), Level::wanted()) {
+    if let Some(Err(error)) = Level::wanted() {
         out::complain(&format!("BATCHNORM_LEVEL: {error}"));
         return ExitCode::from(NO_SUCH_LEVEL);
     }
+    out::complain(verb.announcement());
     let done = match verb {
-        Verb::Bench(args) => bench::run(&args),
+        Verb::Bench(args) => program::run("bench", &args),
         Verb::Bits(args) => bits::run(&args),
         Verb::Ci(args) => ci::run(&args),
         Verb::Code(args) => code::run(&args),
@@ -75,7 +82,7 @@ fn main() -> ExitCode {
         Verb::Replay(args) => replay::run(&args),
         Verb::Search(args) => search::run(&args),
         Verb::Tidy(args) => tidy::run(&args),
-        Verb::Tune(args) => tune::run(&args),
+        Verb::Tune(args) => program::run("tune", &args),
     };
     out::exit(done)
 }

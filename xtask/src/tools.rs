@@ -1,13 +1,22 @@
 //! The toolchain that this program was run with.
 
+use std::ffi::OsString;
 use std::process::Command;
+use xshell::Shell;
 
-/// cargo: the one that runs this program, where one does.
-pub(crate) fn cargo() -> Command {
-    Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()))
+/// cargo's program: the one that runs this one, where one does.
+pub(crate) fn cargo_program() -> OsString {
+    std::env::var_os("CARGO").unwrap_or("cargo".into())
 }
 
-/// rustc: the one that `RUSTC` names, where it does.
-pub(crate) fn rustc() -> Command {
-    Command::new(std::env::var_os("RUSTC").unwrap_or("rustc".into()))
+/// [`cargo_program`] as a command.
+pub(crate) fn cargo() -> Command {
+    Command::new(cargo_program())
+}
+
+/// A shell in the workspace's folder. What it runs is shown, and says on stderr what it says.
+pub(crate) fn shell() -> xshell::Result<Shell> {
+    let shell = Shell::new()?;
+    shell.change_dir(crate::out::root());
+    Ok(shell)
 }

@@ -10,7 +10,8 @@
 //! [`oracle`] is the naive truth, [`number`] what it is computed in, [`table`] the shapes × [`data`], [`hard`] what lies
 //! at the ends of the range, [`files`] the cases in `cases/`, [`measure`] the error measure of `cases/README.md`,
 //! [`tolerances`] every limit with its reason, [`identities`] what must hold whatever the oracle says, [`suite`] the
-//! runner of it all, [`bits`] the one that needs no oracle, [`golden`] the bits that are committed. Code that is no backend is run through a part of the
+//! runner of it all, [`show`] its tables, [`bits`] the runner that needs no oracle, [`golden`] the bits that are committed,
+//! [`replay()`] the runner of case files alone. Code that is no backend is run through a part of the
 //! table with [`assert_textbook`], as a closure from case to results.
 
 pub mod any;
@@ -30,8 +31,10 @@ pub mod number;
 pub mod oracle;
 mod pairs;
 pub mod parts;
+pub mod replay;
 pub mod run;
 pub mod search;
+pub mod show;
 pub mod suite;
 pub mod table;
 pub mod tolerances;

@@ -5,6 +5,8 @@
 //! under `#[target_feature]` (`entry`). Every operation is elementwise and rounded on its own, so all levels
 //! give the same bits. The maps are those of [`bn_core::walk`].
 
+#![warn(clippy::disallowed_methods, reason = "the order of sums and products fixes the bits")]
+
 mod columns;
 #[cfg(all(test, feature = "half"))]
 mod conversions;

@@ -4,6 +4,8 @@
 //! slices that the compiler vectorizes as far as the build's instruction set goes. What is summed and mapped how stands
 //! in [`bn_core::kernel`]; `sum` spells the sums out for each element type, `map` the maps.
 
+#![warn(clippy::disallowed_methods, reason = "the order of sums and products fixes the bits")]
+
 mod columns;
 mod map;
 mod runs;

@@ -5,6 +5,8 @@
 //! (see [`bn_core::kernel`]); `wide`'s own sums are not used, since their order depends on the
 //! instruction set, and of its fused operations one, where the product is exact: Σx² and Σdy·x of f32.
 
+#![warn(clippy::disallowed_methods, reason = "the order of sums and products fixes the bits")]
+
 mod columns;
 mod runs;
 mod sum;

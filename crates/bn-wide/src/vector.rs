@@ -71,6 +71,7 @@ impl Neg for Simd<f64x8> {
 
 impl Lane for Simd<f64x8> {
     #[inline(always)]
+    #[expect(clippy::disallowed_methods, reason = "the product is exact")]
     fn fused(self, other: Self, sum: Self) -> Self {
         Self(self.0.mul_add(other.0, sum.0))
     }

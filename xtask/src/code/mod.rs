@@ -5,11 +5,11 @@ mod rules;
 
 use crate::out::{self, Done};
 use crate::tools;
+use comfy_table::{Table, presets::ASCII_MARKDOWN};
 use rules::Kernel;
-use std::fmt::Write as _;
 use std::io::{self, Write as _};
-use std::path::Path;
 use std::process::ExitCode;
+use xshell::cmd;
 
 /// Looks at the instructions of the dispatched kernels: registers of their level, fused multiply-adds only where the
 /// product is exact.
@@ -29,54 +29,38 @@ pub(crate) fn run(_: &Args) -> Done {
         writeln!(stdout, "{}the rules are written for x86-64", out::SKIPPED)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let text = match assembly(&out::root()) {
+    let text = match assembly() {
         Ok(text) => text,
-        Err(error) => return out::failure(&error),
+        Err(error) => {
+            return out::failure(&format!("{error}; where the folder {FOLDER} is not whole, delete it"));
+        }
     };
     let (kernels, faults) = rules::check(&asm::functions(&text));
-    stdout.write_all(table(&kernels).as_bytes())?;
+    let mut table = Table::new();
+    let header = ["module", "function", "with xmm", "ymm", "zmm", "FMAs", "out of line"];
+    table.load_style(ASCII_MARKDOWN).set_header(header);
+    for Kernel { module, function, registers, fused, helpers } in &kernels {
+        let numbers = registers.iter().chain([fused]).map(ToString::to_string);
+        let names = [module, function].map(ToString::to_string);
+        table.add_row(names.into_iter().chain(numbers).chain([helpers.join(", ")]));
+    }
+    writeln!(stdout, "{table}")?;
     for fault in &faults {
         writeln!(stdout, "{fault}")?;
     }
     writeln!(stdout, "\ncode: {} kernels, {} faults", kernels.len(), faults.len())?;
-    Ok(if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(out::code(faults.is_empty()))
 }
 
 /// The kernels' instructions, built anew where they changed.
-fn assembly(root: &Path) -> Result<String, String> {
-    let path = root.join(ASSEMBLY);
-    let build = [
-        "rustc",
-        "--quiet",
-        "--target-dir",
-        FOLDER,
-        "-p",
-        "bn-dispatch",
-        "--lib",
-        "--release",
-        "--features",
-        "half",
-    ];
-    let mut cargo = tools::cargo();
+fn assembly() -> xshell::Result<String> {
+    let (shell, cargo) = (tools::shell()?, tools::cargo_program());
+    let folder = ["--target-dir", FOLDER];
     // In one unit, so that there is one file. Flags of the caller's would make another baseline.
-    cargo.args(build).args(["--", "-C", "codegen-units=1", "--emit"]).arg(format!("asm={}", path.display()));
-    cargo.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS").current_dir(root);
-    let built = cargo.output().map_err(|e| format!("cannot run cargo: {e}"))?;
-    if !built.status.success() {
-        return Err(format!("cannot build bn-dispatch:\n{}", String::from_utf8_lossy(&built.stderr)));
-    }
-    let hint = format!("the folder {FOLDER} is not whole, delete it");
-    std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}; {hint}", path.display()))
-}
-
-fn table(kernels: &[Kernel]) -> String {
-    let mut text = format!(
-        "{:16} {:21} {:>6} {:>6} {:>6} {:>6}  {}\n",
-        "module", "function", "xmm", "ymm", "zmm", "FMAs", "out of line"
-    );
-    for Kernel { module, function, registers: [xmm, ymm, zmm], fused, helpers, .. } in kernels {
-        let helpers = if helpers.is_empty() { "–".into() } else { helpers.join(", ") };
-        let _ = writeln!(text, "{module:16} {function:21} {xmm:6} {ymm:6} {zmm:6} {fused:6}  {helpers}");
-    }
-    text
+    let flags = ["-C", "codegen-units=1", "--emit", &format!("asm={}", out::root().join(ASSEMBLY).display())];
+    cmd!(shell, "{cargo} rustc -p bn-dispatch --lib --release --features half {folder...} -- {flags...}")
+        .env_remove("RUSTFLAGS")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .run()?;
+    shell.read_file(ASSEMBLY)
 }

@@ -284,101 +284,40 @@ mod tests {
         assert_eq!((sum.registers, sum.fused), ([1, 1, 2], 2));
     }
 
+    /// The function, the instruction that is planted into it, and what is said of it.
+    const PLANTED: &str = "\
+f32_avx2::map | vfmadd231ps %ymm1, %ymm2, %ymm3 | f32_avx2::map: expected no fused multiply-add, got `vfmadd231ps %ymm1, %ymm2, %ymm3`
+        f32_avx512::sum | vfnmadd213pd %zmm1, %zmm2, %zmm3 | f32_avx512::sum: expected only fused multiply-adds of doubles, got `vfnmadd213pd
+        f64_avx512::sum | vfmadd213pd %zmm1, %zmm2, %zmm3 | f64_avx512::sum: expected no fused multiply-add, got `vfmadd213pd
+        f64_avx2::sum | vfmadd231pd %ymm1, %ymm2, %ymm3 | f64_avx2::sum: expected no fused multiply-add
+        f32_avx2::sum | vfmadd231ps %ymm1, %ymm2, %ymm3 | f32_avx2::sum: expected only fused multiply-adds of doubles, got `vfmadd231ps
+        f32_avx2_pairs::map_and_sum | vmovups %zmm1, (%rax) | f32_avx2_pairs::map_and_sum: expected no zmm register, got `vmovups %zmm1, (%rax)`
+        f32_avx512_pairs::map_and_sum | vfmadd231ps %zmm1, %zmm2, %zmm3 | f32_avx512_pairs::map_and_sum: expected only fused multiply-adds of doubles
+        f32_avx2::sum | vfmsub231pd %ymm1, %ymm2, %ymm3 | expected only fused multiply-adds of doubles, got `vfmsub231pd
+        f64_avx2::map | vmovups %zmm1, (%rax) | f64_avx2::map: expected no zmm register, got `vmovups %zmm1, (%rax)`
+        f32_baseline::map | vmovups %ymm1, (%rax) | f32_baseline::map: expected no ymm register
+        f32_avx2::map | mulps %xmm1, %xmm2 | f32_avx2::map: expected instructions of the level, got `mulps
+        f64_baseline::sum | movq fma@GOTPCREL(%rip), %rax | f64_baseline::sum: expected no call of the C library's arithmetic, got `fma`
+        f64_avx512::map | callq _ZN7bn_core3num3eft8two_prod17h0123456789abcdefE | f64_avx512::map: expected nothing of another crate, got `bn_core::num::eft::two_prod`
+        bf16_avx512::sum | vfmsub231pd %zmm1, %zmm2, %zmm3 | bf16_avx512::sum: expected only fused multiply-adds of doubles, got `vfmsub231pd
+        bf16_avx512::map | vcvtneps2bf16 %zmm1, %ymm2 | bf16_avx512::map: expected conversions that keep subnormals, got `vcvtneps2bf16
+        f16_baseline::map | vcvtph2ps %xmm1, %ymm2 | f16_baseline::map: expected no ymm register
+        other | vfmadd231sd %xmm1, %xmm2, %xmm3 | bn_dispatch::level::other: expected fused";
+
     #[test]
     fn planted_faults_are_named() {
         let entry = "bn_dispatch::entry";
-        let helper = mangled("bn_dispatch::runs::sum::helper");
-        let to_helper = format!("\tcallq\t{helper}\n");
-        for (into, lines, says) in [
-            (
-                format!("{entry}::f32_avx2::map"),
-                "\tvfmadd231ps\t%ymm1, %ymm2, %ymm3\n",
-                "f32_avx2::map: expected no fused multiply-add, got `vfmadd231ps %ymm1, %ymm2, %ymm3`",
-            ),
-            (
-                format!("{entry}::f32_avx512::sum"),
-                "\tvfnmadd213pd\t%zmm1, %zmm2, %zmm3\n",
-                "f32_avx512::sum: expected only fused multiply-adds of doubles, got `vfnmadd213pd",
-            ),
-            (
-                format!("{entry}::f64_avx512::sum"),
-                "\tvfmadd213pd\t%zmm1, %zmm2, %zmm3\n",
-                "f64_avx512::sum: expected no fused multiply-add, got `vfmadd213pd",
-            ),
-            (
-                format!("{entry}::f64_avx2::sum"),
-                "\tvfmadd231pd\t%ymm1, %ymm2, %ymm3\n",
-                "f64_avx2::sum: expected no fused multiply-add",
-            ),
-            (
-                format!("{entry}::f32_avx2::sum"),
-                "\tvfmadd231ps\t%ymm1, %ymm2, %ymm3\n",
-                "f32_avx2::sum: expected only fused multiply-adds of doubles, got `vfmadd231ps",
-            ),
-            (
-                format!("{entry}::f32_avx2_pairs::map_and_sum"),
-                "\tvmovups\t%zmm1, (%rax)\n",
-                "f32_avx2_pairs::map_and_sum: expected no zmm register, got `vmovups %zmm1, (%rax)`",
-            ),
-            (
-                format!("{entry}::f32_avx512_pairs::map_and_sum"),
-                "\tvfmadd231ps\t%zmm1, %zmm2, %zmm3\n",
-                "f32_avx512_pairs::map_and_sum: expected only fused multiply-adds of doubles",
-            ),
-            (
-                format!("{entry}::f32_avx2::sum"),
-                "\tvfmsub231pd\t%ymm1, %ymm2, %ymm3\n",
-                "expected only fused multiply-adds of doubles, got `vfmsub231pd",
-            ),
-            (
-                format!("{entry}::f64_avx2::map"),
-                "\tvmovups\t%zmm1, (%rax)\n",
-                "f64_avx2::map: expected no zmm register, got `vmovups %zmm1, (%rax)`",
-            ),
-            (
-                "f32_baseline::map".into(),
-                "\tvmovups\t%ymm1, (%rax)\n",
-                "f32_baseline::map: expected no ymm register",
-            ),
-            (
-                format!("{entry}::f32_avx2::map"),
-                "\tmulps\t%xmm1, %xmm2\n",
-                "f32_avx2::map: expected instructions of the level, got `mulps",
-            ),
-            (
-                "f64_baseline::sum".into(),
-                "\tmovq\tfma@GOTPCREL(%rip), %rax\n",
-                "f64_baseline::sum: expected no call of the C library's arithmetic, got `fma`",
-            ),
-            (
-                format!("{entry}::f64_avx512::map"),
-                "\tcallq\t_ZN7bn_core3num3eft8two_prod17h0123456789abcdefE\n",
-                "f64_avx512::map: expected nothing of another crate, got `bn_core::num::eft::two_prod`",
-            ),
-            (
-                format!("{entry}::bf16_avx512::sum"),
-                "\tvfmsub231pd\t%zmm1, %zmm2, %zmm3\n",
-                "bf16_avx512::sum: expected only fused multiply-adds of doubles, got `vfmsub231pd",
-            ),
-            (
-                format!("{entry}::bf16_avx512::map"),
-                "\tvcvtneps2bf16\t%zmm1, %ymm2\n",
-                "bf16_avx512::map: expected conversions that keep subnormals, got `vcvtneps2bf16",
-            ),
-            (
-                "f16_baseline::map".into(),
-                "\tvcvtph2ps\t%xmm1, %ymm2\n",
-                "f16_baseline::map: expected no ymm register",
-            ),
-            (
-                "other".into(),
-                "\tvfmadd231sd\t%xmm1, %xmm2, %xmm3\n",
-                "bn_dispatch::level::other: expected fused",
-            ),
-        ] {
-            let faults = faults(&into, lines);
+        for row in PLANTED.lines().map(str::trim) {
+            let [into, instruction, says] = row.split(" | ").collect::<Vec<_>>()[..] else { panic!("{row}") };
+            let into = if into.contains("baseline") || into == "other" {
+                into.into()
+            } else {
+                format!("{entry}::{into}")
+            };
+            let faults = faults(&into, &format!("\t{instruction}\n"));
             assert!(faults.len() == 1 && faults[0].contains(says), "{says:?}: {faults:?}");
         }
+        let to_helper = format!("\tcallq\t{}\n", mangled("bn_dispatch::runs::sum::helper"));
         // A helper out of line is its caller's.
         let text = file(&format!("{entry}::f32_avx2::map"), &to_helper)
             .replace("\tvaddps\t%xmm0", "\tvfmadd231ss\t%xmm2");

@@ -1,6 +1,7 @@
 //! Counts of instructions, committed and measured.
 
-use serde_json::{Map, Value, json};
+use comfy_table::{Table, presets::ASCII_MARKDOWN};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
@@ -9,11 +10,11 @@ use std::path::Path;
 pub(super) type Counts = BTreeMap<String, u64>;
 
 /// What the committed file holds.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct File {
+    pub(super) counts: Counts,
     /// The compiler whose code was counted, as `rustc -V` names it.
     pub(super) rustc: String,
-    pub(super) counts: Counts,
 }
 
 /// How far a count may be from the committed one, in hundredths of it.
@@ -21,32 +22,26 @@ const APART: u128 = 5;
 
 impl File {
     pub(super) fn read(path: &Path) -> Result<Self, String> {
-        let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
-        Self::parse(&text).map_err(|what| format!("{}: {what}; --write writes it anew", path.display()))
-    }
-
-    fn parse(text: &str) -> Result<Self, String> {
-        let value: Value = serde_json::from_str(text).map_err(|e| format!("expected JSON, got: {e}"))?;
-        let rustc = value["rustc"].as_str().ok_or("expected a string \"rustc\"")?.to_string();
-        let object = value["counts"].as_object().ok_or("expected an object \"counts\"")?;
-        let number = |(key, value): (&String, &Value)| match value.as_u64() {
-            Some(count) if count > 0 => Ok((key.clone(), count)),
-            _ => Err(format!("{key}: expected a whole number from 1, got {value}")),
-        };
-        Ok(Self { rustc, counts: object.iter().map(number).collect::<Result<_, _>>()? })
+        let text = std::fs::read_to_string(path).map_err(|e| e.to_string());
+        let file = text.and_then(|text| serde_json::from_str::<Self>(&text).map_err(|e| e.to_string()));
+        let file = file.and_then(|file| match file.counts.values().any(|&count| count == 0) {
+            true => Err("expected counts from 1".into()),
+            false => Ok(file),
+        });
+        file.map_err(|what| format!("{}: {what}; --write writes it anew", path.display()))
     }
 
     pub(super) fn write(&self, path: &Path) -> Result<(), String> {
-        let counts: Map<String, Value> = self.counts.iter().map(|(k, v)| (k.clone(), json!(v))).collect();
-        let text = format!("{:#}\n", json!({ "rustc": self.rustc, "counts": counts }));
-        std::fs::write(path, text).map_err(|e| format!("{}: {e}", path.display()))
+        let text = serde_json::to_string_pretty(self).map_err(|e| e.to_string());
+        text.and_then(|text| std::fs::write(path, text + "\n").map_err(|e| e.to_string()))
+            .map_err(|what| format!("{}: {what}", path.display()))
     }
 
     /// Only the counts of these levels.
-    pub(super) fn only(mut self, levels: impl Iterator<Item = &'static str>) -> Self {
+    pub(super) fn only(mut self, levels: impl Iterator<Item = &'static str>) -> Counts {
         let levels: Vec<&str> = levels.collect();
         self.counts.retain(|key, _| key.rsplit(' ').next().is_some_and(|level| levels.contains(&level)));
-        self
+        self.counts
     }
 }
 
@@ -60,28 +55,28 @@ pub(super) struct Compared {
 /// Every count beside the committed one.
 pub(super) fn compare(committed: &Counts, measured: &Counts) -> Compared {
     let keys: BTreeSet<&String> = committed.keys().chain(measured.keys()).collect();
-    let width = keys.iter().map(|key| key.len()).max().unwrap_or(0);
-    let (mut text, mut faults, mut shrunk) = (String::new(), 0, 0);
+    let (mut table, mut faults, mut shrunk) = (Table::new(), 0, 0);
+    table.load_style(ASCII_MARKDOWN).set_header(["step", "instructions before", "now", "change, %", ""]);
     for key in &keys {
-        let (was, is) = (committed.get(*key), measured.get(*key));
         let shown = |count: Option<&u64>| count.map_or("–".into(), ToString::to_string);
-        let _ = write!(text, "{key:width$}  {:>10}  {:>10}", shown(was), shown(is));
-        let (Some(&was), Some(&is)) = (was, is) else {
-            faults += 1;
-            text += "  FAIL: expected a count here and in the file\n";
-            continue;
+        let (was, is) = (committed.get(*key), measured.get(*key));
+        let (change, state) = match was.zip(is) {
+            None => (String::new(), "FAIL: expected a count here and in the file"),
+            Some((&was, &is)) => {
+                let (before, now) = (u128::from(was), 100 * u128::from(is));
+                let state = match now {
+                    _ if now > (100 + APART) * before => "FAIL: more than 5 % more",
+                    _ if now < (100 - APART) * before => "fewer",
+                    _ => "",
+                };
+                (format!("{:+.1}", 100.0 * (is as f64 / was as f64 - 1.0)), state)
+            }
         };
-        let _ = write!(text, "  {:+6.1} %", 100.0 * (is as f64 / was as f64 - 1.0));
-        let (was, is) = (u128::from(was), 100 * u128::from(is));
-        if is > (100 + APART) * was {
-            faults += 1;
-            text += "  FAIL: more than 5 % more";
-        } else if is < (100 - APART) * was {
-            shrunk += 1;
-            text += "  fewer";
-        }
-        text.push('\n');
+        faults += usize::from(state.starts_with("FAIL"));
+        shrunk += usize::from(state == "fewer");
+        table.add_row([(*key).clone(), shown(was), shown(is), change, state.into()]);
     }
+    let mut text = format!("{table}\n");
     let _ = writeln!(text, "\ncount: {} steps, {faults} faults", keys.len());
     if shrunk > 0 {
         let _ =
@@ -106,11 +101,8 @@ mod tests {
         assert!(!same.text.contains("--write"), "{}", same.text);
         let other = compare(&committed, &counts(&[("a", 1051), ("b", 949), ("c", 1000)]));
         assert_eq!(other.faults, 1, "{}", other.text);
-        assert!(
-            other.text.contains("a        1000        1051    +5.1 %  FAIL: more than 5 % more\n"),
-            "{}",
-            other.text
-        );
+        let row = other.text.lines().find(|line| line.starts_with("| a ")).unwrap();
+        assert!(row.contains("| 1051 | +5.1      | FAIL: more than 5 % more"), "{row}");
         assert!(other.text.contains("1 steps take over 5 % fewer"), "{}", other.text);
     }
 
@@ -118,7 +110,11 @@ mod tests {
     fn counts_without_their_like_fail() {
         let compared = compare(&counts(&[("a", 7), ("gone", 7)]), &counts(&[("a", 7), ("new", 7)]));
         assert_eq!(compared.faults, 2, "{}", compared.text);
-        assert!(compared.text.contains("gone           7           –  FAIL"), "{}", compared.text);
+        assert!(
+            compared.text.contains("| gone | 7                   | –   |           | FAIL"),
+            "{}",
+            compared.text
+        );
     }
 
     #[test]
@@ -128,18 +124,10 @@ mod tests {
         let file = File { rustc: "rustc 1".into(), counts: counts(&[("x f avx2", 3), ("x f baseline", 4)]) };
         file.write(&path).unwrap();
         assert_eq!(File::read(&path).unwrap(), file);
-        assert_eq!(file.only(["avx2"].into_iter()).counts, counts(&[("x f avx2", 3)]));
-        for (text, says) in [
-            ("", "expected JSON"),
-            ("{}", "expected a string \"rustc\""),
-            ("{\"rustc\": \"1\"}", "expected an object \"counts\""),
-            ("{\"rustc\": \"1\", \"counts\": {\"a\": 0}}", "a: expected a whole number from 1, got 0"),
-            ("{\"rustc\": \"1\", \"counts\": {\"a\": -1.5}}", "got -1.5"),
-        ] {
+        assert_eq!(file.only(["avx2"].into_iter()), counts(&[("x f avx2", 3)]));
+        for text in ["", "{\"rustc\": \"1\"}", "{\"rustc\": \"1\", \"counts\": {\"a\": 0}}"] {
             std::fs::write(&path, text).unwrap();
-            let error = File::read(&path).unwrap_err();
-            assert!(error.contains(says) && error.contains("--write"), "{text:?}: {error}");
+            assert!(File::read(&path).unwrap_err().contains("--write writes it anew"), "{text:?}");
         }
-        assert!(File::read(&folder.path().join("none")).unwrap_err().contains("none"));
     }
 }

@@ -6,10 +6,12 @@ use crate::out::{self, Done};
 use crate::tools;
 use bn_dispatch::Level;
 use compare::{Counts, File};
+use rayon::prelude::*;
 use std::io::{self, Write as _};
 use std::path::Path;
-use std::process::{Command, ExitCode, Output};
+use std::process::{Command, Output};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use xshell::{Shell, cmd};
 
 /// Counts the instructions of forward and backward steps under valgrind and holds them to benches/counts.json.
 ///
@@ -46,102 +48,83 @@ const LEVELS: &[Level] = &[Level::Baseline, Level::Avx2];
 const STEPS: u64 = 4;
 
 pub(crate) fn run(args: &Args) -> Done {
-    let mut stdout = io::stdout().lock();
-    let root = out::root();
-    let result = match skip(&root, args.write) {
-        Err(error) => Err(error),
-        Ok(Some(why)) => {
-            writeln!(stdout, "{}{why}", out::SKIPPED)?;
-            return Ok(ExitCode::SUCCESS);
+    match counted(args.write) {
+        Ok((text, good)) => {
+            io::stdout().lock().write_all(text.as_bytes())?;
+            Ok(out::code(good))
         }
-        Ok(None) => measure(&root),
-    };
-    let file = match result {
-        Ok(file) => file,
-        Err(error) => return out::failure(&error),
-    };
-    if args.write {
-        if let Err(error) = file.write(&root.join(COMMITTED)) {
-            return out::failure(&error);
-        }
-        writeln!(stdout, "{} counts written to {COMMITTED}", file.counts.len())?;
-        return Ok(ExitCode::SUCCESS);
+        Err(error) => out::failure(&error),
     }
-    let committed = match File::read(&root.join(COMMITTED)) {
-        Ok(committed) => committed.only(LEVELS.iter().filter(|l| l.is_available()).map(|l| l.name())),
-        Err(error) => return out::failure(&error),
-    };
-    for level in LEVELS.iter().filter(|level| !level.is_available()) {
-        writeln!(stdout, "Not run: {level}, which this machine has not.")?;
-    }
-    let compared = compare::compare(&committed.counts, &file.counts);
-    stdout.write_all(compared.text.as_bytes())?;
-    Ok(if compared.faults == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Why nothing can be counted here, or be held to the file.
-fn skip(root: &Path, write: bool) -> Result<Option<String>, String> {
+/// What there is to say, and whether all is well.
+fn counted(write: bool) -> Result<(String, bool), String> {
+    let path = out::root().join(COMMITTED);
     if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
-        return Ok(Some(format!("{COMMITTED} holds counts of x86-64 Linux")));
+        return Ok((format!("{}{COMMITTED} holds counts of x86-64 Linux\n", out::SKIPPED), true));
     }
-    if !Command::new("valgrind").arg("--version").output().is_ok_and(|found| found.status.success()) {
-        return Ok(Some("valgrind is not installed: apt-get install valgrind".into()));
+    let shell = tools::shell().map_err(told)?;
+    if cmd!(shell, "valgrind --version").ignore_stderr().quiet().read().is_err() {
+        return Ok((format!("{}valgrind is not installed: apt-get install valgrind\n", out::SKIPPED), true));
     }
-    let (own, file) = (rustc(root)?, root.join(COMMITTED));
+    let rustc = std::env::var_os("RUSTC").unwrap_or("rustc".into());
+    let rustc = cmd!(shell, "{rustc} -V").quiet().read().map_err(told)?;
     if write {
-        return Ok(None);
+        let file = File { counts: measure(&shell)?, rustc };
+        file.write(&path)?;
+        return Ok((format!("{} counts written to {COMMITTED}\n", file.counts.len()), true));
     }
-    let committed = File::read(&file)?.rustc;
-    Ok((own != committed).then(|| {
-        format!("{COMMITTED} was written with {committed}, this is {own}: --write with it as rust-toolchain.toml has it")
-    }))
+    let committed = File::read(&path)?;
+    if rustc != committed.rustc {
+        let was = committed.rustc;
+        let why = format!(
+            "{COMMITTED} was written with {was}, this is {rustc}: --write with rust-toolchain.toml's"
+        );
+        return Ok((format!("{}{why}\n", out::SKIPPED), true));
+    }
+    let committed = committed.only(LEVELS.iter().filter(|level| level.is_available()).map(|l| l.name()));
+    let missing = LEVELS.iter().filter(|level| !level.is_available());
+    let missing: String =
+        missing.map(|level| format!("Not run: {level}, which this machine has not.\n")).collect();
+    let compared = compare::compare(&committed, &measure(&shell)?);
+    Ok((missing + &compared.text, compared.faults == 0))
 }
 
-fn rustc(root: &Path) -> Result<String, String> {
-    let mut rustc = tools::rustc();
-    Ok(output(rustc.arg("-V").current_dir(root))?.trim().into())
+fn told(error: xshell::Error) -> String {
+    error.to_string()
 }
 
 /// Builds the program that steps, as a plain build would, and counts every case.
-fn measure(root: &Path) -> Result<File, String> {
-    let folder = root.join("target/code");
-    let mut cargo = tools::cargo();
-    cargo
-        .args(["build", "--quiet", "--release", "-p", "benches", "--bin", "count", "--target-dir"])
-        .arg(&folder);
-    output(cargo.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS").current_dir(root))?;
-    let program = folder.join("release/count");
+fn measure(shell: &Shell) -> Result<Counts, String> {
+    let cargo = tools::cargo_program();
+    // Flags of the caller's would make another program.
+    cmd!(shell, "{cargo} build --release -p benches --bin count --target-dir target/code")
+        .env_remove("RUSTFLAGS")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .run()
+        .map_err(told)?;
+    let program = out::root().join("target/code/release/count");
     let levels = || LEVELS.iter().copied().filter(|level| level.is_available());
     let jobs: Vec<([&str; 3], Level)> =
         CASES.iter().flat_map(|case| levels().map(move |level| (*case, level))).collect();
-    let next = AtomicUsize::new(0);
-    let worker = || {
-        let mut counts = Counts::new();
-        while let Some((case, level)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let of = |forwards, backwards| callgrind(&program, case, *level, [forwards, backwards]);
-            let still = of(0, 0)?;
-            for (pass, moved) in [("forward", of(STEPS, 0)?), ("backward", of(0, STEPS)?)] {
-                counts.insert(
-                    format!("{} {pass} {level}", case.join(" ")),
-                    moved.saturating_sub(still) / STEPS,
-                );
-            }
-        }
-        Ok(counts)
-    };
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(jobs.len());
-    let parts: Vec<Result<Counts, String>> = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
-        let ended = |w: std::thread::ScopedJoinHandle<'_, _>| {
-            w.join().unwrap_or(Err("a count was broken off".into()))
+    let count = |(case, level): &([&str; 3], Level)| -> Result<[(String, u64); 2], String> {
+        let of = |forwards, backwards| callgrind(&program, case, *level, [forwards, backwards]);
+        let still = of(0, 0)?;
+        let step = |pass, moved: u64| {
+            (format!("{} {pass} {level}", case.join(" ")), moved.saturating_sub(still) / STEPS)
         };
-        workers.into_iter().map(ended).collect()
+        Ok([step("forward", of(STEPS, 0)?), step("backward", of(0, STEPS)?)])
+    };
+    let done = AtomicUsize::new(0);
+    let counts: Result<Vec<_>, String> = out::with_bar(|progress| {
+        let counted = jobs.par_iter().map(|job| {
+            let counts = count(job);
+            progress(done.fetch_add(1, Ordering::Relaxed) + 1, jobs.len());
+            counts
+        });
+        counted.collect()
     });
-    let mut counts = Counts::new();
-    for part in parts {
-        counts.extend(part?);
-    }
-    Ok(File { rustc: rustc(root)?, counts })
+    Ok(counts?.into_iter().flatten().collect())
 }
 
 /// The instructions of a whole run.
@@ -163,17 +146,6 @@ fn callgrind(program: &Path, case: &[&str; 3], level: Level, steps: [u64; 2]) ->
 fn collected(said: &str) -> Option<u64> {
     let line = said.lines().find_map(|line| line.split_once("Collected :"))?;
     line.1.trim().parse().ok()
-}
-
-/// What a command prints, where it succeeds.
-fn output(command: &mut Command) -> Result<String, String> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let Output { status, stdout, stderr } =
-        command.output().map_err(|e| format!("cannot run {name}: {e}"))?;
-    match status.success() {
-        true => Ok(String::from_utf8_lossy(&stdout).into_owned()),
-        false => Err(format!("{name}: {status}\n{}", String::from_utf8_lossy(&stderr))),
-    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,9 @@
 
 use crate::tools;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::path::Path;
+use xshell::{Shell, cmd};
 
 /// The crate that the others stand on.
 const CORE: &str = "bn-core";
@@ -20,16 +22,14 @@ pub(super) struct Package {
 
 /// The workspace's crates, from `cargo metadata`.
 pub(super) fn packages(root: &Path) -> Result<Vec<Package>, String> {
-    let manifest = root.join("Cargo.toml");
-    let output = tools::cargo()
-        .args(["metadata", "--no-deps", "--offline", "--format-version=1", "--manifest-path"])
-        .arg(&manifest)
-        .output()
-        .map_err(|error| format!("cannot run cargo metadata: {error}"))?;
-    if !output.status.success() {
-        return Err(format!("cargo metadata: {}", String::from_utf8_lossy(&output.stderr).trim_end()));
-    }
-    let json: Value = serde_json::from_slice(&output.stdout).map_err(|e| format!("cargo metadata: {e}"))?;
+    let (cargo, manifest) = (tools::cargo_program(), root.join("Cargo.toml"));
+    let read = Shell::new().and_then(|shell| {
+        cmd!(shell, "{cargo} metadata --no-deps --offline --format-version=1 --manifest-path {manifest}")
+            .quiet()
+            .read()
+    });
+    let json = read.map_err(|error| format!("cargo metadata: {error}"))?;
+    let json: Value = serde_json::from_str(&json).map_err(|error| format!("cargo metadata: {error}"))?;
     let packages = json["packages"].as_array().ok_or("cargo metadata: expected a list of packages")?;
     let name = |value: &Value| value["name"].as_str().unwrap_or_default().to_string();
     let read = packages.iter().map(|package| Package {
@@ -55,22 +55,17 @@ pub(super) fn dependencies(root: &Path) -> Vec<String> {
     if !packages.iter().any(|p| p.name == CORE) {
         faults.push(format!("expected a crate {CORE}, found none"));
     }
-    for package in &packages {
-        let part = PARTS.contains(&package.name.as_str());
-        if package.name != CORE && !part {
+    for Package { name, dependencies, .. } in &packages {
+        let part = PARTS.contains(&name.as_str());
+        if name != CORE && !part {
             continue;
         }
         // One that is listed for several targets is still one.
-        let names = |ours: bool| {
-            let mut names: Vec<&str> =
-                package.dependencies.iter().filter(|d| d.1 == ours).map(|d| d.0.as_str()).collect();
-            names.sort_unstable();
-            names.dedup();
-            names
+        let names = |ours: bool| -> BTreeSet<&str> {
+            dependencies.iter().filter(|d| d.1 == ours).map(|d| d.0.as_str()).collect()
         };
-        let name = &package.name;
         let (own, others) = (names(true), names(false));
-        let expected: &[&str] = if part { &[CORE] } else { &[] };
+        let expected = BTreeSet::from_iter(part.then_some(CORE));
         if own != expected {
             faults.push(format!("{name}: expected the crates {expected:?} of this workspace, got {own:?}"));
         }
@@ -123,8 +118,8 @@ mod tests {
     fn the_core_depends_on_no_crate_of_ours() {
         let on_scalar = "[dependencies]\nbn-scalar = { path = \"../bn-scalar\" }\n";
         let faults = faults(&[("bn-core", on_scalar), ("bn-scalar", "")]);
-        assert_eq!(faults[0], "bn-core: expected the crates [] of this workspace, got [\"bn-scalar\"]");
-        assert_eq!(faults[1], "bn-scalar: expected the crates [\"bn-core\"] of this workspace, got []");
+        assert_eq!(faults[0], "bn-core: expected the crates {} of this workspace, got {\"bn-scalar\"}");
+        assert_eq!(faults[1], "bn-scalar: expected the crates {\"bn-core\"} of this workspace, got {}");
     }
 
     #[test]
@@ -135,8 +130,8 @@ mod tests {
         assert_eq!(
             faults,
             [
-                "bn-dispatch: expected the crates [\"bn-core\"] of this workspace, got [\"bn-core\", \"bn-wide\"]",
-                "bn-wide: expected at most one crate from outside, got [\"a\", \"b\"]",
+                "bn-dispatch: expected the crates {\"bn-core\"} of this workspace, got {\"bn-core\", \"bn-wide\"}",
+                "bn-wide: expected at most one crate from outside, got {\"a\", \"b\"}",
             ]
         );
     }

@@ -7,77 +7,47 @@ use std::path::Path;
 /// The crate that has floors.
 const CORE: &str = "crates/bn-core/src";
 
-/// A folder, the folders that it may import, and of some of those the only names.
-type Floor = (&'static str, &'static [(&'static str, &'static [&'static str])]);
-
-/// Any name.
-const ALL: &[&str] = &[];
-
-/// From the ground up, as docs/architecture.md has it.
-const FLOORS: &[Floor] = &[
+/// From the ground up, as docs/architecture.md has it: a folder, and the folders or names that it may import.
+const FLOORS: [(&str, &[&str]); 8] = [
     ("num", &[]),
     ("mem", &[]),
-    ("tensor", &[("mem", ALL)]),
-    ("kernel", &[("num", ALL), ("tensor", ALL), ("mem", ALL)]),
-    ("walk", &[("kernel", ALL), ("tensor", ALL), ("mem", ALL), ("num", ALL)]),
-    ("maths", &[("num", ALL)]),
-    ("driver", &[("num", ALL), ("mem", ALL), ("tensor", ALL), ("kernel", ALL), ("maths", ALL)]),
+    ("tensor", &["mem"]),
+    ("kernel", &["num", "tensor", "mem"]),
+    ("walk", &["kernel", "tensor", "mem", "num"]),
+    ("maths", &["num"]),
+    ("driver", &["num", "mem", "tensor", "kernel", "maths"]),
     (
         "layer",
-        &[
-            ("driver", ALL),
-            ("maths", ALL),
-            ("kernel", &["Backend", "Executor", "Out"]),
-            ("tensor", ALL),
-            ("num", ALL),
-            ("mem", ALL),
-        ],
+        &["driver", "maths", "kernel::Backend", "kernel::Executor", "kernel::Out", "tensor", "num", "mem"],
     ),
 ];
 
-/// What imports what, per file.
+/// What a file imports.
 struct Imports {
     file: String,
+    /// Where its modules lie.
+    folder: String,
     /// Each path that is imported or named from `crate`, `self` or `super` on, and its line.
     paths: Vec<(Vec<String>, usize)>,
-    /// The paths that a folder's own file imports from its modules.
+    /// The paths that it imports from its modules.
     children: Vec<Vec<String>>,
 }
 
-/// Where names lead.
-struct Names<'f> {
-    files: BTreeSet<&'f str>,
-    /// What a folder's own file has from its modules, by the folder and the name.
-    exports: BTreeMap<(String, &'f str), String>,
-}
-
-impl<'f> Names<'f> {
-    fn of(all: &'f [Imports]) -> Self {
-        let mut exports = BTreeMap::new();
-        for Imports { file, children, .. } in all {
-            let folder = folder_of(file);
-            for path in children.iter().filter(|path| path.len() > 1) {
-                let module = path[..path.len() - 1].join("/");
-                exports
-                    .insert((folder.clone(), path[path.len() - 1].as_str()), format!("{folder}/{module}.rs"));
-            }
+/// The imports of every file below a folder; tests are no part of the structure.
+fn read(root: &Path, folder: &str) -> Result<Vec<Imports>, String> {
+    let mut all = Vec::new();
+    for path in source::files(root, folder)? {
+        let file = relative(root, &path);
+        if file.split('/').any(|part| ["tests", "tests.rs"].contains(&part)) {
+            continue;
         }
-        Self { files: all.iter().map(|imports| imports.file.as_str()).collect(), exports }
+        let tokens = source::tokens(root, &path)?;
+        let stem = file.trim_end_matches(".rs");
+        let folder = ["/mod", "/lib", "/main"].iter().find_map(|own| stem.strip_suffix(own)).unwrap_or(stem);
+        let (paths, children) = (paths(&tokens), children(&tokens));
+        all.push(Imports { folder: folder.into(), file, paths, children });
     }
-
-    /// The file that a module or a name of a folder stands in.
-    fn file(&self, folder: &str, name: &str) -> Option<&'f str> {
-        let own = format!("{folder}/{name}.rs");
-        let export = || self.exports.get(&(folder.to_string(), name)).map(String::as_str);
-        self.files.get(own.as_str()).or_else(|| self.files.get(export()?)).copied()
-    }
-}
-
-/// The folder that the modules of a file lie in.
-fn folder_of(file: &str) -> String {
-    let stem = file.strip_suffix(".rs").unwrap_or(file);
-    let own = ["/mod", "/lib", "/main"].iter().find_map(|own| stem.strip_suffix(own));
-    own.unwrap_or(stem).to_string()
+    Ok(all)
 }
 
 /// Every import of bn-core goes down, to a floor that its own may import.
@@ -88,7 +58,7 @@ pub(super) fn imports(root: &Path) -> Vec<String> {
     };
     let mut faults = Vec::new();
     for Imports { file, paths, .. } in &files {
-        let inside = file.strip_prefix(CORE).unwrap_or(file).trim_start_matches('/');
+        let inside = file.trim_start_matches(CORE).trim_start_matches('/');
         let Some((own, _)) = inside.split_once('/') else {
             if inside != "lib.rs" {
                 faults.push(format!("{file}: expected files of {CORE} in the folders of its floors"));
@@ -100,13 +70,8 @@ pub(super) fn imports(root: &Path) -> Vec<String> {
             continue;
         };
         for (path, line) in paths.iter().filter(|(path, _)| path[0] == "crate" && path.len() > 1) {
-            let to = path[1].as_str();
-            if to == own {
-                continue;
-            }
-            let names = allowed.iter().find(|(floor, _)| *floor == to).map(|(_, names)| *names);
-            let name = path.get(2).map_or("", String::as_str);
-            if names.is_none_or(|names| !names.is_empty() && !names.contains(&name)) {
+            let (to, name) = (&path[1], path[1..].iter().take(2).cloned().collect::<Vec<_>>().join("::"));
+            if to != own && !allowed.iter().any(|allowed| allowed == to || *allowed == name) {
                 faults.push(format!("{file}:{line}: {own} may not import {}", path.join("::")));
             }
         }
@@ -116,28 +81,23 @@ pub(super) fn imports(root: &Path) -> Vec<String> {
 
 /// No file imports one that imports it, be it by way of others.
 pub(super) fn circles(root: &Path) -> Vec<String> {
-    let files = match read(root, "") {
-        Ok(files) => files,
+    let all = match read(root, "") {
+        Ok(all) => all,
         Err(error) => return vec![error],
     };
-    let names = Names::of(&files);
-    let graph: BTreeMap<&str, BTreeSet<&str>> = files
+    let graph: BTreeMap<&str, BTreeSet<&str>> = all
         .iter()
-        .map(|Imports { file, paths, .. }| {
-            let to = paths.iter().filter_map(|(path, _)| target(file, path, &names));
-            (file.as_str(), to.filter(|to| to != file).collect())
+        .map(|one| {
+            let to = one.paths.iter().filter_map(|(path, _)| target(one, path, &all));
+            (one.file.as_str(), to.filter(|to| *to != one.file).collect())
         })
         .collect();
-    let mut faults = BTreeSet::new();
-    for file in graph.keys() {
-        if let Some(circle) = way_back(&graph, file) {
-            // Once for all files of it.
-            if circle.iter().all(|other| file <= other) {
-                faults.insert(format!("circle: {} -> {file}", circle.join(" -> ")));
-            }
-        }
-    }
-    faults.into_iter().collect()
+    let circles = graph.keys().filter_map(|file| {
+        // Once for all files of it.
+        let circle = way_back(&graph, file).filter(|circle| circle.iter().all(|other| file <= other))?;
+        Some(format!("circle: {} -> {file}", circle.join(" -> ")))
+    });
+    circles.collect()
 }
 
 /// A way from a file back to itself, the shortest.
@@ -160,11 +120,10 @@ fn way_back<'f>(graph: &BTreeMap<&'f str, BTreeSet<&'f str>>, from: &'f str) -> 
     None
 }
 
-/// The file that a path from `file` leads to: the deepest module that it names, or where the name that follows comes from.
+/// The file that a path leads to: the deepest module that it names, or where the name that follows comes from.
 /// A folder's own file is never it.
-fn target<'f>(file: &str, path: &[String], names: &Names<'f>) -> Option<&'f str> {
-    let folder = folder_of(file);
-    let mut place: Vec<&str> = folder.split('/').collect();
+fn target<'f>(from: &Imports, path: &[String], all: &'f [Imports]) -> Option<&'f str> {
+    let mut place: Vec<&str> = from.folder.split('/').collect();
     let mut rest = &path[1..];
     if path[0] == "crate" {
         let roots = ["src", "tests", "examples", "benches"];
@@ -172,33 +131,28 @@ fn target<'f>(file: &str, path: &[String], names: &Names<'f>) -> Option<&'f str>
         place.truncate(root + 1);
     } else if path[0] == "super" {
         place.pop();
-        while let Some((_, further)) = rest.split_first().filter(|(first, _)| *first == "super") {
+        while rest.first().is_some_and(|first| first == "super") {
             place.pop();
-            rest = further;
+            rest = &rest[1..];
         }
     }
     let mut found = None;
     for part in rest {
-        found = names.file(&place.join("/"), part).or(found);
+        found = module(&place.join("/"), part, all).or(found);
         place.push(part);
     }
     found
 }
 
-/// The imports of every file below a folder; tests are no part of the structure.
-fn read(root: &Path, folder: &str) -> Result<Vec<Imports>, String> {
-    let files = source::files(root, folder)?;
-    let mut all = Vec::new();
-    for path in files {
-        let file = relative(root, &path);
-        if file.split('/').any(|part| ["tests", "tests.rs"].contains(&part)) {
-            continue;
-        }
-        let tokens = source::tokens(root, &path)?;
-        let (paths, children) = (paths(&tokens), children(&tokens));
-        all.push(Imports { file, paths, children });
-    }
-    Ok(all)
+/// The file that a module or a name of a folder stands in.
+fn module<'f>(folder: &str, name: &str, all: &'f [Imports]) -> Option<&'f str> {
+    let file = |path: &str| all.iter().map(|one| one.file.as_str()).find(|file| *file == path);
+    file(&format!("{folder}/{name}.rs")).or_else(|| {
+        let children = all.iter().filter(|one| one.folder == folder).flat_map(|one| &one.children);
+        let path =
+            children.into_iter().filter(|path| path.len() > 1 && path[path.len() - 1] == name).last()?;
+        file(&format!("{folder}/{}.rs", path[..path.len() - 1].join("/")))
+    })
 }
 
 /// The paths that begin with `crate`, `self` or `super`, those of a `use` spread out, up to the file's tests.

@@ -17,10 +17,9 @@ pub(super) fn named_tests(root: &Path) -> Vec<String> {
 
 fn check(root: &Path) -> Result<Vec<String>, String> {
     let text = source::text(root, &root.join(DOCUMENT))?;
-    let bullets =
-        bullets(&text).ok_or_else(|| format!("{DOCUMENT}: expected a section {SECTION:?}, found none"))?;
+    let bullets = bullets(&text);
     if bullets.is_empty() {
-        return Err(format!("{DOCUMENT}: expected a bullet or more in {SECTION:?}, found none"));
+        return Err(format!("{DOCUMENT}: expected a section {SECTION:?} with bullets, found none"));
     }
     let tests = tests(root)?;
     let mut faults = Vec::new();
@@ -41,20 +40,18 @@ fn check(root: &Path) -> Result<Vec<String>, String> {
     Ok(faults)
 }
 
-/// The section's bullets, each as one line; `None` where there is no such section.
-fn bullets(text: &str) -> Option<Vec<String>> {
-    let mut lines = text.lines().skip_while(|line| !line.trim_end().eq_ignore_ascii_case(SECTION));
-    lines.next()?;
+/// The section's bullets, each as one line; none where there is no such section.
+fn bullets(text: &str) -> Vec<String> {
+    let section = text.lines().skip_while(|line| line.trim_end() != SECTION).skip(1);
     let mut bullets: Vec<String> = Vec::new();
-    for line in lines.take_while(|line| !line.starts_with("# ") && !line.starts_with("## ")) {
-        let indented = line.starts_with(' ');
-        match (line.strip_prefix("- ").or(line.strip_prefix("* ")), bullets.last_mut()) {
+    for line in section.take_while(|line| !line.starts_with("# ") && !line.starts_with("## ")) {
+        match (line.strip_prefix("- "), bullets.last_mut()) {
             (Some(start), _) => bullets.push(start.trim().into()),
-            (None, Some(bullet)) if indented => *bullet += &format!(" {}", line.trim()),
+            (None, Some(bullet)) if line.starts_with(' ') => *bullet += &format!(" {}", line.trim()),
             _ => {}
         }
     }
-    Some(bullets)
+    bullets
 }
 
 /// The tests that a bullet names, and the file that they are said to be in.
@@ -72,19 +69,18 @@ fn names(bullet: &str) -> Vec<(String, Option<String>)> {
     names
 }
 
-/// A test function.
+/// A test function: its name, its file, and what a path to it can go through: crate, folders, file and the file's modules.
 struct Test {
     name: String,
     file: String,
-    /// What a path to it can go through: crate, folders, file and the file's modules.
     places: Vec<String>,
 }
 
 impl Test {
     fn is(&self, path: &str, file: Option<&str>) -> bool {
-        let mut segments: Vec<&str> = path.split("::").collect();
-        segments.pop() == Some(self.name.as_str())
-            && segments.iter().all(|s| self.places.iter().any(|p| p == s))
+        let mut segments = path.rsplit("::");
+        segments.next() == Some(self.name.as_str())
+            && segments.all(|segment| self.places.iter().any(|place| place == segment))
             && file.is_none_or(|file| file == self.file)
     }
 }
@@ -93,16 +89,12 @@ impl Test {
 fn tests(root: &Path) -> Result<Vec<Test>, String> {
     let mut tests = Vec::new();
     for path in source::files(root, "")? {
-        let tokens = source::tokens(root, &path)?;
-        let file = source::relative(root, &path);
-        let stem = file.strip_suffix(".rs").unwrap_or(&file);
-        let mut places: Vec<String> = stem.split('/').map(|part| part.replace('-', "_")).collect();
+        let (tokens, file) = (source::tokens(root, &path)?, source::relative(root, &path));
+        let stem = file.trim_end_matches(".rs").replace('-', "_");
         let modules = tokens.windows(2).filter(|t| t[0].text == "mod").map(|t| t[1].text.clone());
-        places.extend(modules);
-        for i in (0..tokens.len()).filter(|&i| tokens[i].text == "fn" && has_test(&tokens[..i])) {
-            if let Some(Token { text, .. }) = tokens.get(i + 1) {
-                tests.push(Test { name: text.clone(), file: file.clone(), places: places.clone() });
-            }
+        let places: Vec<String> = stem.split('/').map(String::from).chain(modules).collect();
+        for i in (1..tokens.len()).filter(|&i| tokens[i - 1].text == "fn" && has_test(&tokens[..i - 1])) {
+            tests.push(Test { name: tokens[i].text.clone(), file: file.clone(), places: places.clone() });
         }
     }
     Ok(tests)
@@ -165,7 +157,8 @@ mod tests {
     #[test]
     fn a_missing_document_or_section_is_a_fault() {
         assert!(named_tests(planted(&[]).path())[0].starts_with("docs/architecture.md: "));
-        assert!(faults("# A")[0].contains("expected a section"), "{:?}", faults("# A"));
-        assert!(of_bullets("")[0].contains("expected a bullet or more"));
+        for faults in [faults("# A"), of_bullets("")] {
+            assert!(faults[0].contains("expected a section"), "{faults:?}");
+        }
     }
 }

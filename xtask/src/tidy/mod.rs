@@ -32,7 +32,7 @@ type Check = fn(&Path) -> Vec<String>;
 const RULES: &[(&str, Check)] = &[
     ("no source file is longer than 400 lines", words::lengths),
     ("unsafe stands in the files that may have it", words::unsafe_files),
-    ("kernels sum and multiply in the order that fixes the bits", words::order),
+    ("kernels use no intrinsic that sums or fuses in its own way", words::order),
     ("crates depend on each other as the architecture says", crates::dependencies),
     ("imports within bn-core go down, from floor to floor", floors::imports),
     ("no file imports one that imports it", floors::circles),

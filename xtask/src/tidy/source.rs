@@ -2,6 +2,7 @@
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use std::path::{Path, PathBuf};
+use walkdir::{DirEntry, WalkDir};
 
 /// A token that rules look at.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,9 +15,15 @@ pub(super) struct Token {
 
 /// The .rs files below `root/folder`, by name, without what is built or not the project's.
 pub(super) fn files(root: &Path, folder: &str) -> Result<Vec<PathBuf>, String> {
-    crate::files::below(&root.join(folder), "rs", |name| {
-        name != "target" && name != "out" && !name.to_string_lossy().starts_with('.')
-    })
+    let enters = |entry: &DirEntry| {
+        let name = entry.file_name().to_string_lossy();
+        entry.depth() == 0 || name != "target" && name != "out" && !name.starts_with('.')
+    };
+    let entries = WalkDir::new(root.join(folder)).sort_by_file_name().into_iter().filter_entry(enters);
+    let paths = entries.map(|entry| entry.map(DirEntry::into_path).map_err(|error| error.to_string()));
+    paths
+        .filter(|path| path.as_ref().map_or(true, |path| path.extension().is_some_and(|e| e == "rs")))
+        .collect()
 }
 
 /// A path as reports and lists have it: from the workspace's folder on.

@@ -27,9 +27,9 @@ const UNSAFE: &[&str] = &[
 const KERNELS: &[&str] =
     &["bn-scalar/src", "bn-wide/src", "bn-dispatch/src", "bn-core/src/walk", "bn-core/src/num"];
 
-/// The files that may fuse a multiplication and an addition, and how often: where the product is exact, and only there.
-const EXACT: &[(&str, usize)] =
-    &[("crates/bn-core/src/walk/terms.rs", 1), ("crates/bn-wide/src/vector.rs", 1)];
+/// Parts of names: horizontal sums of a library's and fused multiply-adds, whose order and rounding follow the machine.
+/// What has a path of its own, `Iterator::sum` and `mul_add`, clippy.toml forbids.
+const FORBIDDEN: &[&str] = &["reduce_", "horizontal_", "fmadd", "fmsub", "fnmadd", "fnmsub"];
 
 pub(super) fn lengths(root: &Path) -> Vec<String> {
     let files = match files(root, "") {
@@ -70,51 +70,25 @@ fn unsafe_but_in(root: &Path, allowed: &[&str]) -> Vec<String> {
     faults
 }
 
-/// No horizontal sum of a library and no fused multiply-add: their order and rounding follow the machine.
+/// No intrinsic in kernels that sums or fuses in its own way.
 pub(super) fn order(root: &Path) -> Vec<String> {
-    order_but(root, EXACT)
-}
-
-fn order_but(root: &Path, exact: &[(&str, usize)]) -> Vec<String> {
-    let mut faults = Vec::new();
-    let there = |name: &&&str| root.join("crates").join(name).exists();
-    for name in KERNELS.iter().filter(there) {
-        faults.extend(each_file(root, &format!("crates/{name}"), |path, tokens| {
-            let allowed = exact.iter().find(|(file, _)| *file == path).map_or(0, |(_, count)| *count);
-            let fused = tokens.iter().filter(|t| t.text == "mul_add").count();
-            let mut found = forbidden(path, tokens, fused == allowed);
-            if fused < allowed {
-                found.push(format!("{path}: is on the list EXACT with {allowed} mul_add, but has {fused}"));
-            }
-            found
-        }));
+    let there: Vec<&&str> = KERNELS.iter().filter(|name| root.join("crates").join(name).exists()).collect();
+    if there.is_empty() {
+        return vec![format!("crates/: expected one of the folders of kernels {KERNELS:?}, found none")];
     }
-    if KERNELS.iter().filter(there).count() == 0 {
-        faults.push(format!("crates/: expected one of the folders of kernels {KERNELS:?}, found none"));
-    }
-    faults
-}
-
-fn forbidden(path: &str, tokens: &[Token], fused: bool) -> Vec<String> {
-    let at = |i: usize| tokens.get(i).map_or("", |t| t.text.as_str());
-    let word = |i: usize| {
-        let word = at(i);
-        let lower = word.to_lowercase();
-        let anywhere = ["mul_add", "reduce_", "horizontal_", "fmadd", "fmsub", "fnmadd", "fnmsub"];
-        // `sum` is a name like others, the kernels' verb among them; `.sum()`, `.sum::<T>()` and `Iterator::sum` are the
-        // library's.
-        let bare = at(i + 1) == ":" || (at(i + 1), at(i + 2)) == ("(", ")");
-        let method = ["sum", "product"].contains(&word)
-            && ((i > 0 && at(i - 1) == "." && bare) || (i > 2 && at(i - 3) == "Iterator"));
-        (anywhere.iter().any(|part| lower.contains(part)) && !(fused && word == "mul_add")) || method
-    };
-    let found = (0..tokens.len()).filter(|&i| word(i));
-    found
-        .map(|i| {
-            let (word, line) = (at(i), tokens[i].line);
-            format!("{path}:{line}: expected sums and products in an order of our own, got `{word}`")
+    let faults = there.iter().flat_map(|name| {
+        each_file(root, &format!("crates/{name}"), |path, tokens| {
+            let bad = |t: &&Token| FORBIDDEN.iter().any(|part| t.text.to_lowercase().contains(part));
+            let told = |t: &Token| {
+                format!(
+                    "{path}:{}: expected sums and products in an order of our own, got `{}`",
+                    t.line, t.text
+                )
+            };
+            tokens.iter().filter(bad).map(told).collect()
         })
-        .collect()
+    });
+    faults.collect()
 }
 
 #[cfg(test)]
@@ -150,19 +124,15 @@ mod tests {
     }
 
     #[test]
-    fn library_sums_and_fused_operations_are_found_in_kernels() {
-        let kernel = "mod sum;\nuse crate::sum::sum;\n// x.sum() mul_add\nfn f(x: &[f32]) -> f32 {\n\
-                      sum(x) + k.sum(x) + (0..sum.rows())\n+ x.iter().sum::<f32>()\n+ x[0].mul_add(x[1], 2.0)\n+ v.reduce_add()\n\
-                      + Iterator::sum(x)\n+ _mm256_fmadd_ps(a, b, c)\n}";
+    fn intrinsics_that_sum_and_fuse_are_found_in_kernels() {
+        let kernel = "// reduce_add\nfn f(x: f32x8) {\n\"_mm_fmadd_ps\";\nx.reduce_add();\n_mm256_fmadd_ps(a, b, c)\n}";
         let root = planted(&[
             ("crates/bn-scalar/src/lib.rs", kernel),
-            ("crates/bn-core/src/lib.rs", "fn f() { x.sum() }"),
+            ("crates/bn-core/src/lib.rs", "fn f() { x.reduce_add() }"),
         ]);
         let faults = order(root.path());
         let lines: Vec<&str> = faults.iter().filter_map(|f| f.split(':').nth(1)).collect();
-        assert_eq!(lines, ["6", "7", "8", "9", "10"], "{faults:?}");
-        let listed = |count| order_but(root.path(), &[("crates/bn-scalar/src/lib.rs", count)]).len();
-        assert_eq!((listed(0), listed(1), listed(2)), (5, 4, 6), "one fused operation is there");
+        assert_eq!(lines, ["4", "5"], "{faults:?}");
         assert_eq!(order(planted(&[("crates/x.rs", "")]).path()).len(), 1);
     }
 

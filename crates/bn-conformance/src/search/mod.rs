@@ -8,6 +8,7 @@
 
 mod climb;
 mod starts;
+mod tell;
 mod word;
 
 use crate::any::AnyCase;
@@ -21,6 +22,8 @@ use half::{bf16, f16};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use word::Word;
+
+pub use tell::{dump, news, report};
 
 /// What is held to the limits.
 pub trait Subject: Sync {

@@ -1,5 +1,7 @@
 //! Numbers: the types of elements and of sums, and arithmetic without loss. It knows nothing of tensors.
 
+#![warn(clippy::disallowed_methods, reason = "the order of sums and products fixes the bits")]
+
 pub mod eft;
 mod element;
 #[cfg(feature = "half")]

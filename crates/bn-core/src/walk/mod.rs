@@ -3,6 +3,8 @@
 //! A kernel crate brings the vectors ([`Vector`], [`Lane`]), how elements are converted ([`Convert`]) and how runs are summed; everything here is compiled into it,
 //! for its instruction sets. The driver knows nothing of this floor.
 
+#![warn(clippy::disallowed_methods, reason = "the order of sums and products fixes the bits")]
+
 mod convert;
 mod fill;
 mod linear;

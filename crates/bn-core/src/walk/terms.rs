@@ -16,6 +16,7 @@ pub trait Lane: Float + Neg<Output = Self> {
 
 impl Lane for f64 {
     #[inline(always)]
+    #[expect(clippy::disallowed_methods, reason = "the product is exact")]
     fn fused(self, other: Self, sum: Self) -> Self {
         self.mul_add(other, sum)
     }
