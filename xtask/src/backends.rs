@@ -1,39 +1,11 @@
-//! The backends that are compiled in: every combination of kernels, level and executor.
-
-mod kernels;
+//! Which backends a verb runs.
 
 use bn_conformance::any::Candidate;
-use bn_conformance::eager::Eager;
-use bn_dispatch::Level;
-use bn_rayon::Rayon;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use kernels::Kernels;
+use xtask::available;
 
 /// Those that a verb runs.
 pub(crate) type Backends = Vec<Candidate>;
-
-/// Every backend that this machine can run. The first is the one whose bits the others must give.
-pub(crate) fn available() -> Vec<Candidate> {
-    let serial = Kernels::all().flatten().map(Candidate::from);
-    serial.chain(Kernels::all().flatten().map(|kernels| Rayon(kernels).into())).collect()
-}
-
-/// Every one of these on rayon, made to share out small tensors as well.
-pub(crate) fn eager() -> Vec<Candidate> {
-    Kernels::all().flatten().map(|kernels| Eager(Rayon(kernels)).into()).collect()
-}
-
-/// The same, each of which runs every case in `n` parts.
-pub(crate) fn eager_in_parts(n: usize) -> Vec<Candidate> {
-    Kernels::all().flatten().map(|kernels| Candidate::in_parts(Eager(Rayon(kernels)), n)).collect()
-}
-
-/// Every other one, and the instruction set that is missing.
-pub(crate) fn unavailable() -> Vec<(String, Level)> {
-    let missing = Kernels::all().filter_map(Result::err);
-    let names = missing.map(|level| (Kernels::name_at(level), level));
-    names.flat_map(|(name, level)| [(name.clone(), level), (format!("rayon+{name}"), level)]).collect()
-}
 
 /// The name that stands for every backend.
 pub(crate) const ALL: &str = "all";
@@ -51,6 +23,7 @@ fn pick(name: &str) -> Backends {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use xtask::{eager, kernels, unavailable};
 
     #[test]
     fn backends_have_names_of_their_own() {
@@ -68,7 +41,7 @@ mod tests {
         let count = names.len();
         names.sort_unstable();
         names.dedup();
-        assert_eq!((names.len(), count), (count, 2 * Kernels::all().count() + 1));
+        assert_eq!((names.len(), count), (count, 2 * kernels() + 1));
     }
 
     /// The bench has combinations of its own; a backend that joins these joins those.

@@ -1,6 +1,5 @@
 //! `cargo xtask bits`: the bits of every backend, on any number of threads and at any build level.
 
-use crate::backends;
 use crate::files;
 use crate::out::{self, Done};
 use bn_conformance::bits::{CaseBits, Group, bits};
@@ -54,7 +53,7 @@ fn found(args: &Args) -> Result<(Vec<CaseBits>, Vec<String>), String> {
     let one_in = args.one_in.get();
     let cases = cases(one_in, args.like.is_none())?;
     let mut faults = faults(&cases, args.like.as_deref(), one_in == 1)?;
-    for backend in backends::available() {
+    for backend in xtask::available() {
         let golden = golden::faults(&backend)?;
         faults.extend(golden.iter().map(|fault| format!("{}: {fault}", backend.name)));
     }
@@ -73,19 +72,15 @@ fn cases(one_in: usize, candidates: bool) -> Result<Vec<CaseBits>, String> {
         |n| rayon::ThreadPoolBuilder::new().num_threads(n).build().map_err(|e| format!("{n} threads: {e}"));
     let pools = THREADS.iter().map(|&n| pool(n)).collect::<Result<Vec<_>, _>>()?;
     let places: Vec<Place<'_>> = pools.iter().map(inside).collect();
-    let serial = backends::available().into_iter().filter(|b| !b.name.starts_with("rayon+")).collect();
+    let serial = xtask::available().into_iter().filter(|b| !b.name.starts_with("rayon+")).collect();
     let mut groups = vec![Group { place: "no pool".into(), candidates: serial, within: &|run| run() }];
     for (threads, place) in THREADS.iter().zip(&places) {
-        groups.push(Group {
-            place: format!("{threads} threads"),
-            candidates: backends::eager(),
-            within: place,
-        });
+        groups.push(Group { place: format!("{threads} threads"), candidates: xtask::eager(), within: place });
     }
     for (n, (threads, place)) in PARTS.iter().zip(THREADS.iter().zip(&places)) {
         groups.push(Group {
             place: format!("{threads} threads"),
-            candidates: backends::eager_in_parts(*n),
+            candidates: xtask::eager_in_parts(*n),
             within: place,
         });
     }
@@ -94,7 +89,7 @@ fn cases(one_in: usize, candidates: bool) -> Result<Vec<CaseBits>, String> {
     for number in (0..schedule_candidates()).filter(|_| candidates) {
         let within = inside(&pool);
         let place = format!("candidate {number} of each schedule");
-        let group = Group { place: place.clone(), candidates: backends::eager(), within: &within };
+        let group = Group { place: place.clone(), candidates: xtask::eager(), within: &within };
         Policy::Miniature(number).set();
         let forced = out::with_bar(|progress| bits(&[group], one_in, progress));
         for (case, forced) in cases.iter_mut().zip(forced) {
@@ -144,10 +139,10 @@ fn report(args: &Args, cases: &[CaseBits], faults: &[String]) -> Done {
     for fault in faults.iter().take(NAMED) {
         writeln!(stdout, "{fault}")?;
     }
-    for (name, level) in backends::unavailable() {
+    for (name, level) in xtask::unavailable() {
         writeln!(stdout, "Not run: {name}, this machine has no {level}.")?;
     }
-    let kinds = backends::available().len();
+    let kinds = xtask::available().len();
     writeln!(
         stdout,
         "bits: {} cases, {kinds} backends, threads {THREADS:?}, parts {PARTS:?}, {} candidates of schedules, {} faults",

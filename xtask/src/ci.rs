@@ -62,7 +62,6 @@ const GATES: &[Gate] = &[
     Gate("features", &[], Step::Xtask(&["tidy", "--features"])),
     Gate("test", &[], Step::Readme),
     // Of the peers, those that need no build of minutes; NumPy's must be there, the others may be missing.
-    Gate("peers", &[], Step::Cargo(&["test", "-p", "peer-protocol"])),
     Gate("peers-python", &[("PEERS_NEEDED", "numpy")], Step::Python(&["benches/peers/test_peers.py"])),
     Gate("conformance", &[], Step::Xtask(&["conformance"])),
     // The same climbs each time, as many as a minute holds.

@@ -23,12 +23,12 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Done {
     let mut candidates = args.backend.clone();
-    if let Some(first) = backends::available().into_iter().next().filter(|b| b.name != candidates[0].name) {
+    if let Some(first) = xtask::available().into_iter().next().filter(|b| b.name != candidates[0].name) {
         candidates.insert(0, first);
     }
     let reports = out::with_bar(|progress| conform(&candidates, progress));
     let mut tables = show::tables(&reports);
-    for (name, level) in backends::unavailable() {
+    for (name, level) in xtask::unavailable() {
         let _ = writeln!(tables, "\nNot run: {name}, this machine has no {level}.");
     }
     let mut stdout = io::stdout().lock();

@@ -2,7 +2,6 @@
 
 use crate::out::{self, Done};
 use bn_conformance::search::{Found, Layer, Settings, TYPES, dump, news, report, search};
-use bn_scalar::Scalar;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -53,7 +52,7 @@ pub(crate) fn run(args: &Args) -> Done {
             out::complain(&news(found, start.elapsed()));
         }
     };
-    let found = search(&Layer(Scalar), &settings, &|_| start.elapsed() >= length, &progress);
+    let found = search(&Layer(xtask::plain()), &settings, &|_| start.elapsed() >= length, &progress);
     report(&found, args.seed, &mut io::stdout().lock())?;
     match args.dump.as_ref().map(|folder| dump(&found, args.seed, folder)) {
         Some(Err(error)) => out::failure(&error),

@@ -97,13 +97,13 @@ fn told(error: xshell::Error) -> String {
 /// Builds the program that steps, as a plain build would, and counts every case.
 fn measure(shell: &Shell) -> Result<Counts, String> {
     let cargo = tools::cargo_program();
-    // Flags of the caller's would make another program.
-    cmd!(shell, "{cargo} build --release -p benches --bin count --target-dir target/code")
+    // Without a package named, so that the examples are built from the same crates. Flags of the caller's would make another program.
+    cmd!(shell, "{cargo} build --release --bin count --target-dir target")
         .env_remove("RUSTFLAGS")
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .run()
         .map_err(told)?;
-    let program = out::root().join("target/code/release/count");
+    let program = out::root().join("target/release/count");
     let levels = || LEVELS.iter().copied().filter(|level| level.is_available());
     let jobs: Vec<([&str; 3], Level)> =
         CASES.iter().flat_map(|case| levels().map(move |level| (*case, level))).collect();

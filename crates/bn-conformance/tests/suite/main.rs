@@ -5,5 +5,7 @@ mod found;
 mod golden;
 mod numerics;
 mod oracle;
+mod replay;
 mod search;
 mod sums;
+mod wrong;
