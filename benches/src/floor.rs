@@ -10,7 +10,7 @@
 
 use crate::implementation::{Here, Implementation, Passes};
 use crate::inputs::{Answer, Inputs, Outputs};
-use crate::stream::{self, words, words_mut};
+use bench_mem::stream::{self, words, words_mut};
 use bn_core::Element;
 use rayon::ThreadPool;
 use std::sync::Arc;

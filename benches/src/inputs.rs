@@ -1,7 +1,7 @@
 //! A shape filled with data, and the comparison of answers.
 
-use crate::pages;
 use crate::shapes::Named;
+use bench_mem::pages;
 use bn_conformance::data::{self, Dy, X};
 use bn_core::{Element, Real};
 use ndarray::{Array1, ArrayD, IxDyn};

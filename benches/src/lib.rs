@@ -3,8 +3,7 @@
 //! [`shapes`]: the lists of shapes in `shapes/*.txt`; [`inputs`]: a shape filled with data, and the comparison of
 //! answers; [`hard`]: data that leave a type's comfortable range; [`implementation`]: what is timed, seen from outside;
 //! [`layer`], [`textbook`], [`floor`]: the fused layer on every backend, the two strategies of the textbook, and the
-//! least that memory allows; [`memory`]: the allocator's settings; [`pages`]: huge pages for tensors; [`threads`]:
-//! pools with a core for each thread; [`tune`]: schedules that are learned before anything is timed.
+//! least that memory allows; [`memory`]: the allocator's settings; [`threads`]: pools with a core for each thread; [`tune`]: schedules that are learned before anything is timed.
 
 pub mod floor;
 pub mod hard;
@@ -12,10 +11,7 @@ pub mod implementation;
 pub mod inputs;
 pub mod layer;
 pub mod memory;
-pub mod pages;
 pub mod shapes;
 pub mod textbook;
 pub mod threads;
 pub mod tune;
-
-mod stream;

@@ -123,7 +123,7 @@ const ASAN: &[&str] = &[
     "-p",
     "bn-dispatch",
     "-p",
-    "benches",
+    "bench-mem",
     "--lib",
     "--test",
     "streaming",

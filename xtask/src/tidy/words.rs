@@ -8,8 +8,8 @@ const LINES: usize = 400;
 
 /// The files that may contain `unsafe`: streaming stores, prefetch, huge pages, dispatch, conversions of half types, and the tests that count allocations.
 const UNSAFE: &[&str] = &[
-    "benches/src/pages.rs",
-    "benches/src/stream.rs",
+    "benches/mem/src/pages.rs",
+    "benches/mem/src/stream.rs",
     "crates/batchnorm/tests/no_allocation.rs",
     "crates/batchnorm/tests/suite/uninitialized.rs",
     "crates/bn-core/src/mem/output.rs",

@@ -14,7 +14,11 @@ use half::{bf16, f16};
 use std::any::TypeId;
 
 /// A tensor's words.
-pub(crate) fn words<T: Element>(tensor: &[T]) -> &[u16] {
+///
+/// # Panics
+/// Where `T` is not f32, f64, f16 or bf16.
+#[must_use]
+pub fn words<T: Element>(tensor: &[T]) -> &[u16] {
     assert_plain::<T>();
     let len = size_of_val(tensor) / size_of::<u16>();
     // SAFETY: the same bytes for as long. T is a float: it has no padding, and is aligned as a u16 at least.
@@ -22,7 +26,10 @@ pub(crate) fn words<T: Element>(tensor: &[T]) -> &[u16] {
 }
 
 /// [`words`] to be written.
-pub(crate) fn words_mut<T: Element>(tensor: &mut [T]) -> &mut [u16] {
+///
+/// # Panics
+/// As [`words`].
+pub fn words_mut<T: Element>(tensor: &mut [T]) -> &mut [u16] {
     assert_plain::<T>();
     let len = size_of_val(tensor) / size_of::<u16>();
     // SAFETY: as in `words`; the borrow is handed on, and any bits are a float.
@@ -36,17 +43,17 @@ fn assert_plain<T: Element>() {
 }
 
 /// `to` = `from`, streamed.
-pub(crate) fn copy(to: &mut [u16], from: &[u16]) {
+pub fn copy(to: &mut [u16], from: &[u16]) {
     run(true, to, [from, from], |a, _| a);
 }
 
 /// `to` = a ^ b, streamed: a triad's traffic.
-pub(crate) fn triad(to: &mut [u16], from: [&[u16]; 2]) {
+pub fn triad(to: &mut [u16], from: [&[u16]; 2]) {
     run(true, to, from, |a, b| a ^ b);
 }
 
 /// [`triad`] with ordinary stores.
-pub(crate) fn triad_plain(to: &mut [u16], from: [&[u16]; 2]) {
+pub fn triad_plain(to: &mut [u16], from: [&[u16]; 2]) {
     run(false, to, from, |a, b| a ^ b);
 }
 
@@ -95,7 +102,7 @@ fn plain(to: &mut [u16], [a, b]: [&[u16]; 2], f: impl Fn(u16, u16) -> u16) {
 }
 
 /// Words whose results are computed together: a cache line of them.
-pub(crate) const GROUP: usize = 32;
+pub const GROUP: usize = 32;
 
 /// Stores of `STORE` bytes: more than 16 needs the caller to be compiled for AVX2 (32) or AVX-512 (64).
 #[cfg(target_arch = "x86_64")]
@@ -153,7 +160,7 @@ fn store<const STORE: usize>(to: &mut [u16; GROUP], from: &[u16; GROUP]) {
 }
 
 #[cfg(all(test, target_arch = "x86_64", unix))]
-#[path = "../../crates/bn-core/src/walk/fill/tests/guarded.rs"]
+#[path = "../../../crates/bn-core/src/walk/fill/tests/guarded.rs"]
 mod guarded;
 
 #[cfg(all(test, target_arch = "x86_64", unix))]
