@@ -1,7 +1,8 @@
 //! What a figure was measured on.
 
 use super::record::Record;
-use benches::{memory, pages};
+use bench_mem::pages;
+use benches::memory;
 use bn_dispatch::Level;
 use std::process::Command;
 use std::time::SystemTime;
