@@ -38,35 +38,26 @@ impl Strategy {
         if inputs.named.layout != Layout::ChannelsFirst {
             return None;
         }
+        /// The strategy of a module of the textbook.
+        macro_rules! of {
+            ($module:ident) => {{
+                let passes = Textbook::<T, $module::Cache<T>> {
+                    forward: |inputs| {
+                        let Inputs { x, weight, bias, .. } = inputs;
+                        $module::forward(x.view(), weight.view(), bias.view(), Config::default().eps)
+                            .expect("more than one value per feature")
+                    },
+                    backward: |inputs, cache| {
+                        $module::backward(inputs.dy.view(), cache).expect("x's dimensions")
+                    },
+                    cache: None,
+                };
+                Box::new(Here { name: self.name().into(), pool: None, passes })
+            }};
+        }
         Some(match self {
-            Self::Graph => {
-                let passes = Textbook::<T, graph::Cache<T>> {
-                    forward: |inputs| {
-                        let Inputs { x, weight, bias, .. } = inputs;
-                        graph::forward(x.view(), weight.view(), bias.view(), Config::default().eps)
-                            .expect("more than one value per feature")
-                    },
-                    backward: |inputs, cache| {
-                        graph::backward(inputs.dy.view(), cache).expect("x's dimensions")
-                    },
-                    cache: None,
-                };
-                Box::new(Here { name: self.name().into(), pool: None, passes })
-            }
-            Self::Analytic => {
-                let passes = Textbook::<T, analytic::Cache<T>> {
-                    forward: |inputs| {
-                        let Inputs { x, weight, bias, .. } = inputs;
-                        analytic::forward(x.view(), weight.view(), bias.view(), Config::default().eps)
-                            .expect("more than one value per feature")
-                    },
-                    backward: |inputs, cache| {
-                        analytic::backward(inputs.dy.view(), cache).expect("x's dimensions")
-                    },
-                    cache: None,
-                };
-                Box::new(Here { name: self.name().into(), pool: None, passes })
-            }
+            Self::Graph => of!(graph),
+            Self::Analytic => of!(analytic),
         })
     }
 }

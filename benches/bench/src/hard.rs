@@ -28,8 +28,11 @@ const MANY_BAR: f64 = 4.0;
 /// What a row may take.
 const BUDGET: Budget = Budget { time: Duration::from_secs(4), least: 3, most: 15 };
 
-/// The element types, with their kinds of hard data.
-const TYPES: [(&str, fn() -> Vec<Hard>); 4] = [
+/// A type's kinds of hard data.
+type Kinds = fn() -> Vec<Hard>;
+
+/// The element types.
+const TYPES: [(&str, Kinds); 4] = [
     (f32::NAME, Hard::all::<f32>),
     (f16::NAME, Hard::all::<f16>),
     (bf16::NAME, Hard::all::<bf16>),

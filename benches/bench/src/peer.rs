@@ -1,6 +1,7 @@
 //! Other libraries, measured in the same run: each is a program of its own that answers a line with a line, as
 //! benches/peers/README.md has it. A peer that is missing is a hint, never a failure.
 
+use super::record::root;
 use benches::implementation::{Implementation, Pass};
 use benches::inputs::{Answer, Inputs, Outputs};
 use benches::memory::ONE_HEAP;
@@ -29,7 +30,7 @@ pub enum Name {
 impl Name {
     /// The program, built where it is one of this workspace.
     fn command(self) -> Command {
-        let root = super::run::root();
+        let root = root();
         let python = |script: &str| {
             let mut command = Command::new(std::env::var_os("PYTHON").unwrap_or("python3".into()));
             command.arg(root.join("benches/peers").join(script));
@@ -162,7 +163,7 @@ impl Peers {
             // NumPy's elementwise loops know one thread.
             let threads = if *name == Name::Numpy { &threads[..1] } else { threads };
             let text = name.to_possible_value().map_or(String::new(), |value| value.get_name().into());
-            peers.add(&text, threads, &|| name.command(), &super::run::root().join("target/bench"), tell);
+            peers.add(&text, threads, &|| name.command(), &root().join("target/bench"), tell);
         }
         Ok(peers)
     }

@@ -1,6 +1,5 @@
 //! What is measured: shapes, and who takes part on each.
 
-use super::hard::Row;
 use super::measure::Budget;
 use benches::floor::Stores;
 use benches::implementation::Implementation;
@@ -49,23 +48,20 @@ const QUICK_BATCHES: [&str; 3] = ["batch_1", "batch_4", "batch_16"];
 /// The largest shape on which a quick run takes the graph.
 const QUICK_GRAPH: usize = 1 << 22;
 
-/// Shapes that everyone is measured on, and rows of hard data.
-pub(crate) type Plan = (Vec<Task>, Vec<Row>);
-
-/// What is measured: all that holds `filter` in its name, layout, dimensions, type or variant.
-pub(crate) fn list(quick: bool, filter: Option<&str>) -> Result<Plan, String> {
-    let rows = Row::list(quick, filter)?;
+/// The shapes that hold `filter` in their name, layout, dimensions or type. None is an error where it is in no row of hard
+/// data either.
+pub(crate) fn list(quick: bool, filter: Option<&str>, rows: usize) -> Result<Vec<Task>, String> {
     let wanted = filter.unwrap_or_default().to_lowercase();
     let (found, others): (Vec<Task>, Vec<Task>) =
         Task::all(quick)?.into_iter().partition(|task| task.text().to_lowercase().contains(&wanted));
-    if found.is_empty() && rows.is_empty() {
+    if found.is_empty() && rows == 0 {
         let names: Vec<&str> = others.iter().map(|task| task.named.name.as_str()).collect();
         return Err(format!(
             "--filter: expected a part of a shape's name, layout or dimensions, got {wanted:?}; there are {}, hard",
             names.join(", ")
         ));
     }
-    Ok((found, rows))
+    Ok(found)
 }
 
 impl Task {
@@ -198,7 +194,7 @@ mod tests {
     #[test]
     fn shapes_are_listed_once_and_filtered() {
         let names = |quick, filter| -> Vec<String> {
-            list(quick, filter).unwrap().0.into_iter().map(|t| t.named.name).collect()
+            list(quick, filter, 1).unwrap().into_iter().map(|t| t.named.name).collect()
         };
         let all = names(false, None);
         assert!(
@@ -213,7 +209,7 @@ mod tests {
         assert_eq!(names(true, Some("32x56x56x256")), names(true, Some("nhwc")));
         assert_eq!(names(false, Some("f64")), ["post"]);
         assert_eq!(names(false, Some("hard")), [""; 0], "only rows have it");
-        let error = list(true, Some("resnet51")).unwrap_err();
+        let error = list(true, Some("resnet51"), 0).unwrap_err();
         assert!(error.contains("expected a part of") && error.contains("got \"resnet51\""), "{error}");
         assert!(error.contains("stem, stage1_narrow"), "{error}");
     }

@@ -2,7 +2,7 @@
 
 use benches::implementation::Pass;
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The variant of ordinary data without activation or mask.
 pub(crate) const PLAIN: &str = "plain";
@@ -130,6 +130,11 @@ pub(crate) fn summary(samples: &[f64]) -> Option<(f64, f64, f64)> {
     let least = *sorted.first()?;
     let median = quantile(0.5);
     Some((median, least, 0.5 * (quantile(0.75) - quantile(0.25)) / median))
+}
+
+/// The workspace's folder.
+pub(crate) fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 /// Puts a file in the place of another in one move: a reader sees the old one or the new one, whole.

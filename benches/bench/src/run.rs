@@ -5,8 +5,8 @@ use super::group::Runner;
 use super::hard::Row;
 use super::machine::Machine;
 use super::peer::{Name, Peers};
-use super::plan::{self, Plan, Pools};
-use super::record::{self, Record};
+use super::plan::{self, Pools, Task};
+use super::record::{self, Record, root};
 use super::report::Report;
 use super::{stop, table};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -46,17 +46,14 @@ pub fn run(options: &Options) -> ExitCode {
             show(options, records).map_or_else(ended(1), |()| ExitCode::SUCCESS)
         });
     }
-    let plan = plan::list(options.quick, options.filter.as_deref());
+    let filter = options.filter.as_deref();
+    let plan = Row::list(options.quick, filter)
+        .and_then(|rows| Ok((plan::list(options.quick, filter, rows.len())?, rows)));
     let earlier = options.baseline.as_deref().map(record::read).transpose();
     match plan.and_then(|plan| Ok((plan, earlier?))) {
         Err(error) => ended(UNUSABLE)(error),
         Ok((plan, earlier)) => measure(options, &plan, earlier.as_deref()).unwrap_or_else(ended(1)),
     }
-}
-
-/// The workspace's folder.
-pub(crate) fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 fn path(given: Option<&PathBuf>, name: &str) -> PathBuf {
@@ -102,7 +99,11 @@ fn print(text: &str) -> Result<(), String> {
 }
 
 /// Everything after the arguments were understood; the error is one of files or threads.
-fn measure(options: &Options, (tasks, rows): &Plan, earlier: Option<&[Record]>) -> Result<ExitCode, String> {
+fn measure(
+    options: &Options,
+    (tasks, rows): &(Vec<Task>, Vec<Row>),
+    earlier: Option<&[Record]>,
+) -> Result<ExitCode, String> {
     let Options { quick, threads, peers, .. } = options;
     let (json, html) =
         (path(options.json.as_ref(), "bench.json"), path(options.html.as_ref(), "report.html"));

@@ -11,8 +11,8 @@
 //! at the ends of the range, [`files`] the cases in `cases/`, [`measure`] the error measure of `cases/README.md`,
 //! [`tolerances`] every limit with its reason, [`identities`] what must hold whatever the oracle says, [`suite`] the
 //! runner of it all, [`show`] its tables, [`bits`] the runner that needs no oracle, [`golden`] the bits that are committed,
-//! [`replay()`] the runner of case files alone. Code that is no backend is run through a part of the
-//! table with [`assert_textbook`], as a closure from case to results.
+//! [`replay`] the runner of case files alone. Code that is no backend is run through a part of the table with
+//! [`assert_textbook`], as a closure from case to results.
 
 pub mod any;
 pub mod bits;

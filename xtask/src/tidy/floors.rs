@@ -149,8 +149,7 @@ fn module<'f>(folder: &str, name: &str, all: &'f [Imports]) -> Option<&'f str> {
     let file = |path: &str| all.iter().map(|one| one.file.as_str()).find(|file| *file == path);
     file(&format!("{folder}/{name}.rs")).or_else(|| {
         let children = all.iter().filter(|one| one.folder == folder).flat_map(|one| &one.children);
-        let path =
-            children.into_iter().filter(|path| path.len() > 1 && path[path.len() - 1] == name).last()?;
+        let path = children.into_iter().rfind(|path| path.len() > 1 && path[path.len() - 1] == name)?;
         file(&format!("{folder}/{}.rs", path[..path.len() - 1].join("/")))
     })
 }

@@ -147,6 +147,8 @@ pub(super) struct Panel {
 
 /// Panels, so many side by side.
 pub(super) struct Figure {
+    /// Above the legend, where there is one.
+    pub(super) title: String,
     pub(super) width: i32,
     pub(super) legend: Vec<(String, Look)>,
     pub(super) panels: Vec<Panel>,
@@ -170,6 +172,8 @@ impl Figure {
         {
             let root = SVGBackend::with_string(&mut svg, size).into_drawing_area();
             root.fill(&WHITE)?;
+            let title = ("sans-serif", 15).into_font().color(&TEXT);
+            root.draw(&Text::new(self.title.clone(), (16, 8), title))?;
             for ((name, look), (x, y)) in self.legend.iter().zip(places) {
                 root.draw(&Sign((x, y), *look))?;
                 root.draw(&Text::new(
@@ -236,7 +240,7 @@ impl Figure {
 
     /// Where each entry of the legend stands.
     fn places(&self) -> Vec<(i32, i32)> {
-        let (mut x, mut y) = (16, 16);
+        let (mut x, mut y) = (16, if self.title.is_empty() { 16 } else { 42 });
         let mut places = Vec::new();
         for (name, _) in &self.legend {
             let width = 40 + LETTER * name.chars().count() as i32;

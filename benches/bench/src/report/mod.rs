@@ -1,6 +1,7 @@
 //! The report: a page that needs no other file, made of `report.html`.
 
 mod draw;
+mod looks;
 mod plots;
 
 use super::baseline::Change;

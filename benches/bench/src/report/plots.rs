@@ -1,12 +1,12 @@
 //! Which plots there are, and what they say.
 
 use super::draw::{Axis, Curve, Figure, Look, Mark, Panel, Result};
+use super::looks::{circles, legend};
 use crate::record::{Record, distinct, of};
 use crate::table::figure;
 use benches::floor::FLOOR;
 use benches::implementation::Pass;
 use bn_conformance::tolerances::{LIMIT, LIMIT_DX};
-use plotters::style::RGBColor;
 
 type Draw = fn(&[Record]) -> Option<Result<String>>;
 
@@ -26,7 +26,7 @@ pub(super) const PLOTS: [(&str, &str, &str, &str, Draw); 6] = [
         "100 % is a streaming copy (forward), triad (backward) or one after the other (step) of the same tensors on at most as \
          many threads; further right is better. Beyond 100 % a tensor was found in a cache that the floor's stores pass by.",
         "a measurement",
-        |records| shares(records, 1240),
+        |records| shares(records, String::new()),
     ),
     (
         "graph",
@@ -61,74 +61,12 @@ pub(super) const PLOTS: [(&str, &str, &str, &str, Draw); 6] = [
     ),
 ];
 
-/// Okabe and Ito's palette, which colour-blind readers tell apart, and a few more for those who are compared less.
-const COLORS: [(&str, RGBColor); 10] = [
-    ("dispatch", RGBColor(0, 114, 178)),
-    ("dispatch@baseline", RGBColor(160, 200, 235)),
-    ("dispatch@avx2", RGBColor(86, 180, 233)),
-    ("dispatch@avx512", RGBColor(0, 70, 120)),
-    ("wide", RGBColor(0, 158, 115)),
-    ("scalar", RGBColor(125, 125, 125)),
-    ("graph", RGBColor(213, 94, 0)),
-    ("analytic", RGBColor(230, 159, 0)),
-    (FLOOR, RGBColor(40, 40, 40)),
-    ("this layer", RGBColor(0, 114, 178)),
-];
-
-/// Colours of those that the list above does not name, in order of appearance.
-const OTHERS: [RGBColor; 8] = [
-    RGBColor(204, 121, 167),
-    RGBColor(140, 86, 75),
-    RGBColor(170, 30, 60),
-    RGBColor(120, 80, 190),
-    RGBColor(110, 120, 20),
-    RGBColor(20, 20, 20),
-    RGBColor(230, 110, 120),
-    RGBColor(70, 130, 130),
-];
-
-/// Everyone but some, with their looks, which are the same in all plots: a colour for the kernels or the library, a mark
-/// for the kind.
-fn legend(records: &[Record], without: &[&str]) -> Vec<(String, Look)> {
-    let kernels =
-        |r: &Record| r.implementation.strip_prefix("rayon+").unwrap_or(&r.implementation).to_string();
-    let known = |name: &str| COLORS.iter().find(|color| color.0 == name).map(|color| color.1);
-    let others: Vec<String> = distinct(records.iter().filter(|r| known(&kernels(r)).is_none()), kernels);
-    let look = |r: &Record| {
-        let (name, parallel) = (kernels(r), r.threads > 1);
-        let other = || OTHERS[others.iter().position(|other| *other == name).unwrap_or(0) % OTHERS.len()];
-        let (mark, hollow) = match name.as_str() {
-            "graph" | "analytic" => (Mark::Square, false),
-            _ if known(&name).is_none() => (Mark::Diamond, parallel),
-            _ if parallel => (Mark::Triangle, false),
-            // Rayon's overhead on one thread is looked at beside the serial kernels.
-            _ => (Mark::Circle, name != r.implementation),
-        };
-        (r.who(), Look { color: known(&name).unwrap_or_else(other), mark, hollow })
-    };
-    let kept = records.iter().filter(|r| !without.contains(&r.implementation.as_str()));
-    let mut legend: Vec<(String, Look)> = Vec::new();
-    for (who, look) in kept.map(look) {
-        if !legend.iter().any(|known| known.0 == who) {
-            legend.push((who, look));
-        }
-    }
-    legend
-}
-
-/// Circles in a colour for each name.
-fn circles(names: Vec<String>) -> Vec<(String, Look)> {
-    let firsts = [0, 6, 4, 7].map(|i| COLORS[i].1);
-    let colors = firsts.into_iter().chain(OTHERS).cycle();
-    names.into_iter().zip(colors.map(|color| Look { color, mark: Mark::Circle, hollow: false })).collect()
-}
-
 /// A point in a row: the row, the value, who of the legend.
 type Dot = (usize, f64, usize);
 
 /// Rows of dots, a panel for each pass.
 fn rows(
-    width: i32,
+    (title, width): (String, i32),
     legend: Vec<(String, Look)>,
     labels: &[String],
     panels: Vec<(Pass, Vec<Dot>)>,
@@ -163,13 +101,13 @@ fn rows(
     let (columns, height) = (panels.len(), 98 + 23 * labels.len() as i32);
     let longest = labels.iter().map(|label| label.chars().count()).max().unwrap_or(0);
     let labels = 16 + 7 * longest as i32;
-    Some(Figure { width, legend, panels, columns, height, labels, shared: true }.svg())
+    Some(Figure { title, width, legend, panels, columns, height, labels, shared: true }.svg())
 }
 
 /// Rows of dots over all shapes: `value` of a record, where it has one.
 fn by_shape(
     records: &[Record],
-    (width, passes): (i32, &[Pass]),
+    (title, width, passes): (String, i32, &[Pass]),
     without: &[&str],
     value: &dyn Fn(&Record) -> Option<f64>,
     axis: &dyn Fn(&[f64]) -> Axis,
@@ -188,21 +126,22 @@ fn by_shape(
         });
         (*pass, dots.collect())
     };
-    rows(width, legend.clone(), &labels, passes.iter().map(dots).collect(), axis, reference)
+    rows((title, width), legend.clone(), &labels, passes.iter().map(dots).collect(), axis, reference)
 }
 
 fn times(records: &[Record]) -> Option<Result<String>> {
     let axis = |values: &[f64]| Axis::log("median time", values, &time);
-    by_shape(records, (1240, &Pass::ALL), &[], &|r| Some(r.median_ns), &axis, None)
+    by_shape(records, (String::new(), 1240, &Pass::ALL), &[], &|r| Some(r.median_ns), &axis, None)
 }
 
-fn shares(records: &[Record], width: i32) -> Option<Result<String>> {
+fn shares(records: &[Record], title: String) -> Option<Result<String>> {
     let axis = |values: &[f64]| {
         let end = values.iter().copied().fold(100.0, f64::max);
         Axis::linear("share of the floor's speed", end, &|v| format!("{v} %"))
     };
-    let passes = if width > 1000 { &Pass::ALL[..] } else { &[Pass::Forward, Pass::Backward] };
-    by_shape(records, (width, passes), &[FLOOR], &|r| Some(r.share()), &axis, Some(100.0))
+    let (width, passes) =
+        if title.is_empty() { (1240, &Pass::ALL[..]) } else { (900, &[Pass::Forward, Pass::Backward][..]) };
+    by_shape(records, (title, width, passes), &[FLOOR], &|r| Some(r.share()), &axis, Some(100.0))
 }
 
 /// The shapes of README's picture.
@@ -240,7 +179,9 @@ pub(super) fn picture(records: &[Record]) -> Option<Result<String>> {
             None => kept.push(r),
         }
     }
-    shares(&kept, 900)
+    let first = kept.first()?;
+    let title = format!("Share of the floor's speed, f32, one thread: {}, {}", first.cpu, first.date);
+    shares(&kept, title)
 }
 
 fn speedups(records: &[Record]) -> Option<Result<String>> {
@@ -249,12 +190,22 @@ fn speedups(records: &[Record]) -> Option<Result<String>> {
         Some(graphs.find(|g| g.problem() == r.problem())?.median_ns / r.median_ns)
     };
     let axis = |values: &[f64]| Axis::log("times as fast as the graph", values, &times_as);
-    by_shape(records, (1240, &Pass::ALL), &[FLOOR, "graph"], &graph, &axis, Some(1.0))
+    by_shape(records, (String::new(), 1240, &Pass::ALL), &[FLOOR, "graph"], &graph, &axis, Some(1.0))
 }
 
 /// Panels of curves, each with the points of one of the legend.
 fn curves(legend: Vec<(String, Look)>, panels: Vec<Panel>, columns: usize) -> Result<String> {
-    Figure { width: 1240, legend, panels, columns, height: 370, labels: 76, shared: false }.svg()
+    Figure {
+        title: String::new(),
+        width: 1240,
+        legend,
+        panels,
+        columns,
+        height: 370,
+        labels: 76,
+        shared: false,
+    }
+    .svg()
 }
 
 fn threads(records: &[Record]) -> Option<Result<String>> {
@@ -377,7 +328,7 @@ pub(super) fn hard(records: &[Record]) -> Option<Result<String>> {
     let axis =
         |values: &[f64]| Axis::log("time over an ordinary one's", &[values, &[1.0]].concat(), &times_as);
     let panels = [Pass::Forward, Pass::Backward].map(dots).into();
-    rows(1240, circles(shapes.clone()), &labels, panels, &axis, Some(BAR))
+    rows((String::new(), 1240), circles(shapes.clone()), &labels, panels, &axis, Some(BAR))
 }
 
 /// Nanoseconds as a label: no more digits than it has.
@@ -407,26 +358,6 @@ fn number(v: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::tests::record;
-
-    #[test]
-    fn everyone_looks_different() {
-        let all = [
-            ("floor", 1),
-            ("dispatch", 1),
-            ("rayon+dispatch", 1),
-            ("rayon+dispatch", 2),
-            ("graph", 1),
-            ("torch", 1),
-            ("torch", 2),
-            ("burn", 1),
-        ];
-        let looks = legend(&all.map(|(name, threads)| record(name, threads, "step", 1.0)), &[]);
-        assert_eq!(looks.len(), all.len());
-        for (i, (who, look)) in looks.iter().enumerate() {
-            assert!(!looks[..i].iter().any(|other| other.1 == *look), "{who}");
-        }
-    }
 
     #[test]
     fn labels_are_short() {

@@ -1,38 +1,10 @@
 //! What a peer is given to compute: a shape, and raw files beside it.
 
 use crate::Error;
+use benches::shapes;
 use serde::Deserialize;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-
-/// A layout by its axes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[expect(missing_docs, reason = "a name says all")]
-pub enum Layout {
-    Nc,
-    Ncl,
-    Nchw,
-    Ncdhw,
-    Nlc,
-    Nhwc,
-    Ndhwc,
-}
-
-impl Layout {
-    /// Number of axes, and which of them is the features'.
-    fn axes(self) -> (usize, usize) {
-        match self {
-            Self::Nc => (2, 1),
-            Self::Ncl => (3, 1),
-            Self::Nchw => (4, 1),
-            Self::Ncdhw => (5, 1),
-            Self::Nlc => (3, 2),
-            Self::Nhwc => (4, 3),
-            Self::Ndhwc => (5, 4),
-        }
-    }
-}
 
 /// An element type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -56,7 +28,7 @@ impl Dtype {
 #[derive(Clone, Debug, Deserialize)]
 pub struct Case {
     dims: Vec<usize>,
-    layout: Layout,
+    layout: String,
     /// The type of all tensors.
     pub dtype: Dtype,
     /// How many threads may run.
@@ -70,19 +42,12 @@ impl Case {
     /// The dimensions as (outer, features, inner), which every contiguous tensor with a feature axis has.
     ///
     /// # Errors
-    /// Where the number of dimensions is not the layout's, or their product is no number of bytes.
+    /// Where there is no such layout, the number of dimensions is not the layout's, or memory has not their product.
     pub fn shape(&self) -> Result<[usize; 3], Error> {
-        let Self { dims, layout, .. } = self;
-        let (rank, axis) = layout.axes();
-        if dims.len() != rank {
-            let layout = format!("{layout:?}").to_lowercase();
-            return Err(format!("expected {rank} dimensions for {layout}, got {dims:?}").into());
-        }
-        let most = isize::MAX as usize / self.dtype.bytes();
-        if dims.iter().try_fold(1_usize, |n, &d| n.checked_mul(d)).is_none_or(|n| n > most) {
-            return Err(format!("expected at most {most} elements, got {dims:?}").into());
-        }
-        Ok([dims[..axis].iter().product(), dims[axis], dims[axis + 1..].iter().product()])
+        let dims: Vec<String> = self.dims.iter().map(ToString::to_string).collect();
+        let list = shapes::parse(&format!("case {} {}", self.layout.to_uppercase(), dims.join("x")))?;
+        let shape = list[0].shape;
+        Ok([shape.outer(), shape.features(), shape.inner()])
     }
 
     /// Reads the inputs.
@@ -92,7 +57,7 @@ impl Case {
     pub fn inputs(&self) -> Result<Inputs, Error> {
         let [outer, features, inner] = self.shape()?;
         let read = |name: &str, values: usize| {
-            let (path, expected) = (self.folder.join(name), values * self.dtype.bytes());
+            let (path, expected) = (self.folder.join(name), values.saturating_mul(self.dtype.bytes()));
             let wrong = |got: String| format!("{}: expected {expected} bytes, got {got}", path.display());
             let bytes = std::fs::read(&path).map_err(|error| wrong(error.to_string()))?;
             if bytes.len() == expected { Ok(bytes) } else { Err(wrong(bytes.len().to_string())) }
@@ -112,19 +77,22 @@ impl Case {
     /// A result of another length than it should have; what the system says.
     pub fn write(&self, outputs: &Outputs) -> Result<(), Error> {
         let [outer, features, inner] = self.shape()?;
-        let write = |name: &str, bytes: &[u8], values: usize| {
-            let (path, expected) = (self.folder.join(name), values * self.dtype.bytes());
-            let wrong = |what: String| format!("{}: {what}", path.display());
-            if bytes.len() != expected {
-                return Err(wrong(format!("expected {expected} bytes from the peer, got {}", bytes.len())));
-            }
-            std::fs::write(&path, bytes).map_err(|error| wrong(error.to_string()))
-        };
         let elements = outer * features * inner;
-        write("y.bin", &outputs.y, elements)?;
-        write("dx.bin", &outputs.dx, elements)?;
-        write("dweight.bin", &outputs.dweight, features)?;
-        Ok(write("dbias.bin", &outputs.dbias, features)?)
+        for (name, bytes, values) in [
+            ("y.bin", &outputs.y, elements),
+            ("dx.bin", &outputs.dx, elements),
+            ("dweight.bin", &outputs.dweight, features),
+            ("dbias.bin", &outputs.dbias, features),
+        ] {
+            let (path, expected) = (self.folder.join(name), values * self.dtype.bytes());
+            if bytes.len() != expected {
+                return Err(
+                    format!("{name}: expected {expected} bytes from the peer, got {}", bytes.len()).into()
+                );
+            }
+            std::fs::write(&path, bytes).map_err(|error| format!("{}: {error}", path.display()))?;
+        }
+        Ok(())
     }
 }
 

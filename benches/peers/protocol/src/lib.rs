@@ -4,7 +4,7 @@
 mod case;
 mod serve;
 
-pub use case::{Case, Dtype, Inputs, Layout, Outputs};
+pub use case::{Case, Dtype, Inputs, Outputs};
 pub use serve::{main, serve};
 
 /// What went wrong, as the host is told it.
