@@ -59,7 +59,7 @@ const GATES: &[Gate] = &[
     // Of one build with optimizations: the kernels' instructions, and how many a step takes.
     Gate("code", &[], Step::Xtask(&["code"])),
     Gate("count", &[], Step::Xtask(&["count"])),
-    Gate("docs", &[("RUSTDOCFLAGS", "-D warnings")], Step::Cargo(&["doc", "--workspace", "--no-deps"])),
+    Gate("docs", &[("RUSTDOCFLAGS", "-D warnings")], Step::Cargo(&["doc", "--no-deps"])),
     Gate("features", &[], Step::Xtask(&["tidy", "--features"])),
     Gate("test", &[], Step::Readme),
     // Of the peers, those that need no build of minutes; NumPy's must be there, the others may be missing.

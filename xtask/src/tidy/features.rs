@@ -1,5 +1,5 @@
-//! Features that build only together, and lints that only a crate by itself shows. `cargo hack --each-feature` would do the same, and takes longer to install than this
-//! takes to run.
+//! Features that build only together, and lints of crates by themselves. `cargo hack --each-feature` would do the same, and takes
+//! longer to install than this takes to run.
 
 use super::crates::packages;
 use crate::tools;
@@ -20,7 +20,10 @@ pub(super) fn build_alone(root: &Path) -> Vec<String> {
         let alone = package.features.iter().filter(|f| *f != "default").map(String::as_str);
         for feature in std::iter::once("").chain(alone) {
             let name = &package.name;
-            let check = cmd!(shell, "{cargo} clippy -p {name} --no-default-features --features {feature} -- -D warnings");
+            let check = cmd!(
+                shell,
+                "{cargo} clippy -p {name} --no-default-features --features {feature} -- -D warnings"
+            );
             if check.run().is_err() {
                 faults.push(format!(
                     "{name} with the feature {feature:?} alone: cargo says above what is wrong"
