@@ -6,8 +6,8 @@ use std::path::Path;
 const DOCUMENT: &str = "docs/architecture.md";
 const SECTION: &str = "## Architecture invariants";
 
-/// Every bullet of the section names its tests, `(test: NAME)`, and every one of them exists. NAME is a function, or a
-/// path that ends in one; several are separated by commas, and `NAME in FILE` says where they stand.
+/// Every row of the section's table names its tests in its last cell, and every one of them exists. A test is a function, or a path
+/// that ends in one; several are separated by commas, and `NAME in FILE` says where they stand.
 pub(super) fn named_tests(root: &Path) -> Vec<String> {
     match check(root) {
         Ok(faults) => faults,
@@ -17,22 +17,22 @@ pub(super) fn named_tests(root: &Path) -> Vec<String> {
 
 fn check(root: &Path) -> Result<Vec<String>, String> {
     let text = source::text(root, &root.join(DOCUMENT))?;
-    let bullets = bullets(&text);
-    if bullets.is_empty() {
-        return Err(format!("{DOCUMENT}: expected a section {SECTION:?} with bullets, found none"));
+    let rows = rows(&text);
+    if rows.is_empty() {
+        return Err(format!("{DOCUMENT}: expected a section {SECTION:?} with a table, found none"));
     }
     let tests = tests(root)?;
     let mut faults = Vec::new();
-    for bullet in bullets {
-        let named = names(&bullet);
+    for row in rows {
+        let named = names(&row);
         if named.is_empty() {
-            faults.push(format!("{DOCUMENT}: expected (test: NAME) in {bullet:?}"));
+            faults.push(format!("{DOCUMENT}: expected tests in the last cell of {row:?}"));
         }
         for (name, file) in named {
             if !tests.iter().any(|test| test.is(&name, file.as_deref())) {
                 let place = file.map(|f| format!(" in {f}")).unwrap_or_default();
                 faults.push(format!(
-                    "{DOCUMENT}: expected a test {name:?}{place}, found none; it stands in {bullet:?}"
+                    "{DOCUMENT}: expected a test {name:?}{place}, found none; it stands in {row:?}"
                 ));
             }
         }
@@ -40,33 +40,23 @@ fn check(root: &Path) -> Result<Vec<String>, String> {
     Ok(faults)
 }
 
-/// The section's bullets, each as one line; none where there is no such section.
-fn bullets(text: &str) -> Vec<String> {
+/// The rows of the section's table, without its head; none where there is no such section.
+fn rows(text: &str) -> Vec<String> {
     let section = text.lines().skip_while(|line| line.trim_end() != SECTION).skip(1);
-    let mut bullets: Vec<String> = Vec::new();
-    for line in section.take_while(|line| !line.starts_with("# ") && !line.starts_with("## ")) {
-        match (line.strip_prefix("- "), bullets.last_mut()) {
-            (Some(start), _) => bullets.push(start.trim().into()),
-            (None, Some(bullet)) if line.starts_with(' ') => *bullet += &format!(" {}", line.trim()),
-            _ => {}
-        }
-    }
-    bullets
+    let section = section.take_while(|line| !line.starts_with("# ") && !line.starts_with("## "));
+    section.filter(|line| line.starts_with('|')).skip(2).map(String::from).collect()
 }
 
-/// The tests that a bullet names, and the file that they are said to be in.
-fn names(bullet: &str) -> Vec<(String, Option<String>)> {
-    let mut names = Vec::new();
-    for part in bullet.split("(test:").skip(1).filter_map(|rest| rest.split(')').next()) {
-        let part = part.replace('`', "");
-        let (list, file) = match part.split_once(" in ") {
-            Some((list, file)) => (list, Some(file.trim().to_string())),
-            None => (part.as_str(), None),
-        };
-        let list = list.split(',').map(str::trim).filter(|name| !name.is_empty());
-        names.extend(list.map(|name| (name.to_string(), file.clone())));
-    }
-    names
+/// The tests that a row names, and the file that they are said to be in.
+fn names(row: &str) -> Vec<(String, Option<String>)> {
+    let cells: Vec<&str> = row.trim().trim_matches('|').split('|').collect();
+    let last = cells.last().filter(|_| cells.len() > 1).map_or(String::new(), |cell| cell.replace('`', ""));
+    let (list, file) = match last.split_once(" in ") {
+        Some((list, file)) => (list, Some(file.trim().to_string())),
+        None => (last.as_str(), None),
+    };
+    let list = list.split(',').map(str::trim).filter(|name| !name.is_empty());
+    list.map(|name| (name.to_string(), file.clone())).collect()
 }
 
 /// A test function: its name, its file, and what a path to it can go through: crate, folders, file and the file's modules.
@@ -121,17 +111,18 @@ mod tests {
         named_tests(root.path())
     }
 
-    fn of_bullets(bullets: &str) -> Vec<String> {
+    fn of_rows(rows: &str) -> Vec<String> {
         faults(&format!(
-            "# A\n- no bullet of ours\n\n## Architecture invariants\n\nWords.\n\n{bullets}\n\n## B\n- none"
+            "# A\n| no | row of ours |\n\n## Architecture invariants\n\nWords.\n\n\
+             | what | tests |\n| --- | --- |\n{rows}\n\n## B\n| none | either |"
         ))
     }
 
     #[test]
     fn tests_that_exist_are_found() {
-        let good = "- One (test: `holds`)\n- Two,\n  long (test: bn_core::plan::tests::swept)\n\
-                    - Three (test: `holds`, `swept` in `crates/bn-core/src/plan.rs`)";
-        assert_eq!(of_bullets(good), Vec::<String>::new());
+        let good = "| One | `holds` |\n| Two | bn_core::plan::tests::swept |\n\
+                    | Three | `holds`, `swept` in `crates/bn-core/src/plan.rs` |";
+        assert_eq!(of_rows(good), Vec::<String>::new());
     }
 
     #[test]
@@ -139,7 +130,7 @@ mod tests {
         for name in
             ["gone", "helper", "no_test", "commented", "bn_scalar::holds", "`holds`, `gone`", "holds in x.rs"]
         {
-            let faults = of_bullets(&format!("- Fine (test: holds)\n- One (test: {name})"));
+            let faults = of_rows(&format!("| Fine | holds |\n| One | {name} |"));
             assert_eq!(faults.len(), 1, "{name}: {faults:?}");
             assert!(faults[0].contains("expected a test"), "{faults:?}");
         }
@@ -147,17 +138,14 @@ mod tests {
 
     #[test]
     fn an_invariant_without_a_test_is_found() {
-        assert!(
-            of_bullets("- One (tested by hand)")[0]
-                .contains("expected (test: NAME) in \"One (tested by hand)\"")
-        );
-        assert!(of_bullets("- One (test: )")[0].contains("expected (test: NAME)"));
+        assert!(of_rows("| One | |")[0].contains("expected tests in the last cell of \"| One | |\""));
+        assert!(of_rows("| One |")[0].contains("expected tests"));
     }
 
     #[test]
     fn a_missing_document_or_section_is_a_fault() {
         assert!(named_tests(planted(&[]).path())[0].starts_with("docs/architecture.md: "));
-        for faults in [faults("# A"), of_bullets("")] {
+        for faults in [faults("# A"), of_rows("")] {
             assert!(faults[0].contains("expected a section"), "{faults:?}");
         }
     }
