@@ -73,7 +73,7 @@ pub mod backend;
 pub use backend::DefaultBackend;
 pub use bn_core::mem::Output;
 pub use bn_core::{
-    Config, Element, Error, Gradients, Grads, Layout, Mode, ParameterGradients, Real, RunningStats,
+    Affine, Config, Element, Error, Gradients, Grads, Layout, Mode, ParameterGradients, Real, RunningStats,
     RunningVar, Saved, Shape, ShapeError, Sizes, Workspace, functions, parts, schedule,
 };
 /// The version of ndarray whose arrays the layer takes.
@@ -119,8 +119,8 @@ pub use ndarray;
 /// | `bias` | `Array1<T::Compute>`, shape (C,): β | 0 |
 /// | `running` | `Option<`[`RunningStats`]`>`: running mean and variance, shape (C,), and how many batches went into them | 0, 1, 0 |
 ///
-/// `T::Compute` is the type of the parameters: f32 for half types, else `T` itself. Without affine part `weight` and `bias` have
-/// length 0.
+/// `T::Compute` is the type of the parameters: f32 for half types, else `T` itself. A parameter that
+/// the layer does not have ([`Affine`]) has length 0.
 ///
 /// # Methods
 ///

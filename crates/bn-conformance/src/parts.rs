@@ -60,7 +60,7 @@ pub fn run_in_parts<T: Element, B: Backend + Clone>(case: &Case<T>, backend: &B,
     let strip = shape.features() * shape.inner();
     let elements = |part: &Range<usize>| part.start * strip..part.end * strip;
     let of = |part: &Range<usize>| Shape::new(part.len(), shape.features(), shape.inner());
-    let params = |i: usize| case.affine.as_ref().map(|params| &params[i][..]);
+    let params = |i: usize| case.affine[i].as_deref();
 
     let mut pooled = Pooled::<T>::new(shape.features(), case.config.eps)?;
     while case.from_batch() {
@@ -107,8 +107,8 @@ pub fn run_in_parts<T: Element, B: Backend + Clone>(case: &Case<T>, backend: &B,
             sums.merge(parts::sum_gradients(backend, inputs, part.start, saved, &mut workspace)?)?;
         }
         let mut dx = y;
-        let [mut dweight, mut dbias] = [(); 2].map(|()| vec![T::Compute::default(); bn.weight.len()]);
-        let affine = case.affine.is_some();
+        let [mut dweight, mut dbias] =
+            [bn.weight.len(), bn.bias.len()].map(|len| vec![T::Compute::default(); len]);
         for (part, saved) in parts.zip(&saved) {
             let own = elements(&part);
             let step = Backward {
@@ -116,8 +116,8 @@ pub fn run_in_parts<T: Element, B: Backend + Clone>(case: &Case<T>, backend: &B,
                 dy: &dy[own.clone()],
                 weight: params(0),
                 dx: Some((&mut dx[own]).into()),
-                dweight: affine.then_some(&mut dweight),
-                dbias: affine.then_some(&mut dbias),
+                dweight: case.affine[0].is_some().then_some(&mut dweight),
+                dbias: case.affine[1].is_some().then_some(&mut dbias),
             };
             parts::backward(backend, step, &sums, saved, &mut workspace)?;
         }
@@ -176,7 +176,7 @@ fn case<T: Element>(dims: [usize; 3], mode: Mode, centre: f64) -> Case<T> {
         num_batches_tracked: 0,
         x: narrow(values(centre, len)),
         dy: Some(narrow(dy)),
-        affine: Some([values(1.0, features), values(0.0, features)]),
+        affine: [1.0, 0.0].map(|centre| Some(values(centre, features))),
         running: Some([values(0.0, features), var(values(0.0, features))]),
         expect: Results::default(),
         rounded: None,

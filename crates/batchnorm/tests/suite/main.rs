@@ -1,6 +1,7 @@
 //! The facade's tests, in one program: the layer is compiled once for all of them. Those that count allocations or set what holds for the
 //! whole program have programs of their own.
 
+mod affine;
 mod bad_input;
 mod functions;
 mod newcomer;

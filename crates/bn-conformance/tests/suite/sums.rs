@@ -28,14 +28,14 @@ fn assert_right<T: Element>(
         num_batches_tracked: 0,
         x: Vec::new(),
         dy: None,
-        affine: None,
+        affine: [None, None],
         running: None,
         expect: Results::default(),
         rounded: None,
     };
     let features = case.features();
     let n = dims.iter().product::<usize>() / features;
-    case.affine = Some([1.0, 0.0].map(|v| vec![T::Compute::from_f64(v); features]));
+    case.affine = [1.0, 0.0].map(|v| Some(vec![T::Compute::from_f64(v); features]));
     let narrow = |v: f64| T::from_compute(T::Compute::from_f64(v));
     let flat = |values: Vec<f64>| -> Vec<T> {
         case.by_position(&vec![values; features]).into_iter().map(narrow).collect()

@@ -17,9 +17,9 @@ use ndarray::{Array, Array1, ArrayRef, Dimension};
 pub struct Gradients<T: Element, D: Dimension> {
     /// ∂L/∂x, of the input's dimensions.
     pub dx: Array<T, D>,
-    /// ∂L/∂γ, shape (C,); of length 0 for a layer without affine part.
+    /// ∂L/∂γ, shape (C,); of length 0 for a layer without γ.
     pub dweight: Array1<T::Compute>,
-    /// ∂L/∂β, likewise.
+    /// ∂L/∂β, likewise of β.
     pub dbias: Array1<T::Compute>,
 }
 
@@ -210,8 +210,8 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
         let (weight, _) = self.params()?;
         let dy = x.like(dy.view().into_dyn());
         let mut dx = x.result();
-        let mut dweight = Array1::from_elem(self.weight.len(), T::Compute::default());
-        let mut dbias = dweight.clone();
+        let zeros = |len| Array1::from_elem(len, T::Compute::default());
+        let (mut dweight, mut dbias) = (zeros(self.weight.len()), zeros(self.bias.len()));
         // Both arrays are fresh, hence contiguous.
         if let (Some(dweight), Some(dbias)) = (dweight.as_slice_mut(), dbias.as_slice_mut()) {
             let (inputs, out) = ([x.strips(), dy.strips()], Some(dx.strips_mut()));

@@ -1,5 +1,6 @@
 //! What a layer is made with.
 
+use super::affine::Affine;
 use super::error::Error;
 use crate::tensor::Layout;
 
@@ -46,8 +47,8 @@ pub struct Config {
     /// The weight of the *new* statistic in the running one, from 0 to 1; 0.1. `None` for the cumulative average, with
     /// the weight 1/`num_batches_tracked`. Keras and Flax name the weight of the *old* one: their 0.99 is 0.01 here.
     pub momentum: Option<f64>,
-    /// Whether the layer scales by γ and shifts by β; true.
-    pub affine: bool,
+    /// Which of γ and β the layer has; both.
+    pub affine: Affine,
     /// Whether the layer keeps running statistics; true. Without, evaluation takes the batch's.
     pub track_running_stats: bool,
     /// Which variance is tracked; the unbiased one.
@@ -61,7 +62,7 @@ impl Default for Config {
         Self {
             eps: 1e-5,
             momentum: Some(0.1),
-            affine: true,
+            affine: Affine::default(),
             track_running_stats: true,
             running_var: RunningVar::default(),
             layout: Layout::default(),
@@ -82,10 +83,10 @@ impl Config {
         Self { momentum, ..self }
     }
 
-    /// With γ and β, or without: [`affine`](Self#structfield.affine).
+    /// With γ and β, one of them, or none: [`affine`](Self#structfield.affine), an [`Affine`] or `true` and `false`.
     #[must_use]
-    pub fn affine(self, affine: bool) -> Self {
-        Self { affine, ..self }
+    pub fn affine(self, affine: impl Into<Affine>) -> Self {
+        Self { affine: affine.into(), ..self }
     }
 
     /// With running statistics, or without: [`track_running_stats`](Self#structfield.track_running_stats).

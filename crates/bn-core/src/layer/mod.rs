@@ -1,5 +1,6 @@
 //! The layer: parameters, running statistics, and the steps of training and evaluation.
 
+mod affine;
 mod arrays;
 #[cfg(feature = "serde")]
 mod bits;
@@ -20,6 +21,7 @@ mod state;
 #[cfg(feature = "serde")]
 mod stored;
 
+pub use affine::Affine;
 pub use arrays::Gradients;
 pub use config::{Config, RunningVar};
 pub use error::Error;
@@ -61,9 +63,9 @@ type OwnParams<'a, T> = (Option<&'a [<T as Element>::Compute]>, Option<&'a [<T a
 /// caller's buffers, and allocate nothing once their workspace exists.
 #[derive(Clone, Debug)]
 pub struct BatchNorm<T: Element, B> {
-    /// γ, shape (C,): 1 at first. Of length 0 in a layer without affine part.
+    /// γ, shape (C,): 1 at first. Of length 0 where the layer does not scale, see [`Affine`].
     pub weight: Array1<T::Compute>,
-    /// β, shape (C,): 0 at first. Of length 0 in a layer without affine part.
+    /// β, shape (C,): 0 at first. Of length 0 where the layer does not shift.
     pub bias: Array1<T::Compute>,
     /// The running statistics; `None` where they are not tracked.
     pub running: Option<RunningStats<T::Compute>>,
@@ -123,10 +125,10 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
     pub fn with_backend(features: usize, config: Config, backend: B) -> Result<Self, Error> {
         config.check()?;
         check_room(features)?;
-        let len = if config.affine { features } else { 0 };
+        let len = |has: bool| if has { features } else { 0 };
         Ok(Self {
-            weight: filled(len, T::Compute::from_f64(1.0))?,
-            bias: filled(len, T::Compute::default())?,
+            weight: filled(len(config.affine.scales()), T::Compute::from_f64(1.0))?,
+            bias: filled(len(config.affine.shifts()), T::Compute::default())?,
             running: match config.track_running_stats {
                 true => Some(RunningStats::try_new(features)?),
                 false => None,
@@ -162,17 +164,19 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
     }
 
     /// γ and β as the functions take them: as long as they were made, as are the running statistics.
-    fn params(&self) -> Result<OwnParams<'_, T>, Error> {
-        let weight = self.weight.as_slice().ok_or(Error::Strided { what: "weight" })?;
-        let bias = self.bias.as_slice().ok_or(Error::Strided { what: "bias" })?;
-        let expected = if self.config.affine { self.features } else { 0 };
-        check_len("weight", expected, weight.len())?;
-        check_len("bias", expected, bias.len())?;
+    fn params<'a>(&'a self) -> Result<OwnParams<'a, T>, Error> {
+        let param = |what, param: &'a Array1<T::Compute>, has: bool| {
+            let param = param.as_slice().ok_or(Error::Strided { what })?;
+            check_len(what, if has { self.features } else { 0 }, param.len())?;
+            Ok::<_, Error>(has.then_some(param))
+        };
+        let weight = param("weight", &self.weight, self.config.affine.scales())?;
+        let bias = param("bias", &self.bias, self.config.affine.shifts())?;
         if let Some(running) = &self.running {
             check_len("running_mean", self.features, running.mean.len())?;
             check_len("running_var", self.features, running.var.len())?;
         }
-        Ok((Some(weight).filter(|_| self.config.affine), Some(bias).filter(|_| self.config.affine)))
+        Ok((weight, bias))
     }
 
     /// Hands the running statistics that a forward in this mode takes to `forward`.
@@ -210,7 +214,7 @@ impl<T: Element, B: Backend> fmt::Display for BatchNorm<T, B> {
             Some(momentum) => write!(f, "{momentum}")?,
             None => f.write_str("None")?,
         }
-        write!(f, ", affine={affine}, track_running_stats={track_running_stats}")?;
+        write!(f, ", affine={}, track_running_stats={track_running_stats}", affine.name())?;
         if running_var != RunningVar::default() {
             write!(f, ", running_var={running_var:?}")?;
         }

@@ -12,9 +12,9 @@ use crate::tensor::Shape;
 pub struct Grads<'a, T: Element> {
     /// ∂L/∂x, of the tensor's length. Overwritten.
     pub dx: &'a mut [T],
-    /// ∂L/∂γ, of length C; empty for a layer without affine part. Overwritten.
+    /// ∂L/∂γ, of length C; empty for a layer without γ. Overwritten.
     pub dweight: &'a mut [T::Compute],
-    /// ∂L/∂β, likewise. Overwritten.
+    /// ∂L/∂β, likewise of β. Overwritten.
     pub dbias: &'a mut [T::Compute],
 }
 
@@ -192,9 +192,10 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
         let (weight, _) = self.params()?;
         check_len("dweight", self.weight.len(), dweight.len())?;
         check_len("dbias", self.bias.len(), dbias.len())?;
-        // A layer without affine part has no gradients of it.
+        // What the layer does not have has no gradient.
         let affine = self.config.affine;
-        let (dweight, dbias) = (Some(dweight).filter(|_| affine), Some(dbias).filter(|_| affine));
+        let dweight = Some(dweight).filter(|_| affine.scales());
+        let dbias = Some(dbias).filter(|_| affine.shifts());
         let step = Backward { x, dy, weight, dx: Some(dx.into()), dweight, dbias };
         let step = driver::Backward { whole: true, ..step.checked(saved)? };
         driver::run(&self.backend, step, workspace);
