@@ -73,8 +73,8 @@ pub mod backend;
 pub use backend::DefaultBackend;
 pub use bn_core::mem::Output;
 pub use bn_core::{
-    Affine, Config, Element, Error, Gradients, Grads, Layout, Mode, ParameterGradients, Real, RunningStats,
-    RunningVar, Saved, Shape, ShapeError, Sizes, Workspace, functions, parts, schedule,
+    Affine, Config, Element, Error, Gradients, Grads, Layout, Mode, OneValue, ParameterGradients, Real,
+    RunningStats, RunningVar, Saved, Shape, ShapeError, Sizes, Workspace, functions, parts, schedule,
 };
 /// The version of ndarray whose arrays the layer takes.
 pub use ndarray;

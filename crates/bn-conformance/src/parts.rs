@@ -62,7 +62,8 @@ pub fn run_in_parts<T: Element, B: Backend + Clone>(case: &Case<T>, backend: &B,
     let of = |part: &Range<usize>| Shape::new(part.len(), shape.features(), shape.inner());
     let params = |i: usize| case.affine[i].as_deref();
 
-    let mut pooled = Pooled::<T>::new(shape.features(), case.config.eps)?;
+    let Config { eps, one_value, .. } = case.config;
+    let mut pooled = Pooled::<T>::new(shape.features(), eps)?.one_value(one_value);
     while case.from_batch() {
         let mut sums = PartialSums::default();
         for part in parts.clone() {
@@ -77,9 +78,8 @@ pub fn run_in_parts<T: Element, B: Backend + Clone>(case: &Case<T>, backend: &B,
     let mut saved = vec![Saved::default(); n];
     for (part, saved) in parts.clone().zip(&mut saved) {
         let own = elements(&part);
-        let (x, y) = (&case.x[own.clone()], (&mut y[own]).into());
-        let step =
-            Forward { shape: of(&part)?, x, y, weight: params(0), bias: params(1), eps: case.config.eps };
+        let (x, y) = (&case.x[own.clone()], &mut y[own]);
+        let step = Forward { weight: params(0), bias: params(1), eps, ..Forward::new(of(&part)?, x, y) };
         match &case.running {
             Some([mean, var]) if case.mode == Mode::Eval => {
                 functions::eval(backend, step, Some(Running { mean, var }), saved, &mut workspace)?;

@@ -45,7 +45,7 @@ impl Step {
 
     fn forward<'a>(&'a self, y: &'a mut [f32]) -> Forward<'a, f32> {
         let (weight, bias) = (Some(&self.weight[..]), Some(&self.bias[..]));
-        Forward { shape: self.shape, x: &self.x, y: y.into(), weight, bias, eps: EPS }
+        Forward { weight, bias, eps: EPS, ..Forward::new(self.shape, &self.x, y) }
     }
 
     fn train(&self) -> (Vec<f32>, Saved<f32>) {

@@ -6,6 +6,7 @@ mod bad_input;
 mod functions;
 mod newcomer;
 mod no_panic;
+mod one_value;
 mod optimizer;
 mod parts;
 mod saved;

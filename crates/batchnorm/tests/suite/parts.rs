@@ -75,7 +75,7 @@ impl Step {
     fn forward<'a>(&'a self, samples: &Range<usize>, y: &'a mut [f32]) -> Forward<'a, f32> {
         let (weight, bias) = (Some(&self.weight[..]), Some(&self.bias[..]));
         let x = &self.x[self.elements(samples)];
-        Forward { shape: self.part(samples), x, y: y.into(), weight, bias, eps: EPS }
+        Forward { weight, bias, eps: EPS, ..Forward::new(self.part(samples), x, y) }
     }
 
     fn backward<'a>(
@@ -342,7 +342,7 @@ fn sums_of_f64_that_cancel_to_nothing_are_the_wholes() {
     let x: Vec<f64> = (0..shape.len()).map(|i| column[i / 512]).collect();
     let (dy, backend) = (vec![0.7; x.len()], DefaultBackend::default());
     let (mut y, mut saved, mut workspace) = (x.clone(), Saved::default(), Workspace::default());
-    let step = Forward { shape, x: &x, y: (&mut y).into(), weight: None, bias: None, eps: EPS };
+    let step = Forward { eps: EPS, ..Forward::new(shape, &x, &mut y[..]) };
     functions::train(&backend, step, &mut saved, &mut workspace).unwrap();
     let gradient = |sums: Option<&PartialSums<f64>>| {
         let mut dweight = vec![7.0; 512];

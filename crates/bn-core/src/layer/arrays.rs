@@ -4,7 +4,7 @@
 
 use super::functions::{Strided, prepared};
 use super::memory::InMemory;
-use super::{BatchNorm, Error, Mode, Saved, Sizes};
+use super::{BatchNorm, Config, Error, Mode, Saved, Sizes};
 use crate::driver::{self, Workspace};
 use crate::kernel::Backend;
 use crate::maths::Params;
@@ -29,7 +29,8 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
     /// `&array.slice(…)`.
     ///
     /// # Errors
-    /// [`Error::Shape`], [`Error::Features`], [`Error::OneValue`] where there is a single value per feature, and
+    /// [`Error::Shape`], [`Error::Features`], [`Error::OneValue`] where there is a single value per feature, unless
+    /// the config's [`one_value`](Config::one_value) takes it, and
     /// [`Error::Length`] or [`Error::Strided`] where a parameter was replaced by one that does not fit.
     ///
     /// ```
@@ -178,13 +179,14 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
     ) -> Result<(Array<T, D>, Saved<T>), Error> {
         let sizes = self.sizes(x)?;
         let (weight, bias) = self.params()?;
+        let Config { eps, one_value, .. } = self.config;
         let params = Params { weight: weight.unwrap_or_default(), bias: bias.unwrap_or_default() };
         let mut saved = Saved::default();
         let input = InMemory::new(x.view().into_dyn(), self.config.layout);
         let mut result = input.result();
         self.with_running(mode, |running| {
             let (shape, x, y) = (input.shape(), input.strips(), result.strips_mut());
-            let step = Strided { shape, sizes, mode, x, y, params, running, eps: self.config.eps };
+            let step = Strided { shape, sizes, mode, x, y, params, running, eps, one_value };
             driver::run(&self.backend, prepared(step, &mut saved)?, &mut Workspace::default());
             Ok::<_, Error>(())
         })?;

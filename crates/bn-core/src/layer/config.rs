@@ -2,6 +2,7 @@
 
 use super::affine::Affine;
 use super::error::Error;
+use super::one_value::OneValue;
 use crate::tensor::Layout;
 
 /// How the batch's variance enters the running one. Normalizing always takes the biased variance.
@@ -53,6 +54,8 @@ pub struct Config {
     pub track_running_stats: bool,
     /// Which variance is tracked; the unbiased one.
     pub running_var: RunningVar,
+    /// What training does with a single value per feature; an error.
+    pub one_value: OneValue,
     /// Where the feature axis of an array stands; axis 1. The slice API takes a [`crate::Shape`] instead.
     pub layout: Layout,
 }
@@ -65,6 +68,7 @@ impl Default for Config {
             affine: Affine::default(),
             track_running_stats: true,
             running_var: RunningVar::default(),
+            one_value: OneValue::default(),
             layout: Layout::default(),
         }
     }
@@ -99,6 +103,12 @@ impl Config {
     #[must_use]
     pub fn running_var(self, running_var: RunningVar) -> Self {
         Self { running_var, ..self }
+    }
+
+    /// With this [`one_value`](Self#structfield.one_value).
+    #[must_use]
+    pub fn one_value(self, one_value: OneValue) -> Self {
+        Self { one_value, ..self }
     }
 
     /// With this [`layout`](Self#structfield.layout).

@@ -158,7 +158,11 @@ fn takes(mode: Mode) -> &'static str {
 /// What to do with one value per feature.
 fn instead(mode: Mode) -> &'static str {
     match mode {
-        Mode::Train => "use `forward_eval`, or drop the last incomplete batch",
-        Mode::Eval => "without running statistics, evaluation takes the batch's",
+        Mode::Train => {
+            "use `forward_eval`, drop the last incomplete batch, or take y = β with `OneValue::Bias`"
+        }
+        Mode::Eval => {
+            "without running statistics, evaluation takes the batch's, and `OneValue::Bias` makes y = β of one value"
+        }
     }
 }

@@ -12,29 +12,30 @@
 //! let (x, dy, gamma) = ([1.0_f32, 3.0], [1.0, 0.5], [2.0]);
 //! let (mut mean, mut var, mut y, mut dbias) = ([0.0], [1.0], [0.0; 2], [0.0]);
 //!
-//! let forward = Forward { shape, x: &x, y: (&mut y[..]).into(), weight: Some(&gamma), bias: None, eps: 1e-5 };
+//! let weight = Some(&gamma[..]);
+//! let forward = Forward { weight, ..Forward::new(shape, &x, &mut y) };
 //! functions::train(&backend, forward, &mut saved, &mut workspace)?;
 //! let kind = RunningVar::Unbiased;
 //! let commit = Commit { mean: &mut mean, var: &mut var, momentum: Some(0.1), batches: 1, kind };
 //! functions::commit(&backend, &saved, commit)?;
 //! assert_eq!(mean, [0.2]); // 0.9·0 + 0.1·2
 //!
-//! let weight = Some(&gamma[..]);
 //! let backward = Backward { x: &x, dy: &dy, weight, dx: None, dweight: None, dbias: Some(&mut dbias) };
 //! functions::backward(&backend, backward, &saved, &mut workspace)?;
 //! assert_eq!(dbias, [1.5]); // Σdy, and nothing else was computed
 //!
 //! let running = Some(Running { mean: &mean, var: &var });
-//! let forward = Forward { shape, x: &x, y: (&mut y[..]).into(), weight, bias: None, eps: 1e-5 };
+//! let forward = Forward { weight, ..Forward::new(shape, &x, &mut y) };
 //! functions::eval(&backend, forward, running, &mut saved, &mut workspace)?;
 //! # Ok::<(), batchnorm::Error>(())
 //! ```
 //!
 //! [`BatchNorm`]: crate::BatchNorm
 
-use super::config::{RunningVar, check_eps, check_momentum};
+use super::config::{Config, RunningVar, check_eps, check_momentum};
 use super::error::Error;
 use super::mode::Mode;
+use super::one_value::OneValue;
 use super::saved::Saved;
 use super::sizes::Sizes;
 use crate::driver::{self, Statistics, Workspace};
@@ -44,7 +45,18 @@ use crate::mem::Output;
 use crate::num::{Element, Real, Wide};
 use crate::tensor::{Shape, Strips, StripsMut};
 
-/// What a forward reads and writes.
+/// What a forward reads and writes. A program names what it sets, and leaves the rest, fields to come among it, to
+/// [`new`](Self::new):
+///
+/// ```
+/// use batchnorm::Shape;
+/// use batchnorm::functions::Forward;
+///
+/// let (x, mut y) = ([1.0_f32, 3.0], [0.0; 2]);
+/// let forward = Forward { weight: Some(&[2.0]), eps: 1e-3, ..Forward::new(Shape::nc(2, 1)?, &x, &mut y) };
+/// assert_eq!(forward.bias, None);
+/// # Ok::<(), batchnorm::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Forward<'a, T: Element> {
     /// The tensor's shape.
@@ -59,6 +71,8 @@ pub struct Forward<'a, T: Element> {
     pub bias: Option<&'a [T::Compute]>,
     /// Added to the variance, finite and > 0.
     pub eps: f64,
+    /// What is done with a single value per feature where the statistics are the batch's.
+    pub one_value: OneValue,
 }
 
 /// What a backward reads, and which gradients it writes. What is not asked for is not computed: without `dx` nothing is
@@ -107,7 +121,8 @@ pub struct Commit<'a, R> {
 /// empty batch is Ok.
 ///
 /// # Errors
-/// [`Error::Length`], [`Error::Eps`], and [`Error::OneValue`] where there is a single value per feature. Nothing is then
+/// [`Error::Length`], [`Error::Eps`], and [`Error::OneValue`] where there is a single value per feature and `one_value` refuses
+/// it. Nothing is then
 /// written.
 pub fn train<T: Element, B: Backend>(
     backend: &B,
@@ -195,13 +210,22 @@ pub(super) fn check_len(what: &'static str, expected: usize, got: usize) -> Resu
 }
 
 impl<'a, T: Element> Forward<'a, T> {
+    /// From x to y, both of the shape `shape`, with γ = 1, β = 0, eps = 10⁻⁵ and an error for a single value per feature.
+    ///
+    /// `y` is `&mut [T]`, or `&mut [MaybeUninit<T>]`.
+    #[must_use]
+    pub fn new(shape: Shape, x: &'a [T], y: impl Into<Output<'a, T>>) -> Self {
+        let (y, Config { eps, one_value, .. }) = (y.into(), Config::default());
+        Self { shape, x, y, weight: None, bias: None, eps, one_value }
+    }
+
     /// The step with its buffers as strips, which have the lengths they must have.
     pub(super) fn checked(
         self,
         mode: Mode,
         running: Option<Running<'a, T::Compute>>,
     ) -> Result<Strided<'a, T>, Error> {
-        let Self { shape, x, y, weight, bias, eps } = self;
+        let Self { shape, x, y, weight, bias, eps, one_value } = self;
         check_eps(eps)?;
         let features = shape.features();
         for (what, param) in [("weight", weight), ("bias", bias)] {
@@ -215,7 +239,7 @@ impl<'a, T: Element> Forward<'a, T> {
         let x = shape.strips(x).ok_or(Error::Length { what: "x", expected: shape.len(), got: x_len })?;
         let y = shape.strips_mut(y).ok_or(Error::Length { what: "y", expected: shape.len(), got: y_len })?;
         let params = Params { weight: weight.unwrap_or_default(), bias: bias.unwrap_or_default() };
-        Ok(Strided { shape, sizes: Sizes::Slice(shape), mode, x, y, params, running, eps })
+        Ok(Strided { shape, sizes: Sizes::Slice(shape), mode, x, y, params, running, eps, one_value })
     }
 }
 
@@ -255,15 +279,17 @@ pub(super) struct Strided<'a, T: Element> {
     pub(super) params: Params<'a, T::Compute>,
     pub(super) running: Option<Running<'a, T::Compute>>,
     pub(super) eps: f64,
+    pub(super) one_value: OneValue,
 }
 
 /// The step of the driver, for which `saved` is got ready.
 pub(super) fn prepared<'a, T: Element>(
-    Strided { shape, sizes, mode, x, y, params, running, eps }: Strided<'a, T>,
+    Strided { shape, sizes, mode, x, y, params, running, eps, one_value }: Strided<'a, T>,
     saved: &'a mut Saved<T>,
 ) -> Result<driver::Forward<'a, T>, Error> {
     let from_batch = running.is_none();
-    if from_batch && shape.count() == 1 && shape.features() > 0 {
+    let one = shape.count() == 1 && shape.features() > 0;
+    if from_batch && one && one_value == OneValue::Refused {
         return Err(Error::OneValue { mode, got: sizes });
     }
     saved.reset(shape, sizes, mode, from_batch, eps);

@@ -9,6 +9,7 @@ mod error;
 pub mod functions;
 mod memory;
 mod mode;
+mod one_value;
 mod optimize;
 pub mod parts;
 mod running;
@@ -26,6 +27,7 @@ pub use arrays::Gradients;
 pub use config::{Config, RunningVar};
 pub use error::Error;
 pub use mode::Mode;
+pub use one_value::OneValue;
 pub use optimize::ParameterGradients;
 pub use running::RunningStats;
 pub use saved::Saved;
@@ -208,7 +210,8 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
 /// does not have are named where they are not the default.
 impl<T: Element, B: Backend> fmt::Display for BatchNorm<T, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Config { eps, momentum, affine, track_running_stats, running_var, layout } = self.config;
+        let Config { eps, momentum, affine, track_running_stats, running_var, one_value, layout } =
+            self.config;
         write!(f, "BatchNorm<{}>({}, eps={eps:e}, momentum=", T::NAME, self.features)?;
         match momentum {
             Some(momentum) => write!(f, "{momentum}")?,
@@ -217,6 +220,9 @@ impl<T: Element, B: Backend> fmt::Display for BatchNorm<T, B> {
         write!(f, ", affine={}, track_running_stats={track_running_stats}", affine.name())?;
         if running_var != RunningVar::default() {
             write!(f, ", running_var={running_var:?}")?;
+        }
+        if one_value != OneValue::default() {
+            write!(f, ", one_value={one_value:?}")?;
         }
         if layout != crate::tensor::Layout::default() {
             write!(f, ", layout={layout:?}")?;

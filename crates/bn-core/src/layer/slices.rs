@@ -1,7 +1,7 @@
 //! The slice API: contiguous tensors in the caller's buffers, no allocation per step.
 
 use super::functions::{self, Backward, Forward, check_len};
-use super::{BatchNorm, Error, Mode, Saved, Sizes};
+use super::{BatchNorm, Config, Error, Mode, Saved, Sizes};
 use crate::driver::{self, Workspace};
 use crate::kernel::Backend;
 use crate::num::Element;
@@ -25,7 +25,8 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
     /// Ok and leaves the running statistics alone.
     ///
     /// # Errors
-    /// [`Error::Features`], [`Error::Length`], and [`Error::OneValue`] where there is a single value per feature;
+    /// [`Error::Features`], [`Error::Length`], and [`Error::OneValue`] where there is a single value per feature, unless
+    /// the config's [`one_value`](crate::Config::one_value) takes it;
     /// [`Error::Strided`] where a parameter was replaced by a strided array. Nothing is then written.
     ///
     /// ```
@@ -176,7 +177,8 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
     fn step<'a>(&'a self, shape: Shape, x: &'a [T], y: &'a mut [T]) -> Result<Forward<'a, T>, Error> {
         self.check_features("x", &Sizes::Slice(shape))?;
         let (weight, bias) = self.params()?;
-        Ok(Forward { shape, x, y: y.into(), weight, bias, eps: self.config.eps })
+        let Config { eps, one_value, .. } = self.config;
+        Ok(Forward { shape, x, y: y.into(), weight, bias, eps, one_value })
     }
 
     fn slices_back(

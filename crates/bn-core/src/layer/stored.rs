@@ -106,9 +106,6 @@ impl<T: Element> Saved<T> {
         if count != own && (mode == Mode::Eval || count < own) {
             return Err(wrong("count", &format!("the {own} values per feature of the shape"), count));
         }
-        if from_batch && count == 1 && shape.features() > 0 {
-            return Err(wrong("count", "more than 1 value per feature", count));
-        }
         let stats = self.stats.as_ref();
         for f in 0..shape.features() {
             let (var, invstd) = (stats.var[f].to_f64(), stats.invstd[f].to_f64());
