@@ -9,6 +9,7 @@ mod no_panic;
 mod one_value;
 mod optimizer;
 mod parts;
+mod presets;
 mod saved;
 mod serde;
 mod settings;

@@ -16,7 +16,8 @@ pub enum RunningVar {
     Biased,
 }
 
-/// A layer's settings, with PyTorch's defaults. They are checked when the layer is made.
+/// A layer's settings, with PyTorch's defaults. They are checked when the layer is made. Those of other libraries:
+/// [`keras`](Self::keras), [`flax`](Self::flax), [`onnx`](Self::onnx), [`tensorflow`](Self::tensorflow).
 ///
 /// A method of each field's name sets it:
 ///

@@ -12,6 +12,7 @@ mod mode;
 mod one_value;
 mod optimize;
 pub mod parts;
+mod presets;
 mod running;
 mod saved;
 #[cfg(feature = "serde")]
