@@ -73,8 +73,8 @@ pub mod backend;
 pub use backend::DefaultBackend;
 pub use bn_core::mem::Output;
 pub use bn_core::{
-    Affine, Config, Element, Error, Gradients, Grads, Layout, Mode, OneValue, ParameterGradients, Real,
-    RunningStats, RunningVar, Saved, Shape, ShapeError, Sizes, Workspace, functions, parts, schedule,
+    Affine, Config, Element, Error, Frozen, Gradients, Grads, Layout, Mode, OneValue, ParameterGradients,
+    Real, RunningStats, RunningVar, Saved, Shape, ShapeError, Sizes, Workspace, functions, parts, schedule,
 };
 /// The version of ndarray whose arrays the layer takes.
 pub use ndarray;
@@ -129,7 +129,7 @@ pub use ndarray;
 /// | train | [`forward`](BatchNorm::forward), [`backward`](BatchNorm::backward) | [`forward_into`](BatchNorm::forward_into), [`backward_into`](BatchNorm::backward_into) |
 /// | train, and commit later | [`forward_uncommitted`](BatchNorm::forward_uncommitted) | [`forward_uncommitted_into`](BatchNorm::forward_uncommitted_into) |
 /// | evaluate | [`forward_eval`](BatchNorm::forward_eval) | [`forward_eval_into`](BatchNorm::forward_eval_into) |
-/// | train through a frozen layer | [`forward_eval_saved`](BatchNorm::forward_eval_saved), [`backward_eval`](BatchNorm::backward_eval) | [`forward_eval_into`](BatchNorm::forward_eval_into), [`backward_eval_into`](BatchNorm::backward_eval_into) |
+/// | take the gradient of an evaluation | [`forward_eval_saved`](BatchNorm::forward_eval_saved), [`backward_eval`](BatchNorm::backward_eval) | [`forward_eval_into`](BatchNorm::forward_eval_into), [`backward_eval_into`](BatchNorm::backward_eval_into) |
 ///
 /// | wish | method |
 /// | --- | --- |
@@ -137,6 +137,7 @@ pub use ndarray;
 /// | hand parameters and gradients to an optimizer | [`parameters_with`](BatchNorm::parameters_with) |
 /// | weigh a batch into the running statistics | [`commit`](BatchNorm::commit) |
 /// | begin them anew | [`reset_running_stats`](BatchNorm::reset_running_stats) |
+/// | freeze statistics, parameters or both, so that training leaves them | [`set_frozen`](BatchNorm::set_frozen) |
 /// | see and change settings | [`config`](BatchNorm::config), [`features`](BatchNorm::features), [`set_momentum`](BatchNorm::set_momentum), [`set_eps`](BatchNorm::set_eps) |
 /// | print it | `Display`: `BatchNorm<f32>(64, eps=1e-5, momentum=0.1, …) on rayon+dispatch` |
 /// | store it | `Serialize` and `Deserialize`, with the feature `serde` |

@@ -3,6 +3,7 @@
 
 mod affine;
 mod bad_input;
+mod frozen;
 mod functions;
 mod newcomer;
 mod no_panic;

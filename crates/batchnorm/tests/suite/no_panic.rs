@@ -1,14 +1,17 @@
 //! No input panics: whatever the dimensions, views, values and settings, there is a result or an error.
 
 use batchnorm::{
-    Affine, BatchNorm, Config, Grads, Layout, OneValue, RunningVar, Saved, Shape, ShapeError, Workspace,
+    Affine, BatchNorm, Config, Frozen, Grads, Layout, OneValue, RunningVar, Saved, Shape, ShapeError,
+    Workspace,
 };
 use ndarray::{ArrayD, IxDyn, Slice};
 use proptest::prelude::*;
 
 fn config() -> impl Strategy<Value = Config> {
     let affine = [Affine::Both, Affine::Scale, Affine::Shift, Affine::None];
-    let flags = (0..affine.len(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
+    let frozen = [Frozen::Nothing, Frozen::Statistics, Frozen::Parameters, Frozen::All];
+    let flags =
+        (0..affine.len(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), 0..frozen.len());
     (any::<f64>(), proptest::option::of(any::<f64>()), flags).prop_map(move |(eps, momentum, flags)| {
         // Half of the time usable numbers, so that the layer is made and run.
         let usable = |v: f64, usual: f64| if v.to_bits().is_multiple_of(2) { usual } else { v };
@@ -19,6 +22,7 @@ fn config() -> impl Strategy<Value = Config> {
             .track_running_stats(flags.1)
             .running_var(if flags.2 { RunningVar::Biased } else { RunningVar::Unbiased })
             .one_value(if flags.4 { OneValue::Bias } else { OneValue::Refused })
+            .frozen(frozen[flags.5])
             .layout(if flags.3 { Layout::ChannelsLast } else { Layout::ChannelsFirst })
     })
 }
@@ -80,15 +84,17 @@ proptest! {
         let buf = |n: usize| (0..n).map(|i| f64::from(values[i % values.len()])).collect::<Vec<_>>();
         let (x, dy) = (buf(len(0, shape.len())), buf(len(1, shape.len())));
         let (mut y, mut dx) = (buf(len(2, shape.len())), buf(len(3, shape.len())));
+        let learns = !config.frozen.parameters();
         let params = |has: bool| if has { dims.1 } else { 0 };
-        let mut dweight = buf(len(4, params(config.affine.scales())));
-        let mut dbias = buf(len(5, params(config.affine.shifts())));
+        let mut dweight = buf(len(4, params(learns && config.affine.scales())));
+        let mut dbias = buf(len(5, params(learns && config.affine.shifts())));
         let (mut saved, mut workspace) = (Saved::default(), Workspace::default());
         let forward = bn.forward_into(shape, &x, &mut y, &mut saved, &mut workspace);
         let grads = Grads { dx: &mut dx, dweight: &mut dweight, dbias: &mut dbias };
         let backward = bn.backward_into(&saved, &x, &dy, grads, &mut workspace);
         if exact {
-            let single = shape.count() == 1 && shape.features() > 0 && config.one_value == OneValue::Refused;
+            let single = shape.count() == 1 && shape.features() > 0
+                && config.one_value == OneValue::Refused && !config.frozen.statistics();
             prop_assert_eq!(forward.is_ok(), !single);
             prop_assert!(backward.is_ok() || single);
         }

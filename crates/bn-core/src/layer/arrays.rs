@@ -17,14 +17,15 @@ use ndarray::{Array, Array1, ArrayRef, Dimension};
 pub struct Gradients<T: Element, D: Dimension> {
     /// ∂L/∂x, of the input's dimensions.
     pub dx: Array<T, D>,
-    /// ∂L/∂γ, shape (C,); of length 0 for a layer without γ.
+    /// ∂L/∂γ, shape (C,); of length 0 for a layer without γ, or where it is frozen.
     pub dweight: Array1<T::Compute>,
     /// ∂L/∂β, likewise of β.
     pub dbias: Array1<T::Compute>,
 }
 
 impl<T: Element, B: Backend> BatchNorm<T, B> {
-    /// The training forward: y = γ·x̂ + β with the batch's statistics, which are then committed. Returns y, of
+    /// The training forward: y = γ·x̂ + β with the batch's statistics, which are then committed; with the running ones where
+    /// they are [frozen](crate::Frozen). Returns y, of
     /// x's dimensions, and the state for [`backward`](Self::backward). `x` is `&array`, `&array.view()` or
     /// `&array.slice(…)`.
     ///
@@ -91,8 +92,8 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
         self.forward_eval_saved(x).map(|(y, _)| y)
     }
 
-    /// As [`forward_eval`](Self::forward_eval), with the state for [`backward_eval`](Self::backward_eval): a frozen
-    /// layer inside a network that is trained.
+    /// As [`forward_eval`](Self::forward_eval), with the state for [`backward_eval`](Self::backward_eval). A layer
+    /// that is to stay like that in a network that is trained is [frozen](Self::set_frozen).
     ///
     /// # Errors
     /// As [`forward_eval`](Self::forward_eval).
@@ -115,7 +116,7 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
 
     /// The backward of a training forward, from the state it saved, the same `x` and the gradient `dy` = ∂L/∂y:
     ///
-    /// dβ = Σdy, dγ = Σdy·x̂, dx = (γ·invstd/n)·(n·dy − dβ − x̂·dγ)
+    /// dβ = Σdy, dγ = Σdy·x̂, dx = (γ·invstd/n)·(n·dy − dβ − x̂·dγ), or γ·invstd·dy where the forward's statistics were frozen.
     ///
     /// γ is taken as it is now: update the parameters after the backward. x may lie otherwise in memory than in the
     /// forward.
@@ -212,13 +213,15 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
         let (weight, _) = self.params()?;
         let dy = x.like(dy.view().into_dyn());
         let mut dx = x.result();
-        let zeros = |len| Array1::from_elem(len, T::Compute::default());
-        let (mut dweight, mut dbias) = (zeros(self.weight.len()), zeros(self.bias.len()));
+        let [mut dweight, mut dbias] = self
+            .config
+            .learned()
+            .map(|learned| Array1::from_elem(if learned { self.features } else { 0 }, T::Compute::default()));
         // Both arrays are fresh, hence contiguous.
         if let (Some(dweight), Some(dbias)) = (dweight.as_slice_mut(), dbias.as_slice_mut()) {
             let (inputs, out) = ([x.strips(), dy.strips()], Some(dx.strips_mut()));
             let step = saved.back(inputs, out, weight.unwrap_or_default(), dweight, dbias);
-            let step = driver::Backward { whole: true, ..step };
+            let step = driver::Backward { whole: !self.config.frozen.parameters(), ..step };
             driver::run(&self.backend, step, &mut Workspace::default());
         }
         Ok(Gradients { dx: dx.into_array(), dweight, dbias })

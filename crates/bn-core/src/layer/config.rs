@@ -2,6 +2,7 @@
 
 use super::affine::Affine;
 use super::error::Error;
+use super::frozen::Frozen;
 use super::one_value::OneValue;
 use crate::tensor::Layout;
 
@@ -57,6 +58,8 @@ pub struct Config {
     pub running_var: RunningVar,
     /// What training does with a single value per feature; an error.
     pub one_value: OneValue,
+    /// What training leaves as it is; nothing. It can be set later: [`BatchNorm::set_frozen`](crate::BatchNorm::set_frozen).
+    pub frozen: Frozen,
     /// Where the feature axis of an array stands; axis 1. The slice API takes a [`crate::Shape`] instead.
     pub layout: Layout,
 }
@@ -70,6 +73,7 @@ impl Default for Config {
             track_running_stats: true,
             running_var: RunningVar::default(),
             one_value: OneValue::default(),
+            frozen: Frozen::default(),
             layout: Layout::default(),
         }
     }
@@ -112,16 +116,22 @@ impl Config {
         Self { one_value, ..self }
     }
 
+    /// With this [`frozen`](Self#structfield.frozen).
+    #[must_use]
+    pub fn frozen(self, frozen: Frozen) -> Self {
+        Self { frozen, ..self }
+    }
+
     /// With this [`layout`](Self#structfield.layout).
     #[must_use]
     pub fn layout(self, layout: Layout) -> Self {
         Self { layout, ..self }
     }
 
-    /// Whether the settings hold usable numbers.
+    /// Whether the settings hold usable numbers and fit together.
     ///
     /// # Errors
-    /// [`Error::Eps`] and [`Error::Momentum`].
+    /// [`Error::Eps`], [`Error::Momentum`], and [`Error::NothingToFreeze`] for frozen statistics that are not tracked.
     ///
     /// ```
     /// use batchnorm::{Config, Error};
@@ -130,7 +140,16 @@ impl Config {
     /// ```
     pub fn check(&self) -> Result<(), Error> {
         check_eps(self.eps)?;
-        check_momentum(self.momentum)
+        check_momentum(self.momentum)?;
+        match self.frozen.statistics() && !self.track_running_stats {
+            true => Err(Error::NothingToFreeze),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether γ and β have gradients.
+    pub(super) fn learned(&self) -> [bool; 2] {
+        [self.affine.scales(), self.affine.shifts()].map(|has| has && !self.frozen.parameters())
     }
 }
 

@@ -44,7 +44,7 @@ pub enum Error {
         got: usize,
     },
     /// A buffer has the wrong length.
-    #[error("expected {expected} elements in {what}, got {got}")]
+    #[error("expected {expected} elements in {what}, got {got}{}", without(what, *expected))]
     Length {
         /// The buffer.
         what: &'static str,
@@ -94,6 +94,11 @@ pub enum Error {
         /// The tensor's sizes.
         got: Sizes,
     },
+    /// A layer without running statistics was to take them for constants.
+    #[error(
+        "expected running statistics to freeze, got a layer that tracks none: its forwards take the batch's"
+    )]
+    NothingToFreeze,
     /// A parameter array has been replaced by one whose elements are not side by side.
     #[error("expected {what} in contiguous memory, got an array with a stride")]
     Strided {
@@ -135,6 +140,14 @@ pub enum Error {
 /// Why the number of features may be another one.
 fn cause(what: &str, got: &Sizes, expected: usize) -> String {
     if what == "x" { got.cause(expected) } else { ": is it another layer's?".into() }
+}
+
+/// Why a gradient is not there.
+fn without(what: &str, expected: usize) -> &'static str {
+    match (what, expected) {
+        ("dweight" | "dbias", 0) => ": the layer does not have the parameter, or it is frozen",
+        _ => "",
+    }
 }
 
 /// Says so where the axes only come in another order.

@@ -130,9 +130,7 @@ pub fn train<T: Element, B: Backend>(
     saved: &mut Saved<T>,
     workspace: &mut Workspace<T>,
 ) -> Result<(), Error> {
-    let step = prepared(step.checked(Mode::Train, None)?, saved)?;
-    driver::run(backend, step, workspace);
-    Ok(())
+    forward(backend, Mode::Train, step, None, saved, workspace)
 }
 
 /// The evaluation forward: y = γ·x̂ + β with the running statistics, or with the batch's where there are none.
@@ -146,7 +144,20 @@ pub fn eval<T: Element, B: Backend>(
     saved: &mut Saved<T>,
     workspace: &mut Workspace<T>,
 ) -> Result<(), Error> {
-    let step = prepared(step.checked(Mode::Eval, running)?, saved)?;
+    forward(backend, Mode::Eval, step, running, saved, workspace)
+}
+
+/// A forward with the running statistics, or with the batch's where there are none. In training there are some where they are
+/// frozen.
+pub(super) fn forward<T: Element, B: Backend>(
+    backend: &B,
+    mode: Mode,
+    step: Forward<'_, T>,
+    running: Option<Running<'_, T::Compute>>,
+    saved: &mut Saved<T>,
+    workspace: &mut Workspace<T>,
+) -> Result<(), Error> {
+    let step = prepared(step.checked(mode, running)?, saved)?;
     driver::run(backend, step, workspace);
     Ok(())
 }
@@ -170,7 +181,8 @@ pub fn backward<T: Element, B: Backend>(
     Ok(())
 }
 
-/// Weighs the statistics of a training forward into running ones: r ← (1−m)·r + m·s. An empty batch changes nothing.
+/// Weighs the statistics of a training forward into running ones: r ← (1−m)·r + m·s. An empty batch changes nothing, nor does
+/// the forward of a layer whose statistics are [frozen](crate::Frozen).
 ///
 /// # Errors
 /// [`Error::SavedMode`] for the state of an evaluation, [`Error::EmptySaved`], [`Error::Length`], [`Error::Momentum`]. Nothing is then written.
@@ -184,7 +196,7 @@ pub fn commit<T: Element, B: Backend>(
     let features = saved.shape.features();
     check_len("running_mean", features, mean.len())?;
     check_len("running_var", features, var.len())?;
-    if saved.count == 0 {
+    if saved.count == 0 || !saved.from_batch {
         return Ok(());
     }
     let wide = <T::Compute as Real>::Wide::from_f64;

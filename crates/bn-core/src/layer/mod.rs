@@ -6,6 +6,7 @@ mod arrays;
 mod bits;
 mod config;
 mod error;
+mod frozen;
 pub mod functions;
 mod memory;
 mod mode;
@@ -27,6 +28,7 @@ pub use affine::Affine;
 pub use arrays::Gradients;
 pub use config::{Config, RunningVar};
 pub use error::Error;
+pub use frozen::Frozen;
 pub use mode::Mode;
 pub use one_value::OneValue;
 pub use optimize::ParameterGradients;
@@ -97,8 +99,8 @@ impl<T: Element, B: Backend + Default> BatchNorm<T, B> {
     /// A layer for `features` features.
     ///
     /// # Errors
-    /// [`Error::Eps`] and [`Error::Momentum`] where the config holds no usable number;
-    /// [`Error::TooManyFeatures`] where memory does not hold as many parameters.
+    /// [`Error::Eps`] and [`Error::Momentum`] where the config holds no usable number; [`Error::NothingToFreeze`] where it
+    /// freezes statistics and tracks none; [`Error::TooManyFeatures`] where memory does not hold as many parameters.
     ///
     /// ```
     /// use batchnorm::{BatchNorm, Config, Layout};
@@ -175,6 +177,9 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
         };
         let weight = param("weight", &self.weight, self.config.affine.scales())?;
         let bias = param("bias", &self.bias, self.config.affine.shifts())?;
+        if self.running.is_none() && self.config.frozen.statistics() {
+            return Err(Error::NothingToFreeze);
+        }
         if let Some(running) = &self.running {
             check_len("running_mean", self.features, running.mean.len())?;
             check_len("running_var", self.features, running.var.len())?;
@@ -184,7 +189,8 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
 
     /// Hands the running statistics that a forward in this mode takes to `forward`.
     fn with_running<R>(&self, mode: Mode, forward: impl FnOnce(Option<Running<'_, T::Compute>>) -> R) -> R {
-        let Some(running) = self.running.as_ref().filter(|_| mode == Mode::Eval) else {
+        let taken = mode == Mode::Eval || self.config.frozen.statistics();
+        let Some(running) = self.running.as_ref().filter(|_| taken) else {
             return forward(None);
         };
         // A caller may have replaced them by arrays with a stride.
@@ -211,7 +217,7 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
 /// does not have are named where they are not the default.
 impl<T: Element, B: Backend> fmt::Display for BatchNorm<T, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Config { eps, momentum, affine, track_running_stats, running_var, one_value, layout } =
+        let Config { eps, momentum, affine, track_running_stats, running_var, one_value, frozen, layout } =
             self.config;
         write!(f, "BatchNorm<{}>({}, eps={eps:e}, momentum=", T::NAME, self.features)?;
         match momentum {
@@ -224,6 +230,9 @@ impl<T: Element, B: Backend> fmt::Display for BatchNorm<T, B> {
         }
         if one_value != OneValue::default() {
             write!(f, ", one_value={one_value:?}")?;
+        }
+        if frozen != Frozen::default() {
+            write!(f, ", frozen={frozen:?}")?;
         }
         if layout != crate::tensor::Layout::default() {
             write!(f, ", layout={layout:?}")?;

@@ -37,7 +37,7 @@ type Pair<'a, R> = (&'a mut [R], &'a [R]);
 
 impl<T: Element, B: Backend> BatchNorm<T, B> {
     /// The parameters with their gradients, as an optimizer takes them: (γ, dγ) and (β, dβ), each of length C, as far as the
-    /// layer [has](crate::Config::affine) them. `gradients` are what a backward gave, `&Gradients` or `&Grads`, or
+    /// layer [has](crate::Config::affine) them and they are not [frozen](crate::Frozen). `gradients` are what a backward gave, `&Gradients` or `&Grads`, or
     /// `[&dweight[..], &dbias[..]]`.
     ///
     /// # Errors
@@ -63,10 +63,15 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
         gradients: impl Into<ParameterGradients<'a, T::Compute>>,
     ) -> Result<impl Iterator<Item = Pair<'a, T::Compute>> + fmt::Debug, Error> {
         let ParameterGradients { dweight, dbias } = gradients.into();
-        let weight = pair(["weight", "dweight"], self.weight.as_slice_mut(), dweight)?;
-        let bias = pair(["bias", "dbias"], self.bias.as_slice_mut(), dbias)?;
-        let affine = self.config.affine;
-        let pairs = [affine.scales().then_some(weight), affine.shifts().then_some(bias)];
+        let [scale, shift] = self.config.learned();
+        let pairs = if self.config.frozen.parameters() {
+            // Whatever was computed before they were frozen.
+            [None, None]
+        } else {
+            let weight = pair(["weight", "dweight"], self.weight.as_slice_mut(), dweight)?;
+            let bias = pair(["bias", "dbias"], self.bias.as_slice_mut(), dbias)?;
+            [scale.then_some(weight), shift.then_some(bias)]
+        };
         Ok(pairs.into_iter().flatten())
     }
 }

@@ -2,7 +2,7 @@
 
 use super::config::{check_eps, check_momentum};
 use super::functions::{self, Commit};
-use super::{BatchNorm, Config, Error, Mode, RunningStats, Saved};
+use super::{BatchNorm, Config, Error, Frozen, Mode, RunningStats, Saved};
 use crate::kernel::Backend;
 use crate::num::{Element, Real};
 use ndarray::Array1;
@@ -10,7 +10,8 @@ use ndarray::Array1;
 impl<T: Element, B: Backend> BatchNorm<T, B> {
     /// Weighs the statistics of a training forward into the running ones: r ← (1−m)·r + m·s, m being the
     /// [`momentum`](Config::momentum). It is apart from the forward, so that a forward computed again (activation
-    /// checkpointing) is not counted twice. Without tracked statistics, and for an empty batch, nothing changes.
+    /// checkpointing) is not counted twice. Without tracked statistics, for an empty batch, and where the
+    /// statistics are [frozen](crate::Frozen), now or in the forward, nothing changes.
     ///
     /// # Errors
     /// [`Error::SavedMode`] for the state of an evaluation, [`Error::EmptySaved`], [`Error::Features`] for another layer's
@@ -32,7 +33,8 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
         self.check_saved(saved, Mode::Train)?;
         self.params()?;
         let Config { momentum, running_var: kind, .. } = self.config;
-        if let Some(running) = self.running.as_mut().filter(|_| saved.count > 0) {
+        let taken_in = saved.count > 0 && saved.from_batch && !self.config.frozen.statistics();
+        if let Some(running) = self.running.as_mut().filter(|_| taken_in) {
             let RunningStats { mean, var, num_batches_tracked: batches } = running;
             *batches = batches.saturating_add(1);
             let (mean, var) = (contiguous(mean), contiguous(var));
@@ -77,8 +79,32 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
         Ok(())
     }
 
-    /// Sets the running statistics back to those of a new layer: mean 0, variance 1, no batch. γ and β stay. A layer that
-    /// tracks none stays without.
+    /// Freezes statistics, parameters, both or nothing, from the next call on: [`Frozen`]. A training call does not undo it. The
+    /// statistics that a forward took before are those of its backward.
+    ///
+    /// # Errors
+    /// [`Error::NothingToFreeze`] for the statistics of a layer that tracks none. What was frozen stays so.
+    ///
+    /// ```
+    /// use batchnorm::{BatchNorm, Frozen};
+    /// use ndarray::array;
+    ///
+    /// let mut bn = BatchNorm::<f32>::new(1)?;
+    /// bn.set_frozen(Frozen::Statistics)?;
+    /// bn.forward(&array![[1.0], [3.0]])?;
+    /// assert_eq!(bn.running, BatchNorm::<f32>::new(1)?.running); // as before
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    pub fn set_frozen(&mut self, frozen: Frozen) -> Result<(), Error> {
+        if frozen.statistics() && self.running.is_none() {
+            return Err(Error::NothingToFreeze);
+        }
+        self.config.frozen = frozen;
+        Ok(())
+    }
+
+    /// Sets the running statistics back to those of a new layer: mean 0, variance 1, no batch; frozen ones too. γ and β stay. A layer
+    /// that tracks none stays without.
     ///
     /// Before statistics are taken anew over a whole data set, with `set_momentum(None)`, this forgets those of the training.
     ///
