@@ -73,8 +73,9 @@ pub mod backend;
 pub use backend::DefaultBackend;
 pub use bn_core::mem::Output;
 pub use bn_core::{
-    Affine, Config, Element, Error, Frozen, Gradients, Grads, Layout, Mode, OneValue, ParameterGradients,
-    Real, RunningStats, RunningVar, Saved, Shape, ShapeError, Sizes, Workspace, functions, parts, schedule,
+    Affine, Config, Element, Error, Frozen, Gradients, Grads, Layout, Mode, NonFinite, OneValue,
+    ParameterGradients, Real, RunningStats, RunningVar, Saved, Shape, ShapeError, Sizes, Workspace,
+    functions, parts, schedule,
 };
 /// The version of ndarray whose arrays the layer takes.
 pub use ndarray;

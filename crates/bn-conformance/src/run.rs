@@ -29,6 +29,7 @@ pub fn layer<T: Element, B: Backend>(case: &Case<T>, backend: B) -> Result<Batch
         mean: Array1::from(mean.clone()),
         var: Array1::from(var.clone()),
         num_batches_tracked: case.num_batches_tracked,
+        ..RunningStats::new(0)
     });
     Ok(bn)
 }

@@ -2,8 +2,8 @@
 
 use batchnorm::functions::{self, Commit};
 use batchnorm::{
-    Affine, BatchNorm, Config, DefaultBackend, Element, Error, Frozen, Grads, Mode, Real, RunningVar, Saved,
-    Shape, Workspace,
+    Affine, BatchNorm, Config, DefaultBackend, Element, Error, Frozen, Grads, Mode, Real, Saved, Shape,
+    Workspace,
 };
 use ndarray::{Array2, array};
 
@@ -162,8 +162,7 @@ fn what_is_frozen_in_between_changes_no_gradient_and_is_not_committed() {
     assert_eq!(bn.backward(&constants, &x, &dy).unwrap(), want);
     bn.commit(&constants).unwrap();
     let (mut mean, mut var) = ([0.0; 2], [1.0; 2]);
-    let kind = RunningVar::Unbiased;
-    let commit = Commit { mean: &mut mean, var: &mut var, momentum: Some(1.0), batches: 1, kind };
+    let commit = Commit { momentum: Some(1.0), ..Commit::new(&mut mean, &mut var) };
     functions::commit(&DefaultBackend::default(), &constants, commit).unwrap();
     assert_eq!((mean, var), ([0.0; 2], [1.0; 2]), "running statistics are no batch's");
     assert_eq!(bn.running, BatchNorm::<f32>::new(2).unwrap().running);

@@ -7,6 +7,7 @@ mod frozen;
 mod functions;
 mod newcomer;
 mod no_panic;
+mod non_finite;
 mod one_value;
 mod optimizer;
 mod parts;

@@ -1,8 +1,8 @@
 //! No input panics: whatever the dimensions, views, values and settings, there is a result or an error.
 
 use batchnorm::{
-    Affine, BatchNorm, Config, Frozen, Grads, Layout, OneValue, RunningVar, Saved, Shape, ShapeError,
-    Workspace,
+    Affine, BatchNorm, Config, Frozen, Grads, Layout, NonFinite, OneValue, RunningVar, Saved, Shape,
+    ShapeError, Workspace,
 };
 use ndarray::{ArrayD, IxDyn, Slice};
 use proptest::prelude::*;
@@ -10,8 +10,15 @@ use proptest::prelude::*;
 fn config() -> impl Strategy<Value = Config> {
     let affine = [Affine::Both, Affine::Scale, Affine::Shift, Affine::None];
     let frozen = [Frozen::Nothing, Frozen::Statistics, Frozen::Parameters, Frozen::All];
-    let flags =
-        (0..affine.len(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), 0..frozen.len());
+    let flags = (
+        0..affine.len(),
+        any::<bool>(),
+        any::<bool>(),
+        any::<bool>(),
+        any::<bool>(),
+        0..frozen.len(),
+        any::<bool>(),
+    );
     (any::<f64>(), proptest::option::of(any::<f64>()), flags).prop_map(move |(eps, momentum, flags)| {
         // Half of the time usable numbers, so that the layer is made and run.
         let usable = |v: f64, usual: f64| if v.to_bits().is_multiple_of(2) { usual } else { v };
@@ -22,6 +29,7 @@ fn config() -> impl Strategy<Value = Config> {
             .track_running_stats(flags.1)
             .running_var(if flags.2 { RunningVar::Biased } else { RunningVar::Unbiased })
             .one_value(if flags.4 { OneValue::Bias } else { OneValue::Refused })
+            .non_finite(if flags.6 { NonFinite::LeftOut } else { NonFinite::TakenIn })
             .frozen(frozen[flags.5])
             .layout(if flags.3 { Layout::ChannelsLast } else { Layout::ChannelsFirst })
     })

@@ -3,6 +3,7 @@
 use super::affine::Affine;
 use super::error::Error;
 use super::frozen::Frozen;
+use super::non_finite::NonFinite;
 use super::one_value::OneValue;
 use crate::tensor::Layout;
 
@@ -48,7 +49,7 @@ pub struct Config {
     /// Added to the variance before its root is taken: invstd = 1/√(σ² + eps). Finite and > 0; 1e-5.
     pub eps: f64,
     /// The weight of the *new* statistic in the running one, from 0 to 1; 0.1. `None` for the cumulative average, with
-    /// the weight 1/`num_batches_tracked`. Keras and Flax name the weight of the *old* one: their 0.99 is 0.01 here.
+    /// the weight 1/`num_batches_tracked`, of which the batches that a feature [left out](NonFinite::LeftOut) do not count. Keras and Flax name the weight of the *old* one: their 0.99 is 0.01 here.
     pub momentum: Option<f64>,
     /// Which of γ and β the layer has; both.
     pub affine: Affine,
@@ -58,6 +59,8 @@ pub struct Config {
     pub running_var: RunningVar,
     /// What training does with a single value per feature; an error.
     pub one_value: OneValue,
+    /// What a commit does with a feature whose batch is not finite; taken in.
+    pub non_finite: NonFinite,
     /// What training leaves as it is; nothing. It can be set later: [`BatchNorm::set_frozen`](crate::BatchNorm::set_frozen).
     pub frozen: Frozen,
     /// Where the feature axis of an array stands; axis 1. The slice API takes a [`crate::Shape`] instead.
@@ -73,6 +76,7 @@ impl Default for Config {
             track_running_stats: true,
             running_var: RunningVar::default(),
             one_value: OneValue::default(),
+            non_finite: NonFinite::default(),
             frozen: Frozen::default(),
             layout: Layout::default(),
         }
@@ -114,6 +118,12 @@ impl Config {
     #[must_use]
     pub fn one_value(self, one_value: OneValue) -> Self {
         Self { one_value, ..self }
+    }
+
+    /// With this [`non_finite`](Self#structfield.non_finite).
+    #[must_use]
+    pub fn non_finite(self, non_finite: NonFinite) -> Self {
+        Self { non_finite, ..self }
     }
 
     /// With this [`frozen`](Self#structfield.frozen).

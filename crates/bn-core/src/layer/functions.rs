@@ -5,7 +5,7 @@
 //!
 //! ```
 //! use batchnorm::functions::{self, Backward, Commit, Forward, Running};
-//! use batchnorm::{DefaultBackend, RunningVar, Saved, Shape, Workspace};
+//! use batchnorm::{DefaultBackend, Saved, Shape, Workspace};
 //!
 //! let (backend, shape) = (DefaultBackend::default(), Shape::nc(2, 1)?);
 //! let (mut saved, mut workspace) = (Saved::default(), Workspace::default());
@@ -15,9 +15,7 @@
 //! let weight = Some(&gamma[..]);
 //! let forward = Forward { weight, ..Forward::new(shape, &x, &mut y) };
 //! functions::train(&backend, forward, &mut saved, &mut workspace)?;
-//! let kind = RunningVar::Unbiased;
-//! let commit = Commit { mean: &mut mean, var: &mut var, momentum: Some(0.1), batches: 1, kind };
-//! functions::commit(&backend, &saved, commit)?;
+//! functions::commit(&backend, &saved, Commit::new(&mut mean, &mut var))?;
 //! assert_eq!(mean, [0.2]); // 0.9·0 + 0.1·2
 //!
 //! let backward = Backward { x: &x, dy: &dy, weight, dx: None, dweight: None, dbias: Some(&mut dbias) };
@@ -111,10 +109,30 @@ pub struct Commit<'a, R> {
     pub var: &'a mut [R],
     /// The weight of the new statistic, from 0 to 1; `None` for the cumulative average, 1/`batches`.
     pub momentum: Option<f64>,
-    /// The number of batches, with this one, from 1 on. It is looked at where `momentum` is `None`.
+    /// The number of batches, with this one and those that were left out, from 1 on. It is looked at where `momentum` is `None`.
     pub batches: i64,
     /// Which variance is tracked.
     pub kind: RunningVar,
+    /// How many batches each feature left out before, of length C: a feature whose batch is not finite is then left out and
+    /// counted here. `None`: it is taken in. See [`NonFinite`](crate::NonFinite).
+    pub left_out: Option<&'a mut [i64]>,
+}
+
+impl<'a, R> Commit<'a, R> {
+    /// Into these, with momentum 0.1, of the first batch, with n/(n−1) in the variance, and taken in be it finite or not.
+    ///
+    /// ```
+    /// use batchnorm::functions::Commit;
+    ///
+    /// let (mut mean, mut var) = ([0.0_f32], [1.0]);
+    /// let commit = Commit { momentum: None, batches: 7, ..Commit::new(&mut mean, &mut var) };
+    /// assert!(commit.left_out.is_none());
+    /// ```
+    #[must_use]
+    pub fn new(mean: &'a mut [R], var: &'a mut [R]) -> Self {
+        let Config { momentum, running_var: kind, .. } = Config::default();
+        Self { mean, var, momentum, batches: 1, kind, left_out: None }
+    }
 }
 
 /// The training forward: y = γ·x̂ + β with the batch's statistics, which are `saved` for [`backward`] and [`commit`]. An
@@ -189,18 +207,22 @@ pub fn backward<T: Element, B: Backend>(
 pub fn commit<T: Element, B: Backend>(
     backend: &B,
     saved: &Saved<T>,
-    Commit { mean, var, momentum, batches, kind }: Commit<'_, T::Compute>,
+    Commit { mean, var, momentum, batches, kind, left_out }: Commit<'_, T::Compute>,
 ) -> Result<(), Error> {
     saved.check(Mode::Train)?;
     check_momentum(momentum)?;
     let features = saved.shape.features();
     check_len("running_mean", features, mean.len())?;
     check_len("running_var", features, var.len())?;
+    if let Some(left_out) = &left_out {
+        check_len("left_out", features, left_out.len())?;
+    }
     if saved.count == 0 || !saved.from_batch {
         return Ok(());
     }
     let wide = <T::Compute as Real>::Wide::from_f64;
-    let weight = match momentum {
+    // Of so many batches this is the last.
+    let weight = |batches: i64| match momentum {
         Some(momentum) => wide(momentum),
         None => wide(1.0) / wide(batches.max(1) as f64),
     };
@@ -209,10 +231,23 @@ pub fn commit<T: Element, B: Backend>(
         RunningVar::Unbiased if saved.count > 1 => wide(n) / wide(n - 1.0),
         _ => wide(1.0),
     };
-    backend.vectorize(
-        #[inline(always)]
-        || features::commit(saved.stats.as_ref(), weight, bessel, mean, var),
-    );
+    let (stats, running) = (saved.stats.as_ref(), [mean, var]);
+    match left_out {
+        Some(left_out) => features::commit_finite(
+            stats,
+            |left_out| weight(batches.saturating_sub(left_out)),
+            bessel,
+            running,
+            left_out,
+        ),
+        None => {
+            let weight = weight(batches);
+            backend.vectorize(
+                #[inline(always)]
+                || features::commit(stats, weight, bessel, running),
+            );
+        }
+    }
     Ok(())
 }
 

@@ -10,6 +10,7 @@ mod frozen;
 pub mod functions;
 mod memory;
 mod mode;
+mod non_finite;
 mod one_value;
 mod optimize;
 pub mod parts;
@@ -30,6 +31,7 @@ pub use config::{Config, RunningVar};
 pub use error::Error;
 pub use frozen::Frozen;
 pub use mode::Mode;
+pub use non_finite::NonFinite;
 pub use one_value::OneValue;
 pub use optimize::ParameterGradients;
 pub use running::RunningStats;
@@ -183,6 +185,10 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
         if let Some(running) = &self.running {
             check_len("running_mean", self.features, running.mean.len())?;
             check_len("running_var", self.features, running.var.len())?;
+            // None stand for zeros.
+            if !running.left_out.is_empty() {
+                check_len("left_out", self.features, running.left_out.len())?;
+            }
         }
         Ok((weight, bias))
     }
@@ -217,8 +223,17 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
 /// does not have are named where they are not the default.
 impl<T: Element, B: Backend> fmt::Display for BatchNorm<T, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Config { eps, momentum, affine, track_running_stats, running_var, one_value, frozen, layout } =
-            self.config;
+        let Config {
+            eps,
+            momentum,
+            affine,
+            track_running_stats,
+            running_var,
+            one_value,
+            non_finite,
+            frozen,
+            layout,
+        } = self.config;
         write!(f, "BatchNorm<{}>({}, eps={eps:e}, momentum=", T::NAME, self.features)?;
         match momentum {
             Some(momentum) => write!(f, "{momentum}")?,
@@ -230,6 +245,9 @@ impl<T: Element, B: Backend> fmt::Display for BatchNorm<T, B> {
         }
         if one_value != OneValue::default() {
             write!(f, ", one_value={one_value:?}")?;
+        }
+        if non_finite != NonFinite::default() {
+            write!(f, ", non_finite={non_finite:?}")?;
         }
         if frozen != Frozen::default() {
             write!(f, ", frozen={frozen:?}")?;
