@@ -118,7 +118,7 @@ pub use ndarray;
 /// | --- | --- | --- |
 /// | `weight` | `Array1<T::Compute>`, shape (C,): γ | 1 |
 /// | `bias` | `Array1<T::Compute>`, shape (C,): β | 0 |
-/// | `running` | `Option<`[`RunningStats`]`>`: running mean and variance, shape (C,), and how many batches went into them | 0, 1, 0 |
+/// | `running` | `Option<`[`RunningStats`]`>`: running mean and variance, shape (C,), how many batches went into them, and how many each feature left out | 0, 1, 0, 0 |
 ///
 /// `T::Compute` is the type of the parameters: f32 for half types, else `T` itself. A parameter that
 /// the layer does not have ([`Affine`]) has length 0.

@@ -137,6 +137,11 @@ pub enum Error {
     },
 }
 
+/// Whether a buffer has the length it must have.
+pub(super) fn check_len(what: &'static str, expected: usize, got: usize) -> Result<(), Error> {
+    if expected == got { Ok(()) } else { Err(Error::Length { what, expected, got }) }
+}
+
 /// Why the number of features may be another one.
 fn cause(what: &str, got: &Sizes, expected: usize) -> String {
     if what == "x" { got.cause(expected) } else { ": is it another layer's?".into() }

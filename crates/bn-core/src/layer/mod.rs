@@ -4,6 +4,7 @@ mod affine;
 mod arrays;
 #[cfg(feature = "serde")]
 mod bits;
+mod commit;
 mod config;
 mod error;
 mod frozen;
@@ -41,7 +42,8 @@ pub use slices::Grads;
 
 use crate::kernel::Backend;
 use crate::num::{Element, Real};
-use functions::{Running, check_len};
+use error::check_len;
+use functions::Running;
 use ndarray::Array1;
 use running::filled;
 use std::fmt;

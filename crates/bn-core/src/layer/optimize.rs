@@ -1,6 +1,6 @@
 //! The parameters beside their gradients, as an optimizer takes them.
 
-use super::functions::check_len;
+use super::error::check_len;
 use super::{BatchNorm, Error, Gradients, Grads};
 use crate::kernel::Backend;
 use crate::num::{Element, Real};

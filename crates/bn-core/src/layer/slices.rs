@@ -1,6 +1,7 @@
 //! The slice API: contiguous tensors in the caller's buffers, no allocation per step.
 
-use super::functions::{self, Backward, Forward, check_len};
+use super::error::check_len;
+use super::functions::{self, Backward, Forward};
 use super::{BatchNorm, Config, Error, Mode, Saved, Sizes};
 use crate::driver::{self, Workspace};
 use crate::kernel::Backend;

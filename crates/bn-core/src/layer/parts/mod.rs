@@ -17,8 +17,8 @@ mod sums;
 pub use sums::PartialSums;
 
 use super::config::check_eps;
-use super::error::Error;
-use super::functions::{Backward, Forward, check_len};
+use super::error::{Error, check_len};
+use super::functions::{Backward, Forward};
 use super::mode::Mode;
 use super::one_value::OneValue;
 use super::saved::Saved;
