@@ -15,8 +15,11 @@ fn bits<T: Element>(values: impl IntoIterator<Item = T>) -> Vec<u64> {
     values.into_iter().map(|v| canonical(v.to_compute().to_f64()).to_bits()).collect()
 }
 
+/// x and dy, γ and β.
+type Inputs<T> = ([Vec<T>; 2], [Vec<<T as Element>::Compute>; 2]);
+
 /// Each value of x with each γ, as features side by side: ordinary, 0, subnormal and nearly too large.
-fn features<T: Element>() -> (Vec<T>, Vec<T::Compute>, Vec<T::Compute>, Vec<T>) {
+fn features<T: Element>() -> Inputs<T> {
     let (least, most) = match T::NAME {
         "f64" => (5e-324, 1.7e308),
         "f16" => (6e-8, 65504.0),
@@ -35,11 +38,11 @@ fn features<T: Element>() -> (Vec<T>, Vec<T::Compute>, Vec<T::Compute>, Vec<T>) 
             dy.push(number(values[(3 * i + j) % values.len()]));
         }
     }
-    (x, gamma, beta, dy)
+    ([x, dy], [gamma, beta])
 }
 
 fn is_beta<T: Element, B: Backend + Default>(eps: f64) -> [Vec<u64>; 6] {
-    let (x, gamma, beta, dy) = features::<T>();
+    let ([x, dy], [gamma, beta]) = features::<T>();
     let config = Config::default().eps(eps).one_value(OneValue::Bias);
     let mut bn = BatchNorm::<T, B>::with_config(x.len(), config).unwrap();
     (bn.weight, bn.bias) = (gamma.into(), beta.clone().into());
