@@ -29,7 +29,7 @@ pub(crate) fn errors<T: Real>(
         num_batches_tracked: 0,
         x: inputs.x_slice().to_vec(),
         dy: Some(inputs.dy_slice().to_vec()),
-        affine: Some([inputs.weight.to_vec(), inputs.bias.to_vec()]),
+        affine: [&inputs.weight, &inputs.bias].map(|param| Some(param.to_vec())),
         running: None,
         expect: Results::default(),
         rounded: None,

@@ -73,8 +73,9 @@ pub mod backend;
 pub use backend::DefaultBackend;
 pub use bn_core::mem::Output;
 pub use bn_core::{
-    Config, Element, Error, Gradients, Grads, Layout, Mode, ParameterGradients, Real, RunningStats,
-    RunningVar, Saved, Shape, ShapeError, Sizes, Workspace, functions, parts, schedule,
+    Affine, Config, Element, Error, Frozen, Gradients, Grads, Layout, Mode, NonFinite, OneValue,
+    ParameterGradients, Real, RunningStats, RunningVar, Saved, Shape, ShapeError, Sizes, Workspace,
+    functions, parts, schedule,
 };
 /// The version of ndarray whose arrays the layer takes.
 pub use ndarray;
@@ -117,10 +118,10 @@ pub use ndarray;
 /// | --- | --- | --- |
 /// | `weight` | `Array1<T::Compute>`, shape (C,): γ | 1 |
 /// | `bias` | `Array1<T::Compute>`, shape (C,): β | 0 |
-/// | `running` | `Option<`[`RunningStats`]`>`: running mean and variance, shape (C,), and how many batches went into them | 0, 1, 0 |
+/// | `running` | `Option<`[`RunningStats`]`>`: running mean and variance, shape (C,), how many batches went into them, and how many each feature left out | 0, 1, 0, 0 |
 ///
-/// `T::Compute` is the type of the parameters: f32 for half types, else `T` itself. Without affine part `weight` and `bias` have
-/// length 0.
+/// `T::Compute` is the type of the parameters: f32 for half types, else `T` itself. A parameter that
+/// the layer does not have ([`Affine`]) has length 0.
 ///
 /// # Methods
 ///
@@ -129,7 +130,7 @@ pub use ndarray;
 /// | train | [`forward`](BatchNorm::forward), [`backward`](BatchNorm::backward) | [`forward_into`](BatchNorm::forward_into), [`backward_into`](BatchNorm::backward_into) |
 /// | train, and commit later | [`forward_uncommitted`](BatchNorm::forward_uncommitted) | [`forward_uncommitted_into`](BatchNorm::forward_uncommitted_into) |
 /// | evaluate | [`forward_eval`](BatchNorm::forward_eval) | [`forward_eval_into`](BatchNorm::forward_eval_into) |
-/// | train through a frozen layer | [`forward_eval_saved`](BatchNorm::forward_eval_saved), [`backward_eval`](BatchNorm::backward_eval) | [`forward_eval_into`](BatchNorm::forward_eval_into), [`backward_eval_into`](BatchNorm::backward_eval_into) |
+/// | take the gradient of an evaluation | [`forward_eval_saved`](BatchNorm::forward_eval_saved), [`backward_eval`](BatchNorm::backward_eval) | [`forward_eval_into`](BatchNorm::forward_eval_into), [`backward_eval_into`](BatchNorm::backward_eval_into) |
 ///
 /// | wish | method |
 /// | --- | --- |
@@ -137,6 +138,7 @@ pub use ndarray;
 /// | hand parameters and gradients to an optimizer | [`parameters_with`](BatchNorm::parameters_with) |
 /// | weigh a batch into the running statistics | [`commit`](BatchNorm::commit) |
 /// | begin them anew | [`reset_running_stats`](BatchNorm::reset_running_stats) |
+/// | freeze statistics, parameters or both, so that training leaves them | [`set_frozen`](BatchNorm::set_frozen) |
 /// | see and change settings | [`config`](BatchNorm::config), [`features`](BatchNorm::features), [`set_momentum`](BatchNorm::set_momentum), [`set_eps`](BatchNorm::set_eps) |
 /// | print it | `Display`: `BatchNorm<f32>(64, eps=1e-5, momentum=0.1, …) on rayon+dispatch` |
 /// | store it | `Serialize` and `Deserialize`, with the feature `serde` |

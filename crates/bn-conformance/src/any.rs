@@ -71,11 +71,8 @@ fn listing<T: Element>(case: &Case<T>) -> String {
     );
     text += &line("x", &case.x);
     text += &case.dy.as_ref().map_or_else(String::new, |dy| line("dy", dy));
-    let pairs = [(["weight", "bias"], &case.affine), (["running_mean", "running_var"], &case.running)];
-    for (names, pair) in pairs {
-        for (name, values) in names.into_iter().zip(pair.iter().flatten()) {
-            text += &line(name, values);
-        }
+    for (name, values) in case.per_feature() {
+        text += &line(name, values);
     }
     text
 }

@@ -124,8 +124,8 @@ pub struct Case<T: Element> {
     pub x: Vec<T>,
     /// The gradient of the output; absent where only the forward is checked.
     pub dy: Option<Vec<T>>,
-    /// γ and β.
-    pub affine: Option<[Vec<T::Compute>; 2]>,
+    /// γ and β, where the layer has them.
+    pub affine: [Option<Vec<T::Compute>>; 2],
     /// The running mean and variance before the step.
     pub running: Option<[Vec<T::Compute>; 2]>,
     /// What the step must give.
@@ -143,6 +143,15 @@ impl<T: Element> Case<T> {
         Ok(Shape::from_dims(&self.dims, self.config.layout)?)
     }
 
+    /// The inputs with a value per feature, by the names that files use.
+    pub fn per_feature(&self) -> impl Iterator<Item = (&'static str, &[T::Compute])> {
+        let [weight, bias] = self.affine.each_ref().map(Option::as_deref);
+        let running = |i: usize| self.running.as_ref().map(|pair| &pair[i][..]);
+        let names = ["weight", "bias", "running_mean", "running_var"];
+        let values = [weight, bias, running(0), running(1)];
+        names.into_iter().zip(values).filter_map(|(name, values)| Some((name, values?)))
+    }
+
     /// Whether the step uses the batch's statistics.
     #[must_use]
     pub fn from_batch(&self) -> bool {
@@ -152,7 +161,8 @@ impl<T: Element> Case<T> {
     /// γ and β of feature `f`.
     #[must_use]
     pub fn params(&self, f: usize) -> (f64, f64) {
-        self.affine.as_ref().map_or((1.0, 0.0), |[w, b]| (w[f].to_f64(), b[f].to_f64()))
+        let [weight, bias] = self.affine.each_ref().map(|p| p.as_ref().map(|p| p[f].to_f64()));
+        (weight.unwrap_or(1.0), bias.unwrap_or(0.0))
     }
 
     /// The values of `tensor`, one feature after the other.

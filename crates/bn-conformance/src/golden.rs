@@ -38,7 +38,9 @@ where
             Some(narrow(exact(case.x.len(), -0.4, span, &mut rng))),
         );
         let c = case.features();
-        case.affine = case.affine.map(|_| [exact(c, 0.5, 1.0, &mut rng), exact(c, -1.0, 2.0, &mut rng)]);
+        for (param, (scale, offset)) in case.affine.iter_mut().zip([(0.5, 1.0), (-1.0, 2.0)]) {
+            param.iter_mut().for_each(|param| *param = exact(c, scale, offset, &mut rng));
+        }
         case.running = case.running.map(|_| [exact(c, -1.0, 2.0, &mut rng), exact(c, 0.5, 1.0, &mut rng)]);
         let case = AnyCase::from(case);
         match (backend.run)(&case) {

@@ -223,8 +223,8 @@ pub fn hard<T: Element>(entry: Entry, kind: Hard, place: Where, variant: usize) 
         let mut part = Part { x: std::mem::take(x), dy: std::mem::take(dy), weight, bias, running };
         part.harden(kind, f, &own, &params, &mut rng);
         (*x, *dy) = (part.x, part.dy);
-        if let Some(affine) = &mut case.affine {
-            [affine[0][f], affine[1][f]] = [part.weight, part.bias].map(T::Compute::from_f64);
+        for (param, v) in case.affine.iter_mut().zip([part.weight, part.bias]) {
+            param.iter_mut().for_each(|param| param[f] = T::Compute::from_f64(v));
         }
         if let Some(running) = &mut case.running {
             [running[0][f], running[1][f]] = part.running.map(T::Compute::from_f64);

@@ -60,9 +60,10 @@ pub fn run_in_parts<T: Element, B: Backend + Clone>(case: &Case<T>, backend: &B,
     let strip = shape.features() * shape.inner();
     let elements = |part: &Range<usize>| part.start * strip..part.end * strip;
     let of = |part: &Range<usize>| Shape::new(part.len(), shape.features(), shape.inner());
-    let params = |i: usize| case.affine.as_ref().map(|params| &params[i][..]);
+    let params = |i: usize| case.affine[i].as_deref();
 
-    let mut pooled = Pooled::<T>::new(shape.features(), case.config.eps)?;
+    let Config { eps, one_value, .. } = case.config;
+    let mut pooled = Pooled::<T>::new(shape.features(), eps)?.one_value(one_value);
     while case.from_batch() {
         let mut sums = PartialSums::default();
         for part in parts.clone() {
@@ -77,9 +78,8 @@ pub fn run_in_parts<T: Element, B: Backend + Clone>(case: &Case<T>, backend: &B,
     let mut saved = vec![Saved::default(); n];
     for (part, saved) in parts.clone().zip(&mut saved) {
         let own = elements(&part);
-        let (x, y) = (&case.x[own.clone()], (&mut y[own]).into());
-        let step =
-            Forward { shape: of(&part)?, x, y, weight: params(0), bias: params(1), eps: case.config.eps };
+        let (x, y) = (&case.x[own.clone()], &mut y[own]);
+        let step = Forward { weight: params(0), bias: params(1), eps, ..Forward::new(of(&part)?, x, y) };
         match &case.running {
             Some([mean, var]) if case.mode == Mode::Eval => {
                 functions::eval(backend, step, Some(Running { mean, var }), saved, &mut workspace)?;
@@ -107,8 +107,8 @@ pub fn run_in_parts<T: Element, B: Backend + Clone>(case: &Case<T>, backend: &B,
             sums.merge(parts::sum_gradients(backend, inputs, part.start, saved, &mut workspace)?)?;
         }
         let mut dx = y;
-        let [mut dweight, mut dbias] = [(); 2].map(|()| vec![T::Compute::default(); bn.weight.len()]);
-        let affine = case.affine.is_some();
+        let [mut dweight, mut dbias] =
+            [bn.weight.len(), bn.bias.len()].map(|len| vec![T::Compute::default(); len]);
         for (part, saved) in parts.zip(&saved) {
             let own = elements(&part);
             let step = Backward {
@@ -116,8 +116,8 @@ pub fn run_in_parts<T: Element, B: Backend + Clone>(case: &Case<T>, backend: &B,
                 dy: &dy[own.clone()],
                 weight: params(0),
                 dx: Some((&mut dx[own]).into()),
-                dweight: affine.then_some(&mut dweight),
-                dbias: affine.then_some(&mut dbias),
+                dweight: case.affine[0].is_some().then_some(&mut dweight),
+                dbias: case.affine[1].is_some().then_some(&mut dbias),
             };
             parts::backward(backend, step, &sums, saved, &mut workspace)?;
         }
@@ -176,7 +176,7 @@ fn case<T: Element>(dims: [usize; 3], mode: Mode, centre: f64) -> Case<T> {
         num_batches_tracked: 0,
         x: narrow(values(centre, len)),
         dy: Some(narrow(dy)),
-        affine: Some([values(1.0, features), values(0.0, features)]),
+        affine: [1.0, 0.0].map(|centre| Some(values(centre, features))),
         running: Some([values(0.0, features), var(values(0.0, features))]),
         expect: Results::default(),
         rounded: None,

@@ -1,7 +1,9 @@
 //! Runs a case on a backend.
 
 use crate::case::{Case, Results, Tensor};
-use bn_core::{Backend, BatchNorm, Element, Error, Grads, Mode, Real, RunningStats, Saved, Workspace};
+use bn_core::{
+    Affine, Backend, BatchNorm, Element, Error, Grads, Mode, Real, RunningStats, Saved, Workspace,
+};
 use ndarray::Array1;
 
 /// What a step gives: its tensors, or what the layer says to its input.
@@ -13,15 +15,21 @@ pub type Answer = Result<Results, Error>;
 /// As [`BatchNorm::with_backend`].
 pub fn layer<T: Element, B: Backend>(case: &Case<T>, backend: B) -> Result<BatchNorm<T, B>, Error> {
     let mut config = case.config;
-    (config.affine, config.track_running_stats) = (case.affine.is_some(), case.running.is_some());
+    config.affine = match &case.affine {
+        [Some(_), Some(_)] => Affine::Both,
+        [Some(_), None] => Affine::Scale,
+        [None, Some(_)] => Affine::Shift,
+        [None, None] => Affine::None,
+    };
+    config.track_running_stats = case.running.is_some();
     let mut bn = BatchNorm::with_backend(case.features(), config, backend)?;
-    if let Some([weight, bias]) = &case.affine {
-        (bn.weight, bn.bias) = (Array1::from(weight.clone()), Array1::from(bias.clone()));
-    }
+    let [weight, bias] = case.affine.clone().map(Option::unwrap_or_default);
+    (bn.weight, bn.bias) = (weight.into(), bias.into());
     bn.running = case.running.as_ref().map(|[mean, var]| RunningStats {
         mean: Array1::from(mean.clone()),
         var: Array1::from(var.clone()),
         num_batches_tracked: case.num_batches_tracked,
+        ..RunningStats::new(0)
     });
     Ok(bn)
 }
@@ -50,7 +58,7 @@ pub fn run<T: Element, B: Backend + Clone>(case: &Case<T>, backend: &B) -> Answe
     if let Some(dy) = &case.dy {
         let mut dx = y;
         let mut dweight = vec![T::Compute::default(); bn.weight.len()];
-        let mut dbias = dweight.clone();
+        let mut dbias = vec![T::Compute::default(); bn.bias.len()];
         let grads = Grads { dx: &mut dx, dweight: &mut dweight, dbias: &mut dbias };
         match case.mode {
             Mode::Train => bn.backward_into(&saved, &case.x, dy, grads, &mut workspace)?,

@@ -97,7 +97,7 @@ pub fn case<T: Element>(entry: Entry, data: (X, Dy), variant: usize) -> Case<T> 
     case
 }
 
-/// A case of the table without its answer. `variant` turns the settings: mode, affine part, tracking, eps,
+/// A case of the table without its answer. `variant` turns the settings: mode, which of γ and β there are, tracking, eps,
 /// momentum and which variance is tracked.
 #[must_use]
 pub fn inputs<T: Element>(entry: Entry, (x, dy): (X, Dy), variant: usize) -> Case<T> {
@@ -119,7 +119,7 @@ pub fn inputs<T: Element>(entry: Entry, (x, dy): (X, Dy), variant: usize) -> Cas
         num_batches_tracked: 3,
         x: Vec::new(),
         dy: None,
-        affine: None,
+        affine: [None, None],
         running: None,
         expect: Results::default(),
         rounded: None,
@@ -128,9 +128,9 @@ pub fn inputs<T: Element>(entry: Entry, (x, dy): (X, Dy), variant: usize) -> Cas
     let parameter = |rng: &mut _, spread: f64, centre: f64| {
         (0..features).map(|_| T::Compute::from_f64(spread * data::normal(rng) + centre)).collect::<Vec<_>>()
     };
-    if variant % 7 != 6 {
-        case.affine = Some([parameter(&mut rng, 0.5, 1.0), parameter(&mut rng, 1.0, 0.0)]);
-    }
+    let [weight, bias] = [![5, 6].contains(&(variant % 7)), ![3, 6].contains(&(variant % 7))];
+    case.affine = [(weight, 0.5, 1.0), (bias, 1.0, 0.0)]
+        .map(|(has, spread, centre)| has.then(|| parameter(&mut rng, spread, centre)));
     if variant % 6 != 5 {
         let var = (0..features).map(|_| T::Compute::from_f64(data::normal(&mut rng).powi(2) + 0.1)).collect();
         case.running = Some([parameter(&mut rng, 1.0, 0.0), var]);
@@ -188,8 +188,10 @@ pub fn expected<T: Element>(case: &Case<T>) -> Results {
     };
     insert(Tensor::Y, tensor(&|e| e.y.clone()));
     insert(Tensor::Dx, tensor(&|e| e.dx.clone()));
-    if case.affine.is_some() {
+    if case.affine[0].is_some() {
         insert(Tensor::Dweight, each(&|e| e.dparams.0));
+    }
+    if case.affine[1].is_some() {
         insert(Tensor::Dbias, each(&|e| e.dparams.1));
     }
     let empty = case.x.is_empty();

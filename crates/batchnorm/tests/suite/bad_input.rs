@@ -2,7 +2,7 @@
 
 use batchnorm::functions::{self, Backward, Commit};
 use batchnorm::{
-    BatchNorm, Config, DefaultBackend, Error, Grads, Layout, RunningVar, Saved, Shape, ShapeError, Workspace,
+    BatchNorm, Config, DefaultBackend, Error, Grads, Layout, Saved, Shape, ShapeError, Workspace,
 };
 use ndarray::{Array1, Array2, Array3, Array4, ArrayD, IxDyn, array};
 
@@ -217,21 +217,24 @@ fn one_sample_is_told_what_to_do() {
     says(
         &bn.forward(&Array4::zeros((1, 3, 1, 1))).unwrap_err(),
         "expected more than 1 value per feature to take batch statistics, got 1 in the dimensions \
-         [1, 3, 1, 1] (channels first): use `forward_eval`, or drop the last incomplete batch",
+         [1, 3, 1, 1] (channels first): use `forward_eval`, drop the last incomplete batch, or take y = β \
+         with `OneValue::Bias`",
     );
     let untracked = Config::default().track_running_stats(false);
     let untracked = BatchNorm::<f32>::with_config(3, untracked).unwrap();
     says(
         &untracked.forward_eval(&Array2::zeros((1, 3))).unwrap_err(),
         "expected more than 1 value per feature to take batch statistics, got 1 in the dimensions \
-         [1, 3] (channels first): without running statistics, evaluation takes the batch's",
+         [1, 3] (channels first): without running statistics, evaluation takes the batch's, \
+         and `OneValue::Bias` makes y = β of one value",
     );
     let (mut saved, mut workspace) = (Saved::default(), Workspace::default());
     let (shape, mut y) = (Shape::nc(1, 3).unwrap(), [7.0; 3]);
     says(
         &bn.forward_into(shape, &[1.0; 3], &mut y, &mut saved, &mut workspace).unwrap_err(),
         "expected more than 1 value per feature to take batch statistics, got 1 in the shape \
-         (outer 1, features 3, inner 1): use `forward_eval`, or drop the last incomplete batch",
+         (outer 1, features 3, inner 1): use `forward_eval`, drop the last incomplete batch, or take y = β \
+         with `OneValue::Bias`",
     );
     assert_eq!((y, saved), ([7.0; 3], Saved::default()));
 }
@@ -250,8 +253,7 @@ fn an_empty_state_is_told_from_one_of_a_forward() {
     let backend = DefaultBackend::default();
     let step = Backward { x: &[], dy: &[], weight: None, dx: None, dweight: None, dbias: None };
     says(&functions::backward(&backend, step, &empty, &mut Workspace::default()).unwrap_err(), text);
-    let kind = RunningVar::Unbiased;
-    let commit = Commit { mean: &mut [], var: &mut [], momentum: None, batches: 1, kind };
+    let commit = Commit::new(&mut [], &mut []);
     says(&functions::commit(&backend, &empty, commit).unwrap_err(), text);
 
     // That of an empty batch is none.

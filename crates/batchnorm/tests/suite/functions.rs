@@ -1,7 +1,7 @@
 //! The functions under the layer: they give the layer's bits, and compute what is asked for and no more.
 
 use batchnorm::functions::{self, Backward, Commit, Forward, Running};
-use batchnorm::{BatchNorm, DefaultBackend, Error, Grads, RunningVar, Saved, Shape, Workspace};
+use batchnorm::{BatchNorm, DefaultBackend, Error, Grads, Saved, Shape, Workspace};
 
 const EPS: f64 = 1e-5;
 
@@ -45,7 +45,7 @@ impl Step {
 
     fn forward<'a>(&'a self, y: &'a mut [f32]) -> Forward<'a, f32> {
         let (weight, bias) = (Some(&self.weight[..]), Some(&self.bias[..]));
-        Forward { shape: self.shape, x: &self.x, y: y.into(), weight, bias, eps: EPS }
+        Forward { weight, bias, eps: EPS, ..Forward::new(self.shape, &self.x, y) }
     }
 
     fn train(&self) -> (Vec<f32>, Saved<f32>) {
@@ -105,14 +105,7 @@ fn functions_give_the_layers_bits() {
 
         let running = bn.running.unwrap();
         let (mut mean, mut var) = (vec![0.0; shape.features()], vec![1.0; shape.features()]);
-        let into = Commit {
-            mean: &mut mean,
-            var: &mut var,
-            momentum: Some(0.1),
-            batches: 1,
-            kind: RunningVar::Unbiased,
-        };
-        functions::commit(&DefaultBackend::default(), &own_saved, into).unwrap();
+        functions::commit(&DefaultBackend::default(), &own_saved, Commit::new(&mut mean, &mut var)).unwrap();
         assert_eq!((mean, var), (running.mean.to_vec(), running.var.to_vec()), "{shape} {centre}");
     }
 }

@@ -1,12 +1,17 @@
 //! The facade's tests, in one program: the layer is compiled once for all of them. Those that count allocations or set what holds for the
 //! whole program have programs of their own.
 
+mod affine;
 mod bad_input;
+mod frozen;
 mod functions;
 mod newcomer;
 mod no_panic;
+mod non_finite;
+mod one_value;
 mod optimizer;
 mod parts;
+mod presets;
 mod saved;
 mod serde;
 mod settings;

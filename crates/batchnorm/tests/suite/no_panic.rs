@@ -1,20 +1,36 @@
 //! No input panics: whatever the dimensions, views, values and settings, there is a result or an error.
 
-use batchnorm::{BatchNorm, Config, Grads, Layout, RunningVar, Saved, Shape, ShapeError, Workspace};
+use batchnorm::{
+    Affine, BatchNorm, Config, Frozen, Grads, Layout, NonFinite, OneValue, RunningVar, Saved, Shape,
+    ShapeError, Workspace,
+};
 use ndarray::{ArrayD, IxDyn, Slice};
 use proptest::prelude::*;
 
 fn config() -> impl Strategy<Value = Config> {
-    let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
-    (any::<f64>(), proptest::option::of(any::<f64>()), flags).prop_map(|(eps, momentum, flags)| {
+    let affine = [Affine::Both, Affine::Scale, Affine::Shift, Affine::None];
+    let frozen = [Frozen::Nothing, Frozen::Statistics, Frozen::Parameters, Frozen::All];
+    let flags = (
+        0..affine.len(),
+        any::<bool>(),
+        any::<bool>(),
+        any::<bool>(),
+        any::<bool>(),
+        0..frozen.len(),
+        any::<bool>(),
+    );
+    (any::<f64>(), proptest::option::of(any::<f64>()), flags).prop_map(move |(eps, momentum, flags)| {
         // Half of the time usable numbers, so that the layer is made and run.
         let usable = |v: f64, usual: f64| if v.to_bits().is_multiple_of(2) { usual } else { v };
         Config::default()
             .eps(usable(eps, 1e-5))
             .momentum(momentum.map(|m| usable(m, 0.1)))
-            .affine(flags.0)
+            .affine(affine[flags.0])
             .track_running_stats(flags.1)
             .running_var(if flags.2 { RunningVar::Biased } else { RunningVar::Unbiased })
+            .one_value(if flags.4 { OneValue::Bias } else { OneValue::Refused })
+            .non_finite(if flags.6 { NonFinite::LeftOut } else { NonFinite::TakenIn })
+            .frozen(frozen[flags.5])
             .layout(if flags.3 { Layout::ChannelsLast } else { Layout::ChannelsFirst })
     })
 }
@@ -76,14 +92,17 @@ proptest! {
         let buf = |n: usize| (0..n).map(|i| f64::from(values[i % values.len()])).collect::<Vec<_>>();
         let (x, dy) = (buf(len(0, shape.len())), buf(len(1, shape.len())));
         let (mut y, mut dx) = (buf(len(2, shape.len())), buf(len(3, shape.len())));
-        let params = if config.affine { dims.1 } else { 0 };
-        let (mut dweight, mut dbias) = (buf(len(4, params)), buf(len(5, params)));
+        let learns = !config.frozen.parameters();
+        let params = |has: bool| if has { dims.1 } else { 0 };
+        let mut dweight = buf(len(4, params(learns && config.affine.scales())));
+        let mut dbias = buf(len(5, params(learns && config.affine.shifts())));
         let (mut saved, mut workspace) = (Saved::default(), Workspace::default());
         let forward = bn.forward_into(shape, &x, &mut y, &mut saved, &mut workspace);
         let grads = Grads { dx: &mut dx, dweight: &mut dweight, dbias: &mut dbias };
         let backward = bn.backward_into(&saved, &x, &dy, grads, &mut workspace);
         if exact {
-            let single = shape.count() == 1 && shape.features() > 0;
+            let single = shape.count() == 1 && shape.features() > 0
+                && config.one_value == OneValue::Refused && !config.frozen.statistics();
             prop_assert_eq!(forward.is_ok(), !single);
             prop_assert!(backward.is_ok() || single);
         }
@@ -110,7 +129,7 @@ proptest! {
             if shape.len() < 1000 {
                 let x = vec![1.0; shape.len()];
                 let (mut dx, mut dweight) = (x.clone(), vec![0.0; bn.weight.len()]);
-                let mut dbias = dweight.clone();
+                let mut dbias = vec![0.0; bn.bias.len()];
                 let grads = Grads { dx: &mut dx, dweight: &mut dweight, dbias: &mut dbias };
                 let _ = bn.backward_into(&saved, &x, &x, grads, &mut Workspace::default());
             }

@@ -1,14 +1,14 @@
 //! What an optimizer takes: parameters with their gradients, and numbers that generic code can compute with.
 
-use batchnorm::{BatchNorm, Config, Element, Error, Gradients, Grads, Real, Saved, Shape, Workspace};
+use batchnorm::{Affine, BatchNorm, Config, Element, Error, Gradients, Grads, Real, Saved, Shape, Workspace};
 use ndarray::{Array, Array1, Array2, ArrayViewMut1, Dimension, array, s};
 
 fn x() -> Array2<f64> {
     array![[1.0, -2.0], [3.0, 0.5], [5.0, 6.0]]
 }
 
-fn descend([weight, bias]: [(&mut [f64], &[f64]); 2]) {
-    for (parameter, gradient) in [weight, bias] {
+fn descend<'a>(pairs: impl Iterator<Item = (&'a mut [f64], &'a [f64])>) {
+    for (parameter, gradient) in pairs {
         parameter.iter_mut().zip(gradient).for_each(|(p, g)| *p -= 0.5 * g);
     }
 }
@@ -33,12 +33,24 @@ fn pairs_are_of_gamma_and_beta_from_arrays_and_from_slices() {
 }
 
 #[test]
-fn pairs_of_a_layer_without_affine_part_are_empty() {
-    let mut bn = BatchNorm::<f64>::with_config(2, Config::default().affine(false)).unwrap();
-    let (y, saved) = bn.forward(&x()).unwrap();
-    let g = bn.backward(&saved, &x(), &y).unwrap();
-    let pairs = bn.parameters_with(&g).unwrap();
-    assert_eq!(pairs.map(|(p, g)| (p.len(), g.len())), [(0, 0), (0, 0)]);
+fn what_a_layer_does_not_have_is_in_no_pair() {
+    for (affine, first, len) in [
+        (Affine::Both, Some(1.0), 2),
+        (Affine::Scale, Some(1.0), 1),
+        (Affine::Shift, Some(0.0), 1),
+        (Affine::None, None, 0),
+    ] {
+        let mut bn = BatchNorm::<f64>::with_config(2, Config::default().affine(affine)).unwrap();
+        let (y, saved) = bn.forward(&x()).unwrap();
+        let g = bn.backward(&saved, &x(), &y).unwrap();
+        let pairs: Vec<_> = bn.parameters_with(&g).unwrap().collect();
+        assert_eq!((pairs.len(), pairs.first().map(|(p, _)| p[0])), (len, first), "{affine:?}");
+        assert!(pairs.iter().all(|(p, g)| p.len() == 2 && g.len() == 2), "{affine:?}");
+        // The gradients of another kind of layer.
+        let mut bn =
+            BatchNorm::<f64>::with_config(2, Config::default().affine(affine == Affine::Shift)).unwrap();
+        assert_eq!(bn.parameters_with(&g).is_ok(), affine == Affine::None, "{affine:?}");
+    }
 }
 
 #[test]

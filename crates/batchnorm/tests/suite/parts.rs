@@ -2,7 +2,7 @@
 
 use batchnorm::functions::{self, Backward, Commit, Forward};
 use batchnorm::parts::{self, PartialSums, Pooled};
-use batchnorm::{DefaultBackend, Error, Layout, RunningVar, Saved, Shape, Workspace};
+use batchnorm::{DefaultBackend, Error, Layout, Saved, Shape, Workspace};
 use std::ops::Range;
 
 const EPS: f64 = 1e-5;
@@ -75,7 +75,7 @@ impl Step {
     fn forward<'a>(&'a self, samples: &Range<usize>, y: &'a mut [f32]) -> Forward<'a, f32> {
         let (weight, bias) = (Some(&self.weight[..]), Some(&self.bias[..]));
         let x = &self.x[self.elements(samples)];
-        Forward { shape: self.part(samples), x, y: y.into(), weight, bias, eps: EPS }
+        Forward { weight, bias, eps: EPS, ..Forward::new(self.part(samples), x, y) }
     }
 
     fn backward<'a>(
@@ -98,14 +98,7 @@ impl Step {
     fn given(&self, y: &[f32], dx: &[f32], [dweight, dbias]: [&[f32]; 2], saved: &Saved<f32>) -> Given {
         let features = self.shape.features();
         let (mut mean, mut var) = (vec![0.0; features], vec![1.0; features]);
-        let into = Commit {
-            mean: &mut mean,
-            var: &mut var,
-            momentum: Some(0.1),
-            batches: 1,
-            kind: RunningVar::Unbiased,
-        };
-        functions::commit(&DefaultBackend::default(), saved, into).unwrap();
+        functions::commit(&DefaultBackend::default(), saved, Commit::new(&mut mean, &mut var)).unwrap();
         let own = [saved.mean(), saved.var(), &mean, &var].map(bits);
         Given { y: bits(y), dx: bits(dx), dweight: bits(dweight), dbias: bits(dbias), stats: own }
     }
@@ -342,7 +335,7 @@ fn sums_of_f64_that_cancel_to_nothing_are_the_wholes() {
     let x: Vec<f64> = (0..shape.len()).map(|i| column[i / 512]).collect();
     let (dy, backend) = (vec![0.7; x.len()], DefaultBackend::default());
     let (mut y, mut saved, mut workspace) = (x.clone(), Saved::default(), Workspace::default());
-    let step = Forward { shape, x: &x, y: (&mut y).into(), weight: None, bias: None, eps: EPS };
+    let step = Forward { eps: EPS, ..Forward::new(shape, &x, &mut y[..]) };
     functions::train(&backend, step, &mut saved, &mut workspace).unwrap();
     let gradient = |sums: Option<&PartialSums<f64>>| {
         let mut dweight = vec![7.0; 512];
@@ -373,7 +366,7 @@ fn a_batch_without_values_leaves_nothing_of_the_step_before() {
     let (mut mean, mut var) = (vec![3.0; shape.features()], vec![4.0; shape.features()]);
     let mut commit = |momentum| {
         let (mean, var) = (&mut mean, &mut var);
-        let into = Commit { mean, var, momentum, batches: 0, kind: RunningVar::Unbiased };
+        let into = Commit { momentum, batches: 0, ..Commit::new(mean, var) };
         functions::commit(&backend, &saved, into)
     };
     assert_eq!(commit(None), Ok(()));

@@ -122,15 +122,13 @@ fn what_no_forward_leaves_is_refused_with_the_fields_name() {
     let numbers = |v: f64| json!([v.to_bits(), 0, v.to_bits(), 0]);
     let two = json!({ "outer": 4, "features": 2, "inner": 1 });
     let vast = json!({ "outer": u64::MAX, "features": 2, "inner": 2 });
-    let cases: [(&Saved<f64>, &str, Value, &str); 17] = [
+    let cases: [(&Saved<f64>, &str, Value, &str); 15] = [
         (&saved, "/element", json!("f32"), "expected f64 in element, got f32"),
         (&saved, "/shape", vast, "expected at most 9223372036854775807 elements"),
         (&saved, "/shape/features", json!(3), "expected 1 for each of 3 features in mean, got 2"),
         (&saved, "/shape", two, "expected the 4 values per feature of the shape in count, got 2"),
         (&saved, "/mode", json!("Nap"), "unknown variant `Nap`"),
-        (&saved, "/from_batch", json!(false), "expected true of a training forward in from_batch, got false"),
         (&saved, "/count", json!(1), "expected the 2 values per feature of the shape in count, got 1"),
-        (&saved, "/shape/outer", json!(0), "expected more than 1 value per feature in count, got 1"),
         (&frozen, "/count", json!(3), "expected the 2 values per feature of the shape in count, got 3"),
         (&saved, "/eps", json!([]), "expected 1 number in eps, got 0"),
         (&saved, "/eps/0", number(-1.0), "expected eps finite and greater than 0, got -1"),
@@ -144,9 +142,6 @@ fn what_no_forward_leaves_is_refused_with_the_fields_name() {
     for (of, at, value, reason) in cases {
         let mut stored = serde_json::to_value(of).unwrap();
         *stored.pointer_mut(at).expect("a field of the state") = value;
-        if reason.contains("more than 1 value") {
-            stored["count"] = json!(1);
-        }
         let error = serde_json::from_value::<Saved<f64>>(stored).expect_err(at).to_string();
         assert!(error.contains(reason), "{at}: got {error}");
     }

@@ -1,7 +1,7 @@
 //! A layer keeps every bit through serde, and what cannot be a layer is refused with a reason.
 
 use batchnorm::parts::{PartialSums, Pooled};
-use batchnorm::{BatchNorm, Config, DefaultBackend, Layout, RunningVar, Shape, Workspace};
+use batchnorm::{Affine, BatchNorm, Config, DefaultBackend, Layout, RunningVar, Shape, Workspace};
 use ndarray::Array2;
 use serde_json::{Value, json};
 
@@ -38,11 +38,42 @@ fn layers_without_affine_part_or_statistics_come_back() {
     assert_same(&bn, &postcard::from_bytes(&bytes).expect("the same layer"));
 }
 
+/// Earlier versions stored a bool; what is stored now is the name.
+#[test]
+fn kinds_of_affine_parts_are_names_or_bools() {
+    let read = |value: Value| serde_json::from_value::<Config>(json!({ "affine": value }));
+    for (affine, value) in [
+        (Affine::Both, json!("Both")),
+        (Affine::Scale, json!("Scale")),
+        (Affine::Shift, json!("Shift")),
+        (Affine::None, json!("None")),
+    ] {
+        let config = Config::default().affine(affine);
+        assert_eq!(serde_json::to_value(config).unwrap()["affine"], value);
+        assert_eq!(read(value).unwrap(), config);
+        assert_eq!(postcard::from_bytes::<Config>(&postcard::to_stdvec(&config).unwrap()).unwrap(), config);
+        let bn = BatchNorm::<f32>::with_config(3, config).unwrap();
+        let text = serde_json::to_string(&bn).unwrap();
+        assert_same(&bn, &serde_json::from_str(&text).unwrap());
+    }
+    assert_eq!(read(json!(true)).unwrap().affine, Affine::Both);
+    assert_eq!(read(json!(false)).unwrap().affine, Affine::None);
+    for (value, reason) in [
+        (json!("Shear"), "unknown variant `Shear`, expected one of `Both`, `Scale`, `Shift`, `None`"),
+        (
+            json!(1),
+            "invalid type: integer `1`, expected one of `Both`, `Scale`, `Shift`, `None`, `true`, `false` in affine",
+        ),
+    ] {
+        assert!(read(value).unwrap_err().to_string().contains(reason), "{reason}");
+    }
+}
+
 #[test]
 fn what_is_no_layer_is_refused_with_a_reason() {
     let short = json!({ "v": 1, "dim": [2], "data": [1.0, 1.0] });
     let below = json!({ "v": 1, "dim": [3], "data": [1.0, -1.0, 1.0] });
-    let cases: [(&str, Value, &str); 13] = [
+    let cases: [(&str, Value, &str); 14] = [
         ("/weight", short.clone(), "expected 3 elements in weight, got 2"),
         ("/bias", short.clone(), "expected 3 elements in bias, got 2"),
         ("/running/mean", short.clone(), "expected 3 elements in running_mean, got 2"),
@@ -50,6 +81,7 @@ fn what_is_no_layer_is_refused_with_a_reason() {
         ("/features", json!(1_u64 << 40), "expected 1099511627776 elements in weight, got 3"),
         ("/config/eps", json!(-1.0), "expected eps finite and greater than 0, got -1"),
         ("/config/affine", json!(false), "expected 0 elements in weight, got 3"),
+        ("/config/affine", json!("Scale"), "expected 0 elements in bias, got 3"),
         ("/config/momentum", json!(1.5), "expected momentum from 0 to 1"),
         ("/config/layout", json!("Sideways"), "unknown variant `Sideways`"),
         ("/running/var", below, "expected numbers of 0 and above in running_var, got -1 for feature 1"),

@@ -1,25 +1,31 @@
 //! Settings that are chained, set later and printed; running statistics that begin anew.
 
 use batchnorm::backend::Scalar;
-use batchnorm::{BatchNorm, Config, Error, Layout, RunningVar};
+use batchnorm::{Affine, BatchNorm, Config, Error, Frozen, Layout, NonFinite, OneValue, RunningVar};
 use ndarray::{Array1, array};
 
 #[test]
 fn settings_are_chained_and_each_keeps_to_its_field() {
     let config = Config::default();
     let defaults = (config.eps, config.momentum, config.affine, config.track_running_stats);
-    assert_eq!(defaults, (1e-5, Some(0.1), true, true));
+    assert_eq!(defaults, (1e-5, Some(0.1), Affine::Both, true));
     assert_eq!((config.running_var, config.layout), (RunningVar::Unbiased, Layout::ChannelsFirst));
+    assert_eq!((config.one_value, config.frozen), (OneValue::Refused, Frozen::Nothing));
     let all = config
         .eps(1e-3)
         .momentum(None)
         .affine(false)
         .track_running_stats(false)
         .running_var(RunningVar::Biased)
+        .one_value(OneValue::Bias)
+        .non_finite(NonFinite::LeftOut)
+        .frozen(Frozen::Parameters)
         .layout(Layout::ChannelsLast);
     let mut by_hand = Config::default();
-    (by_hand.eps, by_hand.momentum, by_hand.affine) = (1e-3, None, false);
+    (by_hand.eps, by_hand.momentum, by_hand.affine) = (1e-3, None, Affine::None);
     (by_hand.track_running_stats, by_hand.running_var) = (false, RunningVar::Biased);
+    by_hand.non_finite = NonFinite::LeftOut;
+    (by_hand.one_value, by_hand.frozen) = (OneValue::Bias, Frozen::Parameters);
     by_hand.layout = Layout::ChannelsLast;
     assert_eq!(all, by_hand);
 }
@@ -76,11 +82,18 @@ fn a_layer_prints_its_settings_and_its_backend() {
         .momentum(None)
         .affine(false)
         .running_var(RunningVar::Biased)
+        .one_value(OneValue::Bias)
+        .non_finite(NonFinite::LeftOut)
+        .frozen(Frozen::All)
         .layout(Layout::ChannelsLast);
     let bn = BatchNorm::<f64, Scalar>::with_config(3, config).unwrap();
     let text = "BatchNorm<f64>(3, eps=1e-3, momentum=None, affine=false, track_running_stats=true, \
-                running_var=Biased, layout=ChannelsLast) on scalar";
+                running_var=Biased, one_value=Bias, non_finite=LeftOut, frozen=All, layout=ChannelsLast) on scalar";
     assert_eq!(bn.to_string(), text);
+    for (affine, name) in [(Affine::Scale, "affine=scale,"), (Affine::Shift, "affine=shift,")] {
+        let bn = BatchNorm::<f32>::with_config(3, Config::default().affine(affine)).unwrap();
+        assert!(bn.to_string().contains(name), "{bn}");
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "what a step has written is taken for values")]
 
 use batchnorm::functions::{self, Backward, Forward};
-use batchnorm::{DefaultBackend, Saved, Shape, Workspace};
+use batchnorm::{DefaultBackend, Output, Saved, Shape, Workspace};
 use std::mem::MaybeUninit;
 
 fn uninitialized(len: usize) -> Vec<MaybeUninit<f32>> {
@@ -27,8 +27,8 @@ fn outputs_need_not_hold_values() {
             let (mut y, mut dx) = (uninitialized(shape.len()), uninitialized(shape.len()));
             let (mut held_y, mut held_dx) = (vec![0.0; shape.len()], vec![0.0; shape.len()]);
             let (mut saved, mut workspace) = (Saved::default(), Workspace::default());
-            let out = if fresh { y.as_mut_slice().into() } else { (&mut held_y).into() };
-            let forward = Forward { shape, x: &x, y: out, weight: None, bias: None, eps: 1e-5 };
+            let out: Output<'_, f32> = if fresh { y.as_mut_slice().into() } else { (&mut held_y).into() };
+            let forward = Forward::new(shape, &x, out);
             functions::train(&backend, forward, &mut saved, &mut workspace).unwrap();
             let out = if fresh { dx.as_mut_slice().into() } else { (&mut held_dx).into() };
             let back = Backward { x: &x, dy: &dy, weight: None, dx: Some(out), dweight: None, dbias: None };

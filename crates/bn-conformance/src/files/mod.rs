@@ -19,8 +19,6 @@ pub use write::to_bytes;
 pub const NOT_YET: &[(&str, &str)] = &[
     ("nc_train_double_backward", "the double backward"),
     ("nc_train_renorm", "renormalization"),
-    ("nc_train_scale_only", "a weight without a bias"),
-    ("nc_train_shift_only", "a bias without a weight"),
     ("nchw_train_add_relu", "activation add_relu"),
     ("nchw_train_mask_relu", "a mask and activation relu"),
     ("nchw_train_relu", "activation relu"),

@@ -4,7 +4,7 @@ use super::{File, FileError, Loaded, Stored, Unsupported};
 use crate::any::AnyCase;
 use crate::case::{Case, Results, Tensor};
 use bn_core::{Config, RunningVar};
-use bn_core::{Layout, Mode, Real};
+use bn_core::{Layout, Mode};
 use safetensors::tensor::Dtype;
 
 /// The most features of a tensor without elements: none of the file's bytes vouches for them.
@@ -82,13 +82,8 @@ impl File<'_> {
     /// What the whole step needs that the layer does not have yet.
     fn lacking(&self) -> Result<Vec<String>, FileError> {
         let mut lacking = Vec::new();
-        match (self.has("weight"), self.has("bias")) {
-            (true, false) => lacking.push("a weight without a bias".to_string()),
-            (false, true) => lacking.push("a bias without a weight".to_string()),
-            _ => {}
-        }
         if self.has("mask") {
-            lacking.push("a mask".into());
+            lacking.push("a mask".to_string());
         }
         if self.keys.contains_key("renorm") {
             lacking.push("renormalization".into());
@@ -174,7 +169,7 @@ impl File<'_> {
             x: self.values("x", &dims)?,
             dy: self.optional("dy", &dims)?,
             dims,
-            affine: None,
+            affine: [None, None],
             running: None,
             expect: Results::default(),
             rounded: None,
@@ -184,15 +179,7 @@ impl File<'_> {
             let most = format!("expected at most {EMPTY_FEATURES} features in an empty tensor \"x\"");
             return Err(self.wrong(format!("{most}, got the dimensions {:?}", case.dims)));
         }
-        let [weight, bias] = ["weight", "bias"].map(|name| self.optional::<T::Compute>(name, &c));
-        // One of them alone is legal; the other then counts as ones or zeros.
-        case.affine = match (weight?, bias?) {
-            (None, None) => None,
-            (weight, bias) => Some([
-                weight.unwrap_or_else(|| vec![T::Compute::from_f64(1.0); c[0]]),
-                bias.unwrap_or_else(|| vec![T::Compute::from_f64(0.0); c[0]]),
-            ]),
-        };
+        case.affine = [self.optional("weight", &c)?, self.optional("bias", &c)?];
         case.running = self.pair::<T::Compute>(["running_mean", "running_var"], &c)?;
         if self.keys.contains_key("rtol") || self.keys.contains_key("atol") {
             let tolerance = |key| self.number(key, " of 0 or more", |v| v >= 0.0);

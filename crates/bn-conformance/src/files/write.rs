@@ -38,11 +38,8 @@ where
     if let Some(dy) = &case.dy {
         push(&mut tensors, "dy", &case.dims, dy);
     }
-    let pairs = [(["weight", "bias"], &case.affine), (["running_mean", "running_var"], &case.running)];
-    for (names, pair) in pairs {
-        for (name, values) in names.into_iter().zip(pair.iter().flatten()) {
-            push(&mut tensors, name, &features, values);
-        }
+    for (name, values) in case.per_feature() {
+        push(&mut tensors, name, &features, values);
     }
     for (tensor, values) in case.expect.iter() {
         let dims = if tensor.is_whole() { &case.dims[..] } else { &features };

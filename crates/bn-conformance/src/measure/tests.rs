@@ -18,7 +18,7 @@ fn case<T: Element>(mode: Mode, (weight, bias): (f64, f64), dy_mean: f64, x_mean
     let dy =
         case.x.iter().map(|x| narrow(x.to_compute().to_f64() - x_mean + 0.5 * normal(&mut rng) + dy_mean));
     case.dy = Some(dy.collect());
-    case.affine = Some([vec![T::Compute::from_f64(weight)], vec![T::Compute::from_f64(bias)]]);
+    case.affine = [weight, bias].map(|v| Some(vec![T::Compute::from_f64(v)]));
     case.running = Some([vec![T::Compute::from_f64(7.0)], vec![T::Compute::from_f64(2.0)]]);
     case.expect = expected(&case);
     case
@@ -148,7 +148,7 @@ fn errors_do_not_know_of_the_unit() {
 fn a_small_feature_beside_a_large_one_is_held_to_itself() {
     let entry = Entry { layout: Layout::ChannelsFirst, dims: &[8, 2] };
     let mut case = inputs::<f32>(entry, (X::Normal, Dy::Normal), 0);
-    case.affine = Some([vec![1e6, 1e-6], vec![0.0, 0.0]]);
+    case.affine = [Some(vec![1e6, 1e-6]), Some(vec![0.0, 0.0])];
     case.expect = expected(&case);
     let mut y = case.expect.get(Tensor::Y).unwrap().to_vec();
     y[3] *= 1.01;

@@ -155,8 +155,8 @@ where
                 value_moved(dy, mean, rng);
             }
         }
-        Part::Weight => case.affine.iter_mut().for_each(|[weight, _]| weight[0] = nudged(weight[0], rng)),
-        Part::Bias => case.affine.iter_mut().for_each(|[_, bias]| bias[0] = nudged(bias[0], rng)),
+        Part::Weight => case.affine[0].iter_mut().for_each(|weight| weight[0] = nudged(weight[0], rng)),
+        Part::Bias => case.affine[1].iter_mut().for_each(|bias| bias[0] = nudged(bias[0], rng)),
         Part::Eps => {
             let eps = nudged(case.config.eps, rng).abs();
             case.config.eps = if eps > 0.0 { eps } else { f64::MIN_POSITIVE };

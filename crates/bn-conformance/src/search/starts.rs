@@ -91,7 +91,7 @@ impl Draft {
             num_batches_tracked: rng.random_range(0..1000),
             x,
             dy: Some(dy),
-            affine: Some([param(self.weight), param(self.bias)]),
+            affine: [self.weight, self.bias].map(|v| Some(param(v))),
             running: Some([param(self.running.0), param(self.running.1.abs())]),
             expect: Results::default(),
             rounded: None,

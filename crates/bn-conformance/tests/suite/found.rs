@@ -25,7 +25,7 @@ fn case<T: Element>(x: impl IntoIterator<Item = f64>, dy: impl IntoIterator<Item
         num_batches_tracked: 0,
         dy: Some(dy.into_iter().take(x.len()).map(narrow).collect()),
         x,
-        affine: Some([vec![T::Compute::from_f64(1.0)], vec![T::Compute::from_f64(0.0)]]),
+        affine: [1.0, 0.0].map(|v| Some(vec![T::Compute::from_f64(v)])),
         running: Some([vec![T::Compute::from_f64(0.0)], vec![T::Compute::from_f64(1.0)]]),
         expect: Results::default(),
         rounded: None,
@@ -33,7 +33,7 @@ fn case<T: Element>(x: impl IntoIterator<Item = f64>, dy: impl IntoIterator<Item
 }
 
 fn affine<T: Element>(mut case: Case<T>, weight: f64, bias: f64) -> Case<T> {
-    case.affine = Some([vec![T::Compute::from_f64(weight)], vec![T::Compute::from_f64(bias)]]);
+    case.affine = [weight, bias].map(|v| Some(vec![T::Compute::from_f64(v)]));
     case
 }
 

@@ -28,14 +28,14 @@ fn assert_right<T: Element>(
         num_batches_tracked: 0,
         x: Vec::new(),
         dy: None,
-        affine: None,
+        affine: [None, None],
         running: None,
         expect: Results::default(),
         rounded: None,
     };
     let features = case.features();
     let n = dims.iter().product::<usize>() / features;
-    case.affine = Some([1.0, 0.0].map(|v| vec![T::Compute::from_f64(v); features]));
+    case.affine = [1.0, 0.0].map(|v| Some(vec![T::Compute::from_f64(v); features]));
     let narrow = |v: f64| T::from_compute(T::Compute::from_f64(v));
     let flat = |values: Vec<f64>| -> Vec<T> {
         case.by_position(&vec![values; features]).into_iter().map(narrow).collect()
@@ -120,7 +120,7 @@ fn a_long_run_of_equal_values() {
     let dy: Vec<f32> = (0..2 * n).map(|i| if i % n < n / 2 { c } else { -c }).collect();
     let shape = Shape::new(1, 2, n).unwrap();
     let (mut y, mut saved, mut workspace) = (vec![0.0; x.len()], Saved::default(), Workspace::default());
-    let step = Forward { shape, x: &x, y: (&mut y).into(), weight: None, bias: None, eps: 1e-5 };
+    let step = Forward::new(shape, &x, &mut y[..]);
     functions::train(&Scalar, step, &mut saved, &mut workspace).unwrap();
     let (mut dweight, mut dbias) = ([0.0; 2], [0.0; 2]);
     let step = Backward {

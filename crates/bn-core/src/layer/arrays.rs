@@ -4,7 +4,7 @@
 
 use super::functions::{Strided, prepared};
 use super::memory::InMemory;
-use super::{BatchNorm, Error, Mode, Saved, Sizes};
+use super::{BatchNorm, Config, Error, Mode, Saved, Sizes};
 use crate::driver::{self, Workspace};
 use crate::kernel::Backend;
 use crate::maths::Params;
@@ -17,19 +17,21 @@ use ndarray::{Array, Array1, ArrayRef, Dimension};
 pub struct Gradients<T: Element, D: Dimension> {
     /// ∂L/∂x, of the input's dimensions.
     pub dx: Array<T, D>,
-    /// ∂L/∂γ, shape (C,); of length 0 for a layer without affine part.
+    /// ∂L/∂γ, shape (C,); of length 0 for a layer without γ, or where it is frozen.
     pub dweight: Array1<T::Compute>,
-    /// ∂L/∂β, likewise.
+    /// ∂L/∂β, likewise of β.
     pub dbias: Array1<T::Compute>,
 }
 
 impl<T: Element, B: Backend> BatchNorm<T, B> {
-    /// The training forward: y = γ·x̂ + β with the batch's statistics, which are then committed. Returns y, of
+    /// The training forward: y = γ·x̂ + β with the batch's statistics, which are then committed; with the running ones where
+    /// they are [frozen](crate::Frozen). Returns y, of
     /// x's dimensions, and the state for [`backward`](Self::backward). `x` is `&array`, `&array.view()` or
     /// `&array.slice(…)`.
     ///
     /// # Errors
-    /// [`Error::Shape`], [`Error::Features`], [`Error::OneValue`] where there is a single value per feature, and
+    /// [`Error::Shape`], [`Error::Features`], [`Error::OneValue`] where there is a single value per feature, unless
+    /// the config's [`one_value`](Config::one_value) takes it, and
     /// [`Error::Length`] or [`Error::Strided`] where a parameter was replaced by one that does not fit.
     ///
     /// ```
@@ -90,8 +92,8 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
         self.forward_eval_saved(x).map(|(y, _)| y)
     }
 
-    /// As [`forward_eval`](Self::forward_eval), with the state for [`backward_eval`](Self::backward_eval): a frozen
-    /// layer inside a network that is trained.
+    /// As [`forward_eval`](Self::forward_eval), with the state for [`backward_eval`](Self::backward_eval). A layer
+    /// that is to stay like that in a network that is trained is [frozen](Self::set_frozen).
     ///
     /// # Errors
     /// As [`forward_eval`](Self::forward_eval).
@@ -114,7 +116,7 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
 
     /// The backward of a training forward, from the state it saved, the same `x` and the gradient `dy` = ∂L/∂y:
     ///
-    /// dβ = Σdy, dγ = Σdy·x̂, dx = (γ·invstd/n)·(n·dy − dβ − x̂·dγ)
+    /// dβ = Σdy, dγ = Σdy·x̂, dx = (γ·invstd/n)·(n·dy − dβ − x̂·dγ), or γ·invstd·dy where the forward's statistics were frozen.
     ///
     /// γ is taken as it is now: update the parameters after the backward. x may lie otherwise in memory than in the
     /// forward.
@@ -178,13 +180,14 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
     ) -> Result<(Array<T, D>, Saved<T>), Error> {
         let sizes = self.sizes(x)?;
         let (weight, bias) = self.params()?;
+        let Config { eps, one_value, .. } = self.config;
         let params = Params { weight: weight.unwrap_or_default(), bias: bias.unwrap_or_default() };
         let mut saved = Saved::default();
         let input = InMemory::new(x.view().into_dyn(), self.config.layout);
         let mut result = input.result();
         self.with_running(mode, |running| {
             let (shape, x, y) = (input.shape(), input.strips(), result.strips_mut());
-            let step = Strided { shape, sizes, mode, x, y, params, running, eps: self.config.eps };
+            let step = Strided { shape, sizes, mode, x, y, params, running, eps, one_value };
             driver::run(&self.backend, prepared(step, &mut saved)?, &mut Workspace::default());
             Ok::<_, Error>(())
         })?;
@@ -210,13 +213,15 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
         let (weight, _) = self.params()?;
         let dy = x.like(dy.view().into_dyn());
         let mut dx = x.result();
-        let mut dweight = Array1::from_elem(self.weight.len(), T::Compute::default());
-        let mut dbias = dweight.clone();
+        let [mut dweight, mut dbias] = self
+            .config
+            .learned()
+            .map(|learned| Array1::from_elem(if learned { self.features } else { 0 }, T::Compute::default()));
         // Both arrays are fresh, hence contiguous.
         if let (Some(dweight), Some(dbias)) = (dweight.as_slice_mut(), dbias.as_slice_mut()) {
             let (inputs, out) = ([x.strips(), dy.strips()], Some(dx.strips_mut()));
             let step = saved.back(inputs, out, weight.unwrap_or_default(), dweight, dbias);
-            let step = driver::Backward { whole: true, ..step };
+            let step = driver::Backward { whole: !self.config.frozen.parameters(), ..step };
             driver::run(&self.backend, step, &mut Workspace::default());
         }
         Ok(Gradients { dx: dx.into_array(), dweight, dbias })

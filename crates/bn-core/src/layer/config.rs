@@ -1,6 +1,10 @@
 //! What a layer is made with.
 
+use super::affine::Affine;
 use super::error::Error;
+use super::frozen::Frozen;
+use super::non_finite::NonFinite;
+use super::one_value::OneValue;
 use crate::tensor::Layout;
 
 /// How the batch's variance enters the running one. Normalizing always takes the biased variance.
@@ -14,7 +18,8 @@ pub enum RunningVar {
     Biased,
 }
 
-/// A layer's settings, with PyTorch's defaults. They are checked when the layer is made.
+/// A layer's settings, with PyTorch's defaults. They are checked when the layer is made. Those of other libraries:
+/// [`keras`](Self::keras), [`flax`](Self::flax), [`onnx`](Self::onnx), [`tensorflow`](Self::tensorflow).
 ///
 /// A method of each field's name sets it:
 ///
@@ -44,14 +49,20 @@ pub struct Config {
     /// Added to the variance before its root is taken: invstd = 1/√(σ² + eps). Finite and > 0; 1e-5.
     pub eps: f64,
     /// The weight of the *new* statistic in the running one, from 0 to 1; 0.1. `None` for the cumulative average, with
-    /// the weight 1/`num_batches_tracked`. Keras and Flax name the weight of the *old* one: their 0.99 is 0.01 here.
+    /// the weight 1/`num_batches_tracked`, of which the batches that a feature [left out](NonFinite::LeftOut) do not count. Keras and Flax name the weight of the *old* one: their 0.99 is 0.01 here.
     pub momentum: Option<f64>,
-    /// Whether the layer scales by γ and shifts by β; true.
-    pub affine: bool,
+    /// Which of γ and β the layer has; both.
+    pub affine: Affine,
     /// Whether the layer keeps running statistics; true. Without, evaluation takes the batch's.
     pub track_running_stats: bool,
     /// Which variance is tracked; the unbiased one.
     pub running_var: RunningVar,
+    /// What training does with a single value per feature; an error.
+    pub one_value: OneValue,
+    /// What a commit does with a feature whose batch is not finite; taken in.
+    pub non_finite: NonFinite,
+    /// What training leaves as it is; nothing. It can be set later: [`BatchNorm::set_frozen`](crate::BatchNorm::set_frozen).
+    pub frozen: Frozen,
     /// Where the feature axis of an array stands; axis 1. The slice API takes a [`crate::Shape`] instead.
     pub layout: Layout,
 }
@@ -61,9 +72,12 @@ impl Default for Config {
         Self {
             eps: 1e-5,
             momentum: Some(0.1),
-            affine: true,
+            affine: Affine::default(),
             track_running_stats: true,
             running_var: RunningVar::default(),
+            one_value: OneValue::default(),
+            non_finite: NonFinite::default(),
+            frozen: Frozen::default(),
             layout: Layout::default(),
         }
     }
@@ -82,10 +96,10 @@ impl Config {
         Self { momentum, ..self }
     }
 
-    /// With γ and β, or without: [`affine`](Self#structfield.affine).
+    /// With γ and β, one of them, or none: [`affine`](Self#structfield.affine), an [`Affine`] or `true` and `false`.
     #[must_use]
-    pub fn affine(self, affine: bool) -> Self {
-        Self { affine, ..self }
+    pub fn affine(self, affine: impl Into<Affine>) -> Self {
+        Self { affine: affine.into(), ..self }
     }
 
     /// With running statistics, or without: [`track_running_stats`](Self#structfield.track_running_stats).
@@ -100,16 +114,34 @@ impl Config {
         Self { running_var, ..self }
     }
 
+    /// With this [`one_value`](Self#structfield.one_value).
+    #[must_use]
+    pub fn one_value(self, one_value: OneValue) -> Self {
+        Self { one_value, ..self }
+    }
+
+    /// With this [`non_finite`](Self#structfield.non_finite).
+    #[must_use]
+    pub fn non_finite(self, non_finite: NonFinite) -> Self {
+        Self { non_finite, ..self }
+    }
+
+    /// With this [`frozen`](Self#structfield.frozen).
+    #[must_use]
+    pub fn frozen(self, frozen: Frozen) -> Self {
+        Self { frozen, ..self }
+    }
+
     /// With this [`layout`](Self#structfield.layout).
     #[must_use]
     pub fn layout(self, layout: Layout) -> Self {
         Self { layout, ..self }
     }
 
-    /// Whether the settings hold usable numbers.
+    /// Whether the settings hold usable numbers and fit together.
     ///
     /// # Errors
-    /// [`Error::Eps`] and [`Error::Momentum`].
+    /// [`Error::Eps`], [`Error::Momentum`], and [`Error::NothingToFreeze`] for frozen statistics that are not tracked.
     ///
     /// ```
     /// use batchnorm::{Config, Error};
@@ -118,7 +150,16 @@ impl Config {
     /// ```
     pub fn check(&self) -> Result<(), Error> {
         check_eps(self.eps)?;
-        check_momentum(self.momentum)
+        check_momentum(self.momentum)?;
+        match self.frozen.statistics() && !self.track_running_stats {
+            true => Err(Error::NothingToFreeze),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether γ and β have gradients.
+    pub(super) fn learned(&self) -> [bool; 2] {
+        [self.affine.scales(), self.affine.shifts()].map(|has| has && !self.frozen.parameters())
     }
 }
 

@@ -44,7 +44,7 @@ pub enum Error {
         got: usize,
     },
     /// A buffer has the wrong length.
-    #[error("expected {expected} elements in {what}, got {got}")]
+    #[error("expected {expected} elements in {what}, got {got}{}", without(what, *expected))]
     Length {
         /// The buffer.
         what: &'static str,
@@ -94,6 +94,11 @@ pub enum Error {
         /// The tensor's sizes.
         got: Sizes,
     },
+    /// A layer without running statistics was to take them for constants.
+    #[error(
+        "expected running statistics to freeze, got a layer that tracks none: its forwards take the batch's"
+    )]
+    NothingToFreeze,
     /// A parameter array has been replaced by one whose elements are not side by side.
     #[error("expected {what} in contiguous memory, got an array with a stride")]
     Strided {
@@ -132,9 +137,22 @@ pub enum Error {
     },
 }
 
+/// Whether a buffer has the length it must have.
+pub(super) fn check_len(what: &'static str, expected: usize, got: usize) -> Result<(), Error> {
+    if expected == got { Ok(()) } else { Err(Error::Length { what, expected, got }) }
+}
+
 /// Why the number of features may be another one.
 fn cause(what: &str, got: &Sizes, expected: usize) -> String {
     if what == "x" { got.cause(expected) } else { ": is it another layer's?".into() }
+}
+
+/// Why a gradient is not there.
+fn without(what: &str, expected: usize) -> &'static str {
+    match (what, expected) {
+        ("dweight" | "dbias", 0) => ": the layer does not have the parameter, or it is frozen",
+        _ => "",
+    }
 }
 
 /// Says so where the axes only come in another order.
@@ -158,7 +176,11 @@ fn takes(mode: Mode) -> &'static str {
 /// What to do with one value per feature.
 fn instead(mode: Mode) -> &'static str {
     match mode {
-        Mode::Train => "use `forward_eval`, or drop the last incomplete batch",
-        Mode::Eval => "without running statistics, evaluation takes the batch's",
+        Mode::Train => {
+            "use `forward_eval`, drop the last incomplete batch, or take y = β with `OneValue::Bias`"
+        }
+        Mode::Eval => {
+            "without running statistics, evaluation takes the batch's, and `OneValue::Bias` makes y = β of one value"
+        }
     }
 }

@@ -5,46 +5,58 @@
 //!
 //! ```
 //! use batchnorm::functions::{self, Backward, Commit, Forward, Running};
-//! use batchnorm::{DefaultBackend, RunningVar, Saved, Shape, Workspace};
+//! use batchnorm::{DefaultBackend, Saved, Shape, Workspace};
 //!
 //! let (backend, shape) = (DefaultBackend::default(), Shape::nc(2, 1)?);
 //! let (mut saved, mut workspace) = (Saved::default(), Workspace::default());
 //! let (x, dy, gamma) = ([1.0_f32, 3.0], [1.0, 0.5], [2.0]);
 //! let (mut mean, mut var, mut y, mut dbias) = ([0.0], [1.0], [0.0; 2], [0.0]);
 //!
-//! let forward = Forward { shape, x: &x, y: (&mut y[..]).into(), weight: Some(&gamma), bias: None, eps: 1e-5 };
+//! let weight = Some(&gamma[..]);
+//! let forward = Forward { weight, ..Forward::new(shape, &x, &mut y) };
 //! functions::train(&backend, forward, &mut saved, &mut workspace)?;
-//! let kind = RunningVar::Unbiased;
-//! let commit = Commit { mean: &mut mean, var: &mut var, momentum: Some(0.1), batches: 1, kind };
-//! functions::commit(&backend, &saved, commit)?;
+//! functions::commit(&backend, &saved, Commit::new(&mut mean, &mut var))?;
 //! assert_eq!(mean, [0.2]); // 0.9·0 + 0.1·2
 //!
-//! let weight = Some(&gamma[..]);
 //! let backward = Backward { x: &x, dy: &dy, weight, dx: None, dweight: None, dbias: Some(&mut dbias) };
 //! functions::backward(&backend, backward, &saved, &mut workspace)?;
 //! assert_eq!(dbias, [1.5]); // Σdy, and nothing else was computed
 //!
 //! let running = Some(Running { mean: &mean, var: &var });
-//! let forward = Forward { shape, x: &x, y: (&mut y[..]).into(), weight, bias: None, eps: 1e-5 };
+//! let forward = Forward { weight, ..Forward::new(shape, &x, &mut y) };
 //! functions::eval(&backend, forward, running, &mut saved, &mut workspace)?;
 //! # Ok::<(), batchnorm::Error>(())
 //! ```
 //!
 //! [`BatchNorm`]: crate::BatchNorm
 
-use super::config::{RunningVar, check_eps, check_momentum};
-use super::error::Error;
+pub use super::commit::{Commit, commit};
+
+use super::config::{Config, check_eps};
+use super::error::{Error, check_len};
 use super::mode::Mode;
+use super::one_value::OneValue;
 use super::saved::Saved;
 use super::sizes::Sizes;
 use crate::driver::{self, Statistics, Workspace};
 use crate::kernel::Backend;
-use crate::maths::{Params, Stats, features};
+use crate::maths::{Params, Stats};
 use crate::mem::Output;
-use crate::num::{Element, Real, Wide};
+use crate::num::Element;
 use crate::tensor::{Shape, Strips, StripsMut};
 
-/// What a forward reads and writes.
+/// What a forward reads and writes. A program names what it sets, and leaves the rest, fields to come among it, to
+/// [`new`](Self::new):
+///
+/// ```
+/// use batchnorm::Shape;
+/// use batchnorm::functions::Forward;
+///
+/// let (x, mut y) = ([1.0_f32, 3.0], [0.0; 2]);
+/// let forward = Forward { weight: Some(&[2.0]), eps: 1e-3, ..Forward::new(Shape::nc(2, 1)?, &x, &mut y) };
+/// assert_eq!(forward.bias, None);
+/// # Ok::<(), batchnorm::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Forward<'a, T: Element> {
     /// The tensor's shape.
@@ -59,6 +71,8 @@ pub struct Forward<'a, T: Element> {
     pub bias: Option<&'a [T::Compute]>,
     /// Added to the variance, finite and > 0.
     pub eps: f64,
+    /// What is done with a single value per feature where the statistics are the batch's.
+    pub one_value: OneValue,
 }
 
 /// What a backward reads, and which gradients it writes. What is not asked for is not computed: without `dx` nothing is
@@ -88,26 +102,12 @@ pub struct Running<'a, R> {
     pub var: &'a [R],
 }
 
-/// Running statistics to weigh a batch into.
-#[derive(Debug)]
-pub struct Commit<'a, R> {
-    /// The running mean, of length C.
-    pub mean: &'a mut [R],
-    /// The running variance, likewise.
-    pub var: &'a mut [R],
-    /// The weight of the new statistic, from 0 to 1; `None` for the cumulative average, 1/`batches`.
-    pub momentum: Option<f64>,
-    /// The number of batches, with this one, from 1 on. It is looked at where `momentum` is `None`.
-    pub batches: i64,
-    /// Which variance is tracked.
-    pub kind: RunningVar,
-}
-
 /// The training forward: y = γ·x̂ + β with the batch's statistics, which are `saved` for [`backward`] and [`commit`]. An
 /// empty batch is Ok.
 ///
 /// # Errors
-/// [`Error::Length`], [`Error::Eps`], and [`Error::OneValue`] where there is a single value per feature. Nothing is then
+/// [`Error::Length`], [`Error::Eps`], and [`Error::OneValue`] where there is a single value per feature and `one_value` refuses
+/// it. Nothing is then
 /// written.
 pub fn train<T: Element, B: Backend>(
     backend: &B,
@@ -115,9 +115,7 @@ pub fn train<T: Element, B: Backend>(
     saved: &mut Saved<T>,
     workspace: &mut Workspace<T>,
 ) -> Result<(), Error> {
-    let step = prepared(step.checked(Mode::Train, None)?, saved)?;
-    driver::run(backend, step, workspace);
-    Ok(())
+    forward(backend, Mode::Train, step, None, saved, workspace)
 }
 
 /// The evaluation forward: y = γ·x̂ + β with the running statistics, or with the batch's where there are none.
@@ -131,7 +129,20 @@ pub fn eval<T: Element, B: Backend>(
     saved: &mut Saved<T>,
     workspace: &mut Workspace<T>,
 ) -> Result<(), Error> {
-    let step = prepared(step.checked(Mode::Eval, running)?, saved)?;
+    forward(backend, Mode::Eval, step, running, saved, workspace)
+}
+
+/// A forward with the running statistics, or with the batch's where there are none. In training there are some where they are
+/// frozen.
+pub(super) fn forward<T: Element, B: Backend>(
+    backend: &B,
+    mode: Mode,
+    step: Forward<'_, T>,
+    running: Option<Running<'_, T::Compute>>,
+    saved: &mut Saved<T>,
+    workspace: &mut Workspace<T>,
+) -> Result<(), Error> {
+    let step = prepared(step.checked(mode, running)?, saved)?;
     driver::run(backend, step, workspace);
     Ok(())
 }
@@ -155,53 +166,23 @@ pub fn backward<T: Element, B: Backend>(
     Ok(())
 }
 
-/// Weighs the statistics of a training forward into running ones: r ← (1−m)·r + m·s. An empty batch changes nothing.
-///
-/// # Errors
-/// [`Error::SavedMode`] for the state of an evaluation, [`Error::EmptySaved`], [`Error::Length`], [`Error::Momentum`]. Nothing is then written.
-pub fn commit<T: Element, B: Backend>(
-    backend: &B,
-    saved: &Saved<T>,
-    Commit { mean, var, momentum, batches, kind }: Commit<'_, T::Compute>,
-) -> Result<(), Error> {
-    saved.check(Mode::Train)?;
-    check_momentum(momentum)?;
-    let features = saved.shape.features();
-    check_len("running_mean", features, mean.len())?;
-    check_len("running_var", features, var.len())?;
-    if saved.count == 0 {
-        return Ok(());
-    }
-    let wide = <T::Compute as Real>::Wide::from_f64;
-    let weight = match momentum {
-        Some(momentum) => wide(momentum),
-        None => wide(1.0) / wide(batches.max(1) as f64),
-    };
-    let n = saved.count as f64;
-    let bessel = match kind {
-        RunningVar::Unbiased if saved.count > 1 => wide(n) / wide(n - 1.0),
-        _ => wide(1.0),
-    };
-    backend.vectorize(
-        #[inline(always)]
-        || features::commit(saved.stats.as_ref(), weight, bessel, mean, var),
-    );
-    Ok(())
-}
-
-/// Whether a buffer has the length it must have.
-pub(super) fn check_len(what: &'static str, expected: usize, got: usize) -> Result<(), Error> {
-    if expected == got { Ok(()) } else { Err(Error::Length { what, expected, got }) }
-}
-
 impl<'a, T: Element> Forward<'a, T> {
+    /// From x to y, both of the shape `shape`, with γ = 1, β = 0, eps = 10⁻⁵ and an error for a single value per feature.
+    ///
+    /// `y` is `&mut [T]`, or `&mut [MaybeUninit<T>]`.
+    #[must_use]
+    pub fn new(shape: Shape, x: &'a [T], y: impl Into<Output<'a, T>>) -> Self {
+        let (y, Config { eps, one_value, .. }) = (y.into(), Config::default());
+        Self { shape, x, y, weight: None, bias: None, eps, one_value }
+    }
+
     /// The step with its buffers as strips, which have the lengths they must have.
     pub(super) fn checked(
         self,
         mode: Mode,
         running: Option<Running<'a, T::Compute>>,
     ) -> Result<Strided<'a, T>, Error> {
-        let Self { shape, x, y, weight, bias, eps } = self;
+        let Self { shape, x, y, weight, bias, eps, one_value } = self;
         check_eps(eps)?;
         let features = shape.features();
         for (what, param) in [("weight", weight), ("bias", bias)] {
@@ -215,7 +196,7 @@ impl<'a, T: Element> Forward<'a, T> {
         let x = shape.strips(x).ok_or(Error::Length { what: "x", expected: shape.len(), got: x_len })?;
         let y = shape.strips_mut(y).ok_or(Error::Length { what: "y", expected: shape.len(), got: y_len })?;
         let params = Params { weight: weight.unwrap_or_default(), bias: bias.unwrap_or_default() };
-        Ok(Strided { shape, sizes: Sizes::Slice(shape), mode, x, y, params, running, eps })
+        Ok(Strided { shape, sizes: Sizes::Slice(shape), mode, x, y, params, running, eps, one_value })
     }
 }
 
@@ -255,15 +236,17 @@ pub(super) struct Strided<'a, T: Element> {
     pub(super) params: Params<'a, T::Compute>,
     pub(super) running: Option<Running<'a, T::Compute>>,
     pub(super) eps: f64,
+    pub(super) one_value: OneValue,
 }
 
 /// The step of the driver, for which `saved` is got ready.
 pub(super) fn prepared<'a, T: Element>(
-    Strided { shape, sizes, mode, x, y, params, running, eps }: Strided<'a, T>,
+    Strided { shape, sizes, mode, x, y, params, running, eps, one_value }: Strided<'a, T>,
     saved: &'a mut Saved<T>,
 ) -> Result<driver::Forward<'a, T>, Error> {
     let from_batch = running.is_none();
-    if from_batch && shape.count() == 1 && shape.features() > 0 {
+    let one = shape.count() == 1 && shape.features() > 0;
+    if from_batch && one && one_value == OneValue::Refused {
         return Err(Error::OneValue { mode, got: sizes });
     }
     saved.reset(shape, sizes, mode, from_batch, eps);

@@ -1,15 +1,21 @@
 //! The layer: parameters, running statistics, and the steps of training and evaluation.
 
+mod affine;
 mod arrays;
 #[cfg(feature = "serde")]
 mod bits;
+mod commit;
 mod config;
 mod error;
+mod frozen;
 pub mod functions;
 mod memory;
 mod mode;
+mod non_finite;
+mod one_value;
 mod optimize;
 pub mod parts;
+mod presets;
 mod running;
 mod saved;
 #[cfg(feature = "serde")]
@@ -20,10 +26,14 @@ mod state;
 #[cfg(feature = "serde")]
 mod stored;
 
+pub use affine::Affine;
 pub use arrays::Gradients;
 pub use config::{Config, RunningVar};
 pub use error::Error;
+pub use frozen::Frozen;
 pub use mode::Mode;
+pub use non_finite::NonFinite;
+pub use one_value::OneValue;
 pub use optimize::ParameterGradients;
 pub use running::RunningStats;
 pub use saved::Saved;
@@ -32,7 +42,8 @@ pub use slices::Grads;
 
 use crate::kernel::Backend;
 use crate::num::{Element, Real};
-use functions::{Running, check_len};
+use error::check_len;
+use functions::Running;
 use ndarray::Array1;
 use running::filled;
 use std::fmt;
@@ -61,9 +72,9 @@ type OwnParams<'a, T> = (Option<&'a [<T as Element>::Compute]>, Option<&'a [<T a
 /// caller's buffers, and allocate nothing once their workspace exists.
 #[derive(Clone, Debug)]
 pub struct BatchNorm<T: Element, B> {
-    /// γ, shape (C,): 1 at first. Of length 0 in a layer without affine part.
+    /// γ, shape (C,): 1 at first. Of length 0 where the layer does not scale, see [`Affine`].
     pub weight: Array1<T::Compute>,
-    /// β, shape (C,): 0 at first. Of length 0 in a layer without affine part.
+    /// β, shape (C,): 0 at first. Of length 0 where the layer does not shift.
     pub bias: Array1<T::Compute>,
     /// The running statistics; `None` where they are not tracked.
     pub running: Option<RunningStats<T::Compute>>,
@@ -92,8 +103,8 @@ impl<T: Element, B: Backend + Default> BatchNorm<T, B> {
     /// A layer for `features` features.
     ///
     /// # Errors
-    /// [`Error::Eps`] and [`Error::Momentum`] where the config holds no usable number;
-    /// [`Error::TooManyFeatures`] where memory does not hold as many parameters.
+    /// [`Error::Eps`] and [`Error::Momentum`] where the config holds no usable number; [`Error::NothingToFreeze`] where it
+    /// freezes statistics and tracks none; [`Error::TooManyFeatures`] where memory does not hold as many parameters.
     ///
     /// ```
     /// use batchnorm::{BatchNorm, Config, Layout};
@@ -123,10 +134,10 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
     pub fn with_backend(features: usize, config: Config, backend: B) -> Result<Self, Error> {
         config.check()?;
         check_room(features)?;
-        let len = if config.affine { features } else { 0 };
+        let len = |has: bool| if has { features } else { 0 };
         Ok(Self {
-            weight: filled(len, T::Compute::from_f64(1.0))?,
-            bias: filled(len, T::Compute::default())?,
+            weight: filled(len(config.affine.scales()), T::Compute::from_f64(1.0))?,
+            bias: filled(len(config.affine.shifts()), T::Compute::default())?,
             running: match config.track_running_stats {
                 true => Some(RunningStats::try_new(features)?),
                 false => None,
@@ -162,22 +173,32 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
     }
 
     /// γ and β as the functions take them: as long as they were made, as are the running statistics.
-    fn params(&self) -> Result<OwnParams<'_, T>, Error> {
-        let weight = self.weight.as_slice().ok_or(Error::Strided { what: "weight" })?;
-        let bias = self.bias.as_slice().ok_or(Error::Strided { what: "bias" })?;
-        let expected = if self.config.affine { self.features } else { 0 };
-        check_len("weight", expected, weight.len())?;
-        check_len("bias", expected, bias.len())?;
+    fn params<'a>(&'a self) -> Result<OwnParams<'a, T>, Error> {
+        let param = |what, param: &'a Array1<T::Compute>, has: bool| {
+            let param = param.as_slice().ok_or(Error::Strided { what })?;
+            check_len(what, if has { self.features } else { 0 }, param.len())?;
+            Ok::<_, Error>(has.then_some(param))
+        };
+        let weight = param("weight", &self.weight, self.config.affine.scales())?;
+        let bias = param("bias", &self.bias, self.config.affine.shifts())?;
+        if self.running.is_none() && self.config.frozen.statistics() {
+            return Err(Error::NothingToFreeze);
+        }
         if let Some(running) = &self.running {
             check_len("running_mean", self.features, running.mean.len())?;
             check_len("running_var", self.features, running.var.len())?;
+            // None stand for zeros.
+            if !running.left_out.is_empty() {
+                check_len("left_out", self.features, running.left_out.len())?;
+            }
         }
-        Ok((Some(weight).filter(|_| self.config.affine), Some(bias).filter(|_| self.config.affine)))
+        Ok((weight, bias))
     }
 
     /// Hands the running statistics that a forward in this mode takes to `forward`.
     fn with_running<R>(&self, mode: Mode, forward: impl FnOnce(Option<Running<'_, T::Compute>>) -> R) -> R {
-        let Some(running) = self.running.as_ref().filter(|_| mode == Mode::Eval) else {
+        let taken = mode == Mode::Eval || self.config.frozen.statistics();
+        let Some(running) = self.running.as_ref().filter(|_| taken) else {
             return forward(None);
         };
         // A caller may have replaced them by arrays with a stride.
@@ -204,15 +225,34 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
 /// does not have are named where they are not the default.
 impl<T: Element, B: Backend> fmt::Display for BatchNorm<T, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Config { eps, momentum, affine, track_running_stats, running_var, layout } = self.config;
+        let Config {
+            eps,
+            momentum,
+            affine,
+            track_running_stats,
+            running_var,
+            one_value,
+            non_finite,
+            frozen,
+            layout,
+        } = self.config;
         write!(f, "BatchNorm<{}>({}, eps={eps:e}, momentum=", T::NAME, self.features)?;
         match momentum {
             Some(momentum) => write!(f, "{momentum}")?,
             None => f.write_str("None")?,
         }
-        write!(f, ", affine={affine}, track_running_stats={track_running_stats}")?;
+        write!(f, ", affine={}, track_running_stats={track_running_stats}", affine.name())?;
         if running_var != RunningVar::default() {
             write!(f, ", running_var={running_var:?}")?;
+        }
+        if one_value != OneValue::default() {
+            write!(f, ", one_value={one_value:?}")?;
+        }
+        if non_finite != NonFinite::default() {
+            write!(f, ", non_finite={non_finite:?}")?;
+        }
+        if frozen != Frozen::default() {
+            write!(f, ", frozen={frozen:?}")?;
         }
         if layout != crate::tensor::Layout::default() {
             write!(f, ", layout={layout:?}")?;

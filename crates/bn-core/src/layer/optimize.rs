@@ -1,10 +1,11 @@
 //! The parameters beside their gradients, as an optimizer takes them.
 
-use super::functions::check_len;
+use super::error::check_len;
 use super::{BatchNorm, Error, Gradients, Grads};
 use crate::kernel::Backend;
 use crate::num::{Element, Real};
 use ndarray::{ArrayView1, Dimension};
+use std::fmt;
 
 /// The gradients of γ and β to read: of [`Gradients`], of [`Grads`], or of the slices themselves, dγ before dβ.
 #[derive(Clone, Copy, Debug)]
@@ -31,12 +32,12 @@ impl<'a, R> From<[&'a [R]; 2]> for ParameterGradients<'a, R> {
     }
 }
 
-/// A parameter and its gradient, both of length C; of length 0 where the layer does not have it.
+/// A parameter and its gradient, both of length C.
 type Pair<'a, R> = (&'a mut [R], &'a [R]);
 
 impl<T: Element, B: Backend> BatchNorm<T, B> {
-    /// The parameters with their gradients, as an optimizer takes them: (γ, dγ) and (β, dβ), each of length C, or of length 0
-    /// in a layer without affine part. `gradients` are what a backward gave, `&Gradients` or `&Grads`, or
+    /// The parameters with their gradients, as an optimizer takes them: (γ, dγ) and (β, dβ), each of length C, as far as the
+    /// layer [has](crate::Config::affine) them and they are not [frozen](crate::Frozen). `gradients` are what a backward gave, `&Gradients` or `&Grads`, or
     /// `[&dweight[..], &dbias[..]]`.
     ///
     /// # Errors
@@ -60,11 +61,18 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
     pub fn parameters_with<'a>(
         &'a mut self,
         gradients: impl Into<ParameterGradients<'a, T::Compute>>,
-    ) -> Result<[Pair<'a, T::Compute>; 2], Error> {
+    ) -> Result<impl Iterator<Item = Pair<'a, T::Compute>> + fmt::Debug, Error> {
         let ParameterGradients { dweight, dbias } = gradients.into();
-        let weight = pair(["weight", "dweight"], self.weight.as_slice_mut(), dweight)?;
-        let bias = pair(["bias", "dbias"], self.bias.as_slice_mut(), dbias)?;
-        Ok([weight, bias])
+        let [scale, shift] = self.config.learned();
+        let pairs = if self.config.frozen.parameters() {
+            // Whatever was computed before they were frozen.
+            [None, None]
+        } else {
+            let weight = pair(["weight", "dweight"], self.weight.as_slice_mut(), dweight)?;
+            let bias = pair(["bias", "dbias"], self.bias.as_slice_mut(), dbias)?;
+            [scale.then_some(weight), shift.then_some(bias)]
+        };
+        Ok(pairs.into_iter().flatten())
     }
 }
 

@@ -98,6 +98,24 @@ impl<T: Element> Saved<T> {
         self.mode
     }
 
+    /// Whether the statistics are those of the batch, so that the backward goes through them. Otherwise they are the running ones:
+    /// of an evaluation, or of a training forward with [frozen](crate::Frozen) statistics.
+    ///
+    /// ```
+    /// use batchnorm::{BatchNorm, Frozen};
+    /// use ndarray::array;
+    ///
+    /// let mut bn = BatchNorm::<f32>::new(1)?;
+    /// assert!(bn.forward(&array![[1.0], [3.0]])?.1.from_batch());
+    /// bn.set_frozen(Frozen::Statistics)?;
+    /// assert!(!bn.forward(&array![[1.0], [3.0]])?.1.from_batch());
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    #[must_use]
+    pub fn from_batch(&self) -> bool {
+        self.from_batch
+    }
+
     /// μ of each feature as it was used, the batch's or the running one, rounded to the type; in units of x. Shape (C,).
     ///
     /// ```

@@ -5,10 +5,11 @@
 //! leaves: a damaged file is an error of the format, never a layer that fails later. Nothing is allocated from a number in the
 //! file.
 
+use super::running::filled;
 use super::{BatchNorm, Config, Error, RunningStats, check_room};
 use crate::kernel::Backend;
 use crate::num::{Element, Real};
-use ndarray::Array1;
+use ndarray::{Array1, ArrayView1};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// What is written. `Parts` reads the same fields in the same order, which formats without names need.
@@ -65,16 +66,24 @@ impl<R: Real> Parts<R> {
             let got = statistics(!tracked).to_string();
             return Err(Error::State { what: "running", expected, got });
         }
-        let layer = BatchNorm { weight, bias, running, features, config, backend: B::default() };
+        let mut layer = BatchNorm { weight, bias, running, features, config, backend: B::default() };
         layer.params()?;
         check_values("weight", "numbers", &layer.weight, |v| !v.is_nan())?;
         check_values("bias", "numbers", &layer.bias, |v| !v.is_nan())?;
-        if let Some(RunningStats { mean, var, num_batches_tracked }) = &layer.running {
+        if let Some(RunningStats { mean, var, num_batches_tracked, left_out }) = &mut layer.running {
             check_values("running_mean", "numbers", mean, |v| !v.is_nan())?;
             check_values("running_var", "numbers of 0 and above", var, |v| v >= 0.0)?;
-            if *num_batches_tracked < 0 {
-                let (expected, got) = ("a count of 0 or above".into(), num_batches_tracked.to_string());
-                return Err(Error::State { what: "num_batches_tracked", expected, got });
+            let counts = [*num_batches_tracked];
+            for (what, counts) in
+                [("num_batches_tracked", ArrayView1::from(&counts)), ("left_out", left_out.view())]
+            {
+                if let Some(count) = counts.iter().find(|count| **count < 0) {
+                    let (expected, got) = ("a count of 0 or above".into(), count.to_string());
+                    return Err(Error::State { what, expected, got });
+                }
+            }
+            if left_out.is_empty() {
+                *left_out = filled(features, 0)?;
             }
         }
         Ok(layer)

@@ -1,7 +1,8 @@
 //! The slice API: contiguous tensors in the caller's buffers, no allocation per step.
 
-use super::functions::{self, Backward, Forward, check_len};
-use super::{BatchNorm, Error, Mode, Saved, Sizes};
+use super::error::check_len;
+use super::functions::{self, Backward, Forward};
+use super::{BatchNorm, Config, Error, Mode, Saved, Sizes};
 use crate::driver::{self, Workspace};
 use crate::kernel::Backend;
 use crate::num::Element;
@@ -12,20 +13,22 @@ use crate::tensor::Shape;
 pub struct Grads<'a, T: Element> {
     /// ∂L/∂x, of the tensor's length. Overwritten.
     pub dx: &'a mut [T],
-    /// ∂L/∂γ, of length C; empty for a layer without affine part. Overwritten.
+    /// ∂L/∂γ, of length C; empty for a layer without γ, or where it is frozen. Overwritten.
     pub dweight: &'a mut [T::Compute],
-    /// ∂L/∂β, likewise. Overwritten.
+    /// ∂L/∂β, likewise of β. Overwritten.
     pub dbias: &'a mut [T::Compute],
 }
 
 impl<T: Element, B: Backend> BatchNorm<T, B> {
-    /// The training forward: y = γ·x̂ + β with the batch's statistics, which are then committed.
+    /// The training forward: y = γ·x̂ + β with the batch's statistics, which are then committed; with the running ones where
+    /// they are [frozen](crate::Frozen).
     ///
     /// `x` and `y` hold `shape.len()` elements, row-major; `saved` is filled for the backward. An empty batch is
     /// Ok and leaves the running statistics alone.
     ///
     /// # Errors
-    /// [`Error::Features`], [`Error::Length`], and [`Error::OneValue`] where there is a single value per feature;
+    /// [`Error::Features`], [`Error::Length`], and [`Error::OneValue`] where there is a single value per feature, unless
+    /// the config's [`one_value`](crate::Config::one_value) takes it;
     /// [`Error::Strided`] where a parameter was replaced by a strided array. Nothing is then written.
     ///
     /// ```
@@ -46,7 +49,7 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
         saved: &mut Saved<T>,
         workspace: &mut Workspace<T>,
     ) -> Result<(), Error> {
-        functions::train(&self.backend, self.step(shape, x, y)?, saved, workspace)?;
+        self.forward_uncommitted_into(shape, x, y, saved, workspace)?;
         self.commit(saved)
     }
 
@@ -73,7 +76,7 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
         saved: &mut Saved<T>,
         workspace: &mut Workspace<T>,
     ) -> Result<(), Error> {
-        functions::train(&self.backend, self.step(shape, x, y)?, saved, workspace)
+        self.slices_forward(Mode::Train, (shape, x, y), saved, workspace)
     }
 
     /// The evaluation forward: y = γ·x̂ + β with the running statistics, or the batch's where none are tracked.
@@ -100,15 +103,12 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
         saved: &mut Saved<T>,
         workspace: &mut Workspace<T>,
     ) -> Result<(), Error> {
-        let step = self.step(shape, x, y)?;
-        self.with_running(Mode::Eval, |running| {
-            functions::eval(&self.backend, step, running, saved, workspace)
-        })
+        self.slices_forward(Mode::Eval, (shape, x, y), saved, workspace)
     }
 
     /// The backward of a training forward, from the state it saved, the same `x` and the gradient `dy` = ∂L/∂y:
     ///
-    /// dβ = Σdy, dγ = Σdy·x̂, dx = (γ·invstd/n)·(n·dy − dβ − x̂·dγ)
+    /// dβ = Σdy, dγ = Σdy·x̂, dx = (γ·invstd/n)·(n·dy − dβ − x̂·dγ), or γ·invstd·dy where the forward's statistics were frozen.
     ///
     /// γ is taken as it is now: update the parameters after the backward.
     ///
@@ -172,11 +172,20 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
         self.slices_back(Mode::Eval, saved, x, dy, grads, workspace)
     }
 
-    /// A forward of this layer.
-    fn step<'a>(&'a self, shape: Shape, x: &'a [T], y: &'a mut [T]) -> Result<Forward<'a, T>, Error> {
+    fn slices_forward(
+        &self,
+        mode: Mode,
+        (shape, x, y): (Shape, &[T], &mut [T]),
+        saved: &mut Saved<T>,
+        workspace: &mut Workspace<T>,
+    ) -> Result<(), Error> {
         self.check_features("x", &Sizes::Slice(shape))?;
         let (weight, bias) = self.params()?;
-        Ok(Forward { shape, x, y: y.into(), weight, bias, eps: self.config.eps })
+        let Config { eps, one_value, .. } = self.config;
+        let step = Forward { shape, x, y: y.into(), weight, bias, eps, one_value };
+        self.with_running(mode, |running| {
+            functions::forward(&self.backend, mode, step, running, saved, workspace)
+        })
     }
 
     fn slices_back(
@@ -190,13 +199,13 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
     ) -> Result<(), Error> {
         self.check_saved(saved, mode)?;
         let (weight, _) = self.params()?;
-        check_len("dweight", self.weight.len(), dweight.len())?;
-        check_len("dbias", self.bias.len(), dbias.len())?;
-        // A layer without affine part has no gradients of it.
-        let affine = self.config.affine;
-        let (dweight, dbias) = (Some(dweight).filter(|_| affine), Some(dbias).filter(|_| affine));
+        let [scale, shift] = self.config.learned();
+        check_len("dweight", if scale { self.features } else { 0 }, dweight.len())?;
+        check_len("dbias", if shift { self.features } else { 0 }, dbias.len())?;
+        let (dweight, dbias) = (scale.then_some(dweight), shift.then_some(dbias));
         let step = Backward { x, dy, weight, dx: Some(dx.into()), dweight, dbias };
-        let step = driver::Backward { whole: true, ..step.checked(saved)? };
+        let whole = !self.config.frozen.parameters();
+        let step = driver::Backward { whole, ..step.checked(saved)? };
         driver::run(&self.backend, step, workspace);
         Ok(())
     }

@@ -2,15 +2,18 @@
 
 use super::config::{check_eps, check_momentum};
 use super::functions::{self, Commit};
-use super::{BatchNorm, Config, Error, Mode, RunningStats, Saved};
+use super::running::filled;
+use super::{BatchNorm, Config, Error, Frozen, Mode, NonFinite, RunningStats, Saved};
 use crate::kernel::Backend;
 use crate::num::{Element, Real};
 use ndarray::Array1;
 
 impl<T: Element, B: Backend> BatchNorm<T, B> {
     /// Weighs the statistics of a training forward into the running ones: r ← (1−m)·r + m·s, m being the
-    /// [`momentum`](Config::momentum). It is apart from the forward, so that a forward computed again (activation
-    /// checkpointing) is not counted twice. Without tracked statistics, and for an empty batch, nothing changes.
+    /// [`momentum`](Config::momentum). A feature whose batch is not finite is taken in, or left out where the config says so:
+    /// [`NonFinite`]. It is apart from the forward, so that a forward computed again (activation
+    /// checkpointing) is not counted twice. Without tracked statistics, for an empty batch, and where the
+    /// statistics are [frozen](crate::Frozen), now or in the forward, nothing changes.
     ///
     /// # Errors
     /// [`Error::SavedMode`] for the state of an evaluation, [`Error::EmptySaved`], [`Error::Features`] for another layer's
@@ -31,12 +34,23 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
     pub fn commit(&mut self, saved: &Saved<T>) -> Result<(), Error> {
         self.check_saved(saved, Mode::Train)?;
         self.params()?;
-        let Config { momentum, running_var: kind, .. } = self.config;
-        if let Some(running) = self.running.as_mut().filter(|_| saved.count > 0) {
-            let RunningStats { mean, var, num_batches_tracked: batches } = running;
-            *batches = batches.saturating_add(1);
-            let (mean, var) = (contiguous(mean), contiguous(var));
-            functions::commit(&self.backend, saved, Commit { mean, var, momentum, batches: *batches, kind })?;
+        let Config { momentum, running_var: kind, non_finite, .. } = self.config;
+        let taken_in = saved.count > 0 && saved.from_batch && !self.config.frozen.statistics();
+        if let Some(running) = self.running.as_mut().filter(|_| taken_in) {
+            let RunningStats { mean, var, num_batches_tracked, left_out } = running;
+            let left_out = match non_finite {
+                NonFinite::TakenIn => None,
+                NonFinite::LeftOut => {
+                    if left_out.is_empty() {
+                        *left_out = filled(self.features, 0)?;
+                    }
+                    Some(contiguous(left_out))
+                }
+            };
+            *num_batches_tracked = num_batches_tracked.saturating_add(1);
+            let (mean, var, batches) = (contiguous(mean), contiguous(var), *num_batches_tracked);
+            let commit = Commit { mean, var, momentum, batches, kind, left_out };
+            functions::commit(&self.backend, saved, commit)?;
         }
         Ok(())
     }
@@ -77,8 +91,32 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
         Ok(())
     }
 
-    /// Sets the running statistics back to those of a new layer: mean 0, variance 1, no batch. γ and β stay. A layer that
-    /// tracks none stays without.
+    /// Freezes statistics, parameters, both or nothing, from the next call on: [`Frozen`]. A training call does not undo it. The
+    /// statistics that a forward took before are those of its backward.
+    ///
+    /// # Errors
+    /// [`Error::NothingToFreeze`] for the statistics of a layer that tracks none. What was frozen stays so.
+    ///
+    /// ```
+    /// use batchnorm::{BatchNorm, Frozen};
+    /// use ndarray::array;
+    ///
+    /// let mut bn = BatchNorm::<f32>::new(1)?;
+    /// bn.set_frozen(Frozen::Statistics)?;
+    /// bn.forward(&array![[1.0], [3.0]])?;
+    /// assert_eq!(bn.running, BatchNorm::<f32>::new(1)?.running); // as before
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    pub fn set_frozen(&mut self, frozen: Frozen) -> Result<(), Error> {
+        if frozen.statistics() && self.running.is_none() {
+            return Err(Error::NothingToFreeze);
+        }
+        self.config.frozen = frozen;
+        Ok(())
+    }
+
+    /// Sets the running statistics back to those of a new layer: mean 0, variance 1, no batch, none left out; frozen ones too. γ and β stay. A layer
+    /// that tracks none stays without.
     ///
     /// Before statistics are taken anew over a whole data set, with `set_momentum(None)`, this forgets those of the training.
     ///
@@ -93,16 +131,17 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
     /// # Ok::<(), batchnorm::Error>(())
     /// ```
     pub fn reset_running_stats(&mut self) {
-        if let Some(RunningStats { mean, var, num_batches_tracked }) = &mut self.running {
+        if let Some(RunningStats { mean, var, num_batches_tracked, left_out }) = &mut self.running {
             mean.fill(T::Compute::default());
             var.fill(T::Compute::from_f64(1.0));
             *num_batches_tracked = 0;
+            left_out.fill(0);
         }
     }
 }
 
 /// The elements of an array that a caller may have replaced by one with a stride; laid side by side then.
-fn contiguous<R: Real>(array: &mut Array1<R>) -> &mut [R] {
+fn contiguous<V: Clone>(array: &mut Array1<V>) -> &mut [V] {
     if !array.is_standard_layout() {
         *array = array.as_standard_layout().into_owned();
     }

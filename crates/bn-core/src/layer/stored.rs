@@ -98,16 +98,10 @@ impl<T: Element> Saved<T> {
     fn check_stored(&self) -> Result<(), Error> {
         let &Self { shape, mode, from_batch, count, eps, .. } = self;
         super::config::check_eps(eps)?;
-        if mode == Mode::Train && !from_batch {
-            return Err(wrong("from_batch", "true of a training forward", from_batch));
-        }
         let own = shape.count();
         // A part of a batch has the statistics of the whole.
-        if count != own && (mode == Mode::Eval || count < own) {
+        if count != own && (mode == Mode::Eval || !from_batch || count < own) {
             return Err(wrong("count", &format!("the {own} values per feature of the shape"), count));
-        }
-        if from_batch && count == 1 && shape.features() > 0 {
-            return Err(wrong("count", "more than 1 value per feature", count));
         }
         let stats = self.stats.as_ref();
         for f in 0..shape.features() {

@@ -205,14 +205,35 @@ pub(crate) fn commit<R: Real>(
     stats: StatsRef<'_, R>,
     weight: R::Wide,
     bessel: R::Wide,
-    mean: &mut [R],
-    var: &mut [R],
+    [mean, var]: [&mut [R]; 2],
 ) {
     let all = ..stats.k.len();
     let ((stats, _), mean, var) = (stats.split_at(all.end), &mut mean[all], &mut var[all]);
     for f in 0..all.end {
         mean[f] = blend(weight, mean[f], wide_mean(stats.k[f], stats.delta[f]));
         var[f] = blend(weight, var[f], stats.var[f] * bessel);
+    }
+}
+
+/// As [`commit`], but a feature whose mean or variance is not finite in the type, or would not be, is left out and counted. `weight`
+/// follows from how many the feature has left out.
+pub(crate) fn commit_finite<R: Real>(
+    stats: StatsRef<'_, R>,
+    weight: impl Fn(i64) -> R::Wide,
+    bessel: R::Wide,
+    [mean, var]: [&mut [R]; 2],
+    left_out: &mut [i64],
+) {
+    let is_finite = |v: R::Wide| R::round(v).to_f64().is_finite();
+    for (f, left_out) in left_out.iter_mut().enumerate() {
+        let (new_mean, new_var) = (wide_mean(stats.k[f], stats.delta[f]), stats.var[f] * bessel);
+        if is_finite(new_mean) && is_finite(new_var) {
+            let weight = weight(*left_out);
+            mean[f] = blend(weight, mean[f], new_mean);
+            var[f] = blend(weight, var[f], new_var);
+        } else {
+            *left_out = left_out.saturating_add(1);
+        }
     }
 }
 

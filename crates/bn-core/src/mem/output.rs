@@ -26,6 +26,12 @@ impl<'a, T: Copy> From<&'a mut Vec<T>> for Output<'a, T> {
     }
 }
 
+impl<'a, T: Copy, const N: usize> From<&'a mut [T; N]> for Output<'a, T> {
+    fn from(values: &'a mut [T; N]) -> Self {
+        values.as_mut_slice().into()
+    }
+}
+
 impl<'a, T: Copy> From<&'a mut [MaybeUninit<T>]> for Output<'a, T> {
     fn from(values: &'a mut [MaybeUninit<T>]) -> Self {
         Self(values)

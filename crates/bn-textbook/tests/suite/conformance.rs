@@ -9,7 +9,7 @@ use ndarray::{Array1, ArrayD, ArrayView1, ArrayViewD, IxDyn, NdFloat};
 /// The inputs of a case as arrays: x, dy, γ, β.
 fn inputs<T: Element<Compute = T>>(case: &Case<T>) -> ([ArrayViewD<'_, T>; 2], [ArrayView1<'_, T>; 2]) {
     let array = |v| ArrayViewD::from_shape(IxDyn(&case.dims), v).unwrap();
-    let [weight, bias] = case.affine.as_ref().unwrap();
+    let [weight, bias] = case.affine.each_ref().map(|param| param.as_ref().unwrap());
     ([array(&case.x), array(case.dy.as_ref().unwrap())], [weight.into(), bias.into()])
 }
 

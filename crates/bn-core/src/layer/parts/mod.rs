@@ -17,9 +17,10 @@ mod sums;
 pub use sums::PartialSums;
 
 use super::config::check_eps;
-use super::error::Error;
-use super::functions::{Backward, Forward, check_len};
+use super::error::{Error, check_len};
+use super::functions::{Backward, Forward};
 use super::mode::Mode;
+use super::one_value::OneValue;
 use super::saved::Saved;
 use super::sizes::Sizes;
 use crate::driver::{self, Statistics, Workspace};
@@ -82,8 +83,7 @@ pub fn split_every(dims: &[usize], layout: Layout) -> Result<usize, ShapeError> 
 /// }
 /// for x in &parts {
 ///     let (mut y, mut saved) = ([0.0; 2], Saved::default());
-///     let step = Forward { shape, x, y: (&mut y[..]).into(), weight: None, bias: None, eps: 1e-5 };
-///     pooled.forward(&backend, step, &mut saved, &mut workspace)?;
+///     pooled.forward(&backend, Forward::new(shape, x, &mut y), &mut saved, &mut workspace)?;
 ///     assert_eq!(saved.mean(), [4.0]); // of the whole batch
 /// }
 /// # Ok::<(), batchnorm::Error>(())
@@ -92,6 +92,7 @@ pub fn split_every(dims: &[usize], layout: Layout) -> Result<usize, ShapeError> 
 pub struct Pooled<T: Element> {
     features: usize,
     eps: f64,
+    one_value: OneValue,
     round: Round,
     count: usize,
     stats: StatsVec<T::Compute>,
@@ -121,7 +122,14 @@ impl<T: Element> Pooled<T> {
         check_eps(eps)?;
         let mut stats = StatsVec::<T::Compute>::default();
         stats.resize(features);
-        Ok(Self { features, eps, round: Round::AroundZero, count: 0, stats, again: vec![false; features] })
+        let (one_value, round, again) = (OneValue::Refused, Round::AroundZero, vec![false; features]);
+        Ok(Self { features, eps, one_value, round, count: 0, stats, again })
+    }
+
+    /// With this treatment of a whole batch with a single value per feature. That of the parts' [`Forward`] is not looked at.
+    #[must_use]
+    pub fn one_value(self, one_value: OneValue) -> Self {
+        Self { one_value, ..self }
     }
 
     /// The sums of a part: `x` of the shape `shape`, whose first sample is sample `first` of the batch. A sample is an index of
@@ -162,7 +170,7 @@ impl<T: Element> Pooled<T> {
     ///
     /// # Errors
     /// [`Error::Parts`] where a part is missing before another one, or in the second round, and where sums are of something else;
-    /// [`Error::OneValue`] where the whole batch has one value per feature. Nothing is then changed. Which part is the last one
+    /// [`Error::OneValue`] where the whole batch has one value per feature and [`one_value`](Self::one_value) refuses it. Nothing is then changed. Which part is the last one
     /// nobody but the caller knows. A batch without any value is Ok.
     pub fn settle(&mut self, sums: &PartialSums<T::Compute>) -> Result<bool, Error> {
         let (kind, pilots) = self.wanted()?;
@@ -172,7 +180,7 @@ impl<T: Element> Pooled<T> {
             let expected = format!("sums over the {} values per feature of the first round", self.count);
             return Err(wrong(&expected, &format!("sums over {count}")));
         }
-        if count == 1 && self.features > 0 {
+        if count == 1 && self.features > 0 && self.one_value == OneValue::Refused {
             let got = Sizes::Slice(Shape::new(1, self.features, 1)?);
             return Err(Error::OneValue { mode: Mode::Train, got });
         }
