@@ -2,6 +2,8 @@
 //! whole program have programs of their own.
 
 mod bad_input;
+mod checkpoint;
+mod damaged;
 mod functions;
 mod newcomer;
 mod no_panic;

@@ -3,6 +3,7 @@
 use super::mode::Mode;
 use super::sizes::Sizes;
 use crate::tensor::ShapeError;
+use std::borrow::Cow;
 
 /// Why a call was refused: what was expected, what came, and the likely cause where there is one.
 ///
@@ -111,8 +112,8 @@ pub enum Error {
     /// What was loaded is no state of a layer or of a forward.
     #[error("expected {expected} in {what}, got {got}")]
     State {
-        /// The field.
-        what: &'static str,
+        /// The field, or the tensor of a file.
+        what: Cow<'static, str>,
         /// What it may hold.
         expected: String,
         /// What came.

@@ -3,6 +3,8 @@
 mod arrays;
 #[cfg(feature = "serde")]
 mod bits;
+#[cfg(feature = "safetensors")]
+pub mod checkpoint;
 mod config;
 mod error;
 pub mod functions;
@@ -17,8 +19,12 @@ mod serial;
 mod sizes;
 mod slices;
 mod state;
+#[cfg(feature = "safetensors")]
+mod state_dict;
 #[cfg(feature = "serde")]
 mod stored;
+#[cfg(any(feature = "serde", feature = "safetensors"))]
+mod values;
 
 pub use arrays::Gradients;
 pub use config::{Config, RunningVar};
