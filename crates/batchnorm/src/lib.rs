@@ -76,7 +76,7 @@ pub use backend::DefaultBackend;
 pub use bn_core::checkpoint;
 pub use bn_core::mem::Output;
 pub use bn_core::{
-    Config, Element, Error, Gradients, Grads, Layout, Mode, ParameterGradients, Real, RunningStats,
+    Config, Element, Error, Folded, Gradients, Grads, Layout, Mode, ParameterGradients, Real, RunningStats,
     RunningVar, Saved, Shape, ShapeError, Sizes, Workspace, functions, parts, schedule,
 };
 /// The version of ndarray whose arrays the layer takes.
@@ -144,6 +144,7 @@ pub use safetensors;
 /// | weigh a batch into the running statistics | [`commit`](BatchNorm::commit) |
 /// | begin them anew | [`reset_running_stats`](BatchNorm::reset_running_stats) |
 /// | see and change settings | [`config`](BatchNorm::config), [`features`](BatchNorm::features), [`set_momentum`](BatchNorm::set_momentum), [`set_eps`](BatchNorm::set_eps) |
+/// | fold it into the layer before | [`fold_into`](BatchNorm::fold_into), [`fold_into_transposed`](BatchNorm::fold_into_transposed); as scale and shift [`fold`](BatchNorm::fold) |
 /// | print it | `Display`: `BatchNorm<f32>(64, eps=1e-5, momentum=0.1, …) on rayon+dispatch` |
 /// | store it | `Serialize` and `Deserialize`, with the feature `serde` |
 #[cfg_attr(

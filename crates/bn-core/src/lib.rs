@@ -43,8 +43,8 @@ pub use kernel::{Backend, Executor, KernelSet, Kernels, Serial};
 #[cfg(feature = "safetensors")]
 pub use layer::checkpoint;
 pub use layer::{
-    BatchNorm, Config, Error, Gradients, Grads, Mode, ParameterGradients, RunningStats, RunningVar, Saved,
-    Sizes, functions, parts,
+    BatchNorm, Config, Error, Folded, Gradients, Grads, Mode, ParameterGradients, RunningStats, RunningVar,
+    Saved, Sizes, functions, parts,
 };
 pub use num::{Element, Real};
 pub use tensor::{Layout, Shape, ShapeError};

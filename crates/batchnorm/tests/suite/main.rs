@@ -4,6 +4,7 @@
 mod bad_input;
 mod checkpoint;
 mod damaged;
+mod fold;
 mod functions;
 mod newcomer;
 mod no_panic;

@@ -109,6 +109,14 @@ pub enum Error {
         /// What came.
         got: String,
     },
+    /// The layer cannot be folded, or not into this.
+    #[error("expected {expected}, got {got}")]
+    Fold {
+        /// What the call needs.
+        expected: String,
+        /// What came.
+        got: String,
+    },
     /// What was loaded is no state of a layer or of a forward.
     #[error("expected {expected} in {what}, got {got}")]
     State {
