@@ -61,6 +61,7 @@
 //! | `wide` | the kernels on the crate `wide`, as fast as the build's target allows |
 //! | `rayon` (default) | [`Rayon`](backend::Rayon): any kernels, run in parallel on the caller's rayon pool |
 //! | `half` | tensors of f16 and bf16 ([`Element`]); parameters and statistics stay f32 |
+//! | `safetensors` | `checkpoint`: files of safetensors under PyTorch's names |
 //! | `serde` | `Serialize` and `Deserialize` for the layer, [`Config`], [`RunningStats`], [`Saved`], [`Shape`], and sums of [`parts`] |
 //!
 //! The default of any combination is the fastest kernels that are compiled in, dispatch before wide before scalar, wrapped in
@@ -71,14 +72,19 @@
 pub mod backend;
 
 pub use backend::DefaultBackend;
+#[cfg(feature = "safetensors")]
+pub use bn_core::checkpoint;
 pub use bn_core::mem::Output;
 pub use bn_core::{
-    Affine, Config, Element, Error, Frozen, Gradients, Grads, Layout, Mode, NonFinite, OneValue,
+    Affine, Config, Element, Error, Folded, Frozen, Gradients, Grads, Layout, Mode, NonFinite, OneValue,
     ParameterGradients, Real, RunningStats, RunningVar, Saved, Shape, ShapeError, Sizes, Workspace,
     functions, parts, schedule,
 };
 /// The version of ndarray whose arrays the layer takes.
 pub use ndarray;
+/// The version of safetensors whose files the layer reads.
+#[cfg(feature = "safetensors")]
+pub use safetensors;
 
 /// The batch-normalization layer over the feature axis of a tensor of elements `T`: f32, f64, and with the feature `half`
 /// f16 and bf16. [`DefaultBackend`] runs it, unless another [`backend`] is named.
@@ -140,8 +146,13 @@ pub use ndarray;
 /// | begin them anew | [`reset_running_stats`](BatchNorm::reset_running_stats) |
 /// | freeze statistics, parameters or both, so that training leaves them | [`set_frozen`](BatchNorm::set_frozen) |
 /// | see and change settings | [`config`](BatchNorm::config), [`features`](BatchNorm::features), [`set_momentum`](BatchNorm::set_momentum), [`set_eps`](BatchNorm::set_eps) |
+/// | fold it into the layer before | [`fold_into`](BatchNorm::fold_into), [`fold_into_transposed`](BatchNorm::fold_into_transposed); as scale and shift [`fold`](BatchNorm::fold) |
 /// | print it | `Display`: `BatchNorm<f32>(64, eps=1e-5, momentum=0.1, …) on rayon+dispatch` |
 /// | store it | `Serialize` and `Deserialize`, with the feature `serde` |
+#[cfg_attr(
+    feature = "safetensors",
+    doc = "| store it for PyTorch, and load what PyTorch stored | [`state_dict`](BatchNorm::state_dict), [`load_state_dict`](BatchNorm::load_state_dict) |"
+)]
 ///
 /// Arrays and views go in by reference: `&x`, `&x.view()`, `&x.slice(s![..8, ..])`. The methods themselves, with an example each,
 /// stand on the page of [the struct](backend::BatchNorm) behind this alias.

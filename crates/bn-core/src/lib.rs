@@ -12,7 +12,7 @@
 //! | [`walk`] | what the vector kernel crates share: stacks, maps line by line, the terms of sums | kernel, tensor, mem, num |
 //! | `maths` | statistics and coefficients, O(C), in the wide type | num |
 //! | `driver` | plan, schedule, and the one loop over blocks; half types, hard features | all of these but walk |
-//! | `layer` | [`BatchNorm`], the [`functions`] under it, settings, state, errors | driver, maths, kernel, tensor, num, mem |
+//! | `layer` | [`BatchNorm`], the [`functions`] under it, settings, state, checkpoints, errors | driver, maths, kernel, tensor, num, mem |
 //!
 //! # Range
 //!
@@ -40,8 +40,10 @@ pub mod walk;
 
 pub use driver::{Workspace, schedule};
 pub use kernel::{Backend, Executor, KernelSet, Kernels, Serial};
+#[cfg(feature = "safetensors")]
+pub use layer::checkpoint;
 pub use layer::{
-    Affine, BatchNorm, Config, Error, Frozen, Gradients, Grads, Mode, NonFinite, OneValue,
+    Affine, BatchNorm, Config, Error, Folded, Frozen, Gradients, Grads, Mode, NonFinite, OneValue,
     ParameterGradients, RunningStats, RunningVar, Saved, Sizes, functions, parts,
 };
 pub use num::{Element, Real};

@@ -3,6 +3,9 @@
 
 mod affine;
 mod bad_input;
+mod checkpoint;
+mod damaged;
+mod fold;
 mod frozen;
 mod functions;
 mod newcomer;

@@ -4,12 +4,14 @@ const README: &str = include_str!("../../../../README.md");
 const RECIPES: &str = include_str!("../../../../docs/recipes.md");
 const FACADE: &str = include_str!("../../src/lib.rs");
 /// Every public function of these files is a method of the layer.
-const METHODS: [&str; 5] = [
+const METHODS: [&str; 7] = [
     include_str!("../../../bn-core/src/layer/mod.rs"),
     include_str!("../../../bn-core/src/layer/arrays.rs"),
+    include_str!("../../../bn-core/src/layer/fold.rs"),
     include_str!("../../../bn-core/src/layer/optimize.rs"),
     include_str!("../../../bn-core/src/layer/slices.rs"),
     include_str!("../../../bn-core/src/layer/state.rs"),
+    include_str!("../../../bn-core/src/layer/state_dict.rs"),
 ];
 
 /// What the code may begin a path with: the facade, and what a recipe tells its reader to add.

@@ -3,6 +3,7 @@
 use super::mode::Mode;
 use super::sizes::Sizes;
 use crate::tensor::ShapeError;
+use std::borrow::Cow;
 
 /// Why a call was refused: what was expected, what came, and the likely cause where there is one.
 ///
@@ -113,11 +114,19 @@ pub enum Error {
         /// What came.
         got: String,
     },
+    /// The layer cannot be folded, or not into this.
+    #[error("expected {expected}, got {got}")]
+    Fold {
+        /// What the call needs.
+        expected: String,
+        /// What came.
+        got: String,
+    },
     /// What was loaded is no state of a layer or of a forward.
     #[error("expected {expected} in {what}, got {got}")]
     State {
-        /// The field.
-        what: &'static str,
+        /// The field, or the tensor of a file.
+        what: Cow<'static, str>,
         /// What it may hold.
         expected: String,
         /// What came.

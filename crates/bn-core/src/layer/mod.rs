@@ -4,9 +4,12 @@ mod affine;
 mod arrays;
 #[cfg(feature = "serde")]
 mod bits;
+#[cfg(feature = "safetensors")]
+pub mod checkpoint;
 mod commit;
 mod config;
 mod error;
+mod fold;
 mod frozen;
 pub mod functions;
 mod memory;
@@ -23,13 +26,18 @@ mod serial;
 mod sizes;
 mod slices;
 mod state;
+#[cfg(feature = "safetensors")]
+mod state_dict;
 #[cfg(feature = "serde")]
 mod stored;
+#[cfg(any(feature = "serde", feature = "safetensors"))]
+mod values;
 
 pub use affine::Affine;
 pub use arrays::Gradients;
 pub use config::{Config, RunningVar};
 pub use error::Error;
+pub use fold::Folded;
 pub use frozen::Frozen;
 pub use mode::Mode;
 pub use non_finite::NonFinite;

@@ -6,10 +6,11 @@
 //! file.
 
 use super::running::filled;
+use super::values::{NUMBERS, VARIANCES, check_count};
 use super::{BatchNorm, Config, Error, RunningStats, check_room};
 use crate::kernel::Backend;
 use crate::num::{Element, Real};
-use ndarray::{Array1, ArrayView1};
+use ndarray::Array1;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// What is written. `Parts` reads the same fields in the same order, which formats without names need.
@@ -64,24 +65,17 @@ impl<R: Real> Parts<R> {
         if tracked != running.is_some() {
             let expected = format!("{} as track_running_stats is {tracked}", statistics(tracked));
             let got = statistics(!tracked).to_string();
-            return Err(Error::State { what: "running", expected, got });
+            return Err(Error::State { what: "running".into(), expected, got });
         }
         let mut layer = BatchNorm { weight, bias, running, features, config, backend: B::default() };
         layer.params()?;
-        check_values("weight", "numbers", &layer.weight, |v| !v.is_nan())?;
-        check_values("bias", "numbers", &layer.bias, |v| !v.is_nan())?;
+        NUMBERS.check("weight", values(&layer.weight))?;
+        NUMBERS.check("bias", values(&layer.bias))?;
         if let Some(RunningStats { mean, var, num_batches_tracked, left_out }) = &mut layer.running {
-            check_values("running_mean", "numbers", mean, |v| !v.is_nan())?;
-            check_values("running_var", "numbers of 0 and above", var, |v| v >= 0.0)?;
-            let counts = [*num_batches_tracked];
-            for (what, counts) in
-                [("num_batches_tracked", ArrayView1::from(&counts)), ("left_out", left_out.view())]
-            {
-                if let Some(count) = counts.iter().find(|count| **count < 0) {
-                    let (expected, got) = ("a count of 0 or above".into(), count.to_string());
-                    return Err(Error::State { what, expected, got });
-                }
-            }
+            NUMBERS.check("running_mean", values(mean))?;
+            VARIANCES.check("running_var", values(var))?;
+            check_count("num_batches_tracked", *num_batches_tracked)?;
+            left_out.iter().try_for_each(|&count| check_count("left_out", count))?;
             if left_out.is_empty() {
                 *left_out = filled(features, 0)?;
             }
@@ -94,17 +88,8 @@ fn statistics(tracked: bool) -> &'static str {
     if tracked { "statistics" } else { "none" }
 }
 
-/// Whether every value is as it should be.
-fn check_values<R: Real>(
-    what: &'static str,
-    expected: &str,
-    values: &Array1<R>,
-    right: impl Fn(f64) -> bool,
-) -> Result<(), Error> {
-    let wrong = values.iter().map(|v| v.to_f64()).enumerate().find(|(_, v)| !right(*v));
-    wrong.map_or(Ok(()), |(feature, v)| {
-        Err(Error::State { what, expected: expected.into(), got: format!("{v} for feature {feature}") })
-    })
+fn values<R: Real>(array: &Array1<R>) -> impl Iterator<Item = f64> {
+    array.iter().map(|v| v.to_f64())
 }
 
 #[cfg(test)]

@@ -127,7 +127,7 @@ impl<T: Element> Saved<T> {
 }
 
 fn wrong(what: &'static str, expected: &str, got: impl ToString) -> Error {
-    Error::State { what, expected: expected.into(), got: got.to_string() }
+    Error::State { what: what.into(), expected: expected.into(), got: got.to_string() }
 }
 
 /// Wide numbers as their parts.
