@@ -25,14 +25,13 @@ pub struct Gradients<T: Element, D: Dimension> {
 
 impl<T: Element, B: Backend> BatchNorm<T, B> {
     /// The training forward: y = γ·x̂ + β with the batch's statistics, which are then committed; with the running ones where
-    /// they are [frozen](crate::Frozen). Returns y, of
-    /// x's dimensions, and the state for [`backward`](Self::backward). `x` is `&array`, `&array.view()` or
-    /// `&array.slice(…)`.
+    /// they are [frozen](crate::Frozen). Returns y, of x's dimensions, and the state for [`backward`](Self::backward). `x` is
+    /// `&array`, `&array.view()` or `&array.slice(…)`.
     ///
     /// # Errors
     /// [`Error::Shape`], [`Error::Features`], [`Error::OneValue`] where there is a single value per feature, unless
-    /// the config's [`one_value`](Config::one_value) takes it, and
-    /// [`Error::Length`] or [`Error::Strided`] where a parameter was replaced by one that does not fit.
+    /// the config's [`one_value`](Config::one_value) takes it, and [`Error::Length`] or [`Error::Strided`] where a parameter was
+    /// replaced by one that does not fit.
     ///
     /// ```
     /// use batchnorm::BatchNorm;

@@ -49,7 +49,8 @@ pub struct Config {
     /// Added to the variance before its root is taken: invstd = 1/√(σ² + eps). Finite and > 0; 1e-5.
     pub eps: f64,
     /// The weight of the *new* statistic in the running one, from 0 to 1; 0.1. `None` for the cumulative average, with
-    /// the weight 1/`num_batches_tracked`, of which the batches that a feature [left out](NonFinite::LeftOut) do not count. Keras and Flax name the weight of the *old* one: their 0.99 is 0.01 here.
+    /// the weight 1/`num_batches_tracked`, where the batches that a feature [left out](NonFinite::LeftOut) do not count. Keras
+    /// and Flax name the weight of the *old* one: their 0.99 is 0.01 here.
     pub momentum: Option<f64>,
     /// Which of γ and β the layer has; both.
     pub affine: Affine,

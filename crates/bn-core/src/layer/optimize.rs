@@ -37,8 +37,8 @@ type Pair<'a, R> = (&'a mut [R], &'a [R]);
 
 impl<T: Element, B: Backend> BatchNorm<T, B> {
     /// The parameters with their gradients, as an optimizer takes them: (γ, dγ) and (β, dβ), each of length C, as far as the
-    /// layer [has](crate::Config::affine) them and they are not [frozen](crate::Frozen). `gradients` are what a backward gave, `&Gradients` or `&Grads`, or
-    /// `[&dweight[..], &dbias[..]]`.
+    /// layer [has](crate::Config::affine) them and they are not [frozen](crate::Frozen). `gradients` are what a backward gave,
+    /// `&Gradients` or `&Grads`, or `[&dweight[..], &dbias[..]]`.
     ///
     /// # Errors
     /// [`Error::Length`] where a gradient is longer or shorter than its parameter, [`Error::Strided`] where one of them was

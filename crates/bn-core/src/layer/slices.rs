@@ -28,8 +28,8 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
     ///
     /// # Errors
     /// [`Error::Features`], [`Error::Length`], and [`Error::OneValue`] where there is a single value per feature, unless
-    /// the config's [`one_value`](crate::Config::one_value) takes it;
-    /// [`Error::Strided`] where a parameter was replaced by a strided array. Nothing is then written.
+    /// the config's [`one_value`](crate::Config::one_value) takes it; [`Error::Strided`] where a parameter was
+    /// replaced by a strided array. Nothing is then written.
     ///
     /// ```
     /// use batchnorm::{BatchNorm, Saved, Shape, Workspace};

@@ -11,9 +11,9 @@ use ndarray::Array1;
 impl<T: Element, B: Backend> BatchNorm<T, B> {
     /// Weighs the statistics of a training forward into the running ones: r ← (1−m)·r + m·s, m being the
     /// [`momentum`](Config::momentum). A feature whose batch is not finite is taken in, or left out where the config says so:
-    /// [`NonFinite`]. It is apart from the forward, so that a forward computed again (activation
-    /// checkpointing) is not counted twice. Without tracked statistics, for an empty batch, and where the
-    /// statistics are [frozen](crate::Frozen), now or in the forward, nothing changes.
+    /// [`NonFinite`]. The commit is apart from the forward, so that a forward computed again (activation checkpointing) is not
+    /// counted twice. Without tracked statistics, for an empty batch, and where the statistics are [frozen](Frozen), now or in
+    /// the forward, nothing changes.
     ///
     /// # Errors
     /// [`Error::SavedMode`] for the state of an evaluation, [`Error::EmptySaved`], [`Error::Features`] for another layer's
