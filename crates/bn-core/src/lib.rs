@@ -41,8 +41,8 @@ pub mod walk;
 pub use driver::{Workspace, schedule};
 pub use kernel::{Backend, Executor, KernelSet, Kernels, Serial};
 pub use layer::{
-    BatchNorm, Config, Error, Gradients, Grads, Mode, ParameterGradients, RunningStats, RunningVar, Saved,
-    Sizes, functions, parts,
+    BatchNorm, Config, Error, Gradients, Grads, Mode, ParameterGradients, Recalibrate, RunningStats,
+    RunningVar, Saved, Sizes, functions, parts,
 };
 pub use num::{Element, Real};
 pub use tensor::{Layout, Shape, ShapeError};

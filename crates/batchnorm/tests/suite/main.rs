@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod functions;
+mod moments;
 mod newcomer;
 mod no_panic;
 mod optimizer;

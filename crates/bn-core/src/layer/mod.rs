@@ -10,6 +10,7 @@ mod memory;
 mod mode;
 mod optimize;
 pub mod parts;
+mod recalibrate;
 mod running;
 mod saved;
 #[cfg(feature = "serde")]
@@ -25,6 +26,7 @@ pub use config::{Config, RunningVar};
 pub use error::Error;
 pub use mode::Mode;
 pub use optimize::ParameterGradients;
+pub use recalibrate::Recalibrate;
 pub use running::RunningStats;
 pub use saved::Saved;
 pub use sizes::Sizes;
