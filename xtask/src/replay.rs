@@ -28,6 +28,10 @@ pub(crate) struct Args {
     /// and a file on it that runs whole is one.
     #[arg(long)]
     allow_not_yet: bool,
+    /// Share a training case of B samples out to N ranks within this process: rank r gets the samples from
+    /// ⌊B·r(r+1)/(N(N+1))⌋ to ⌊B·(r+1)(r+2)/(N(N+1))⌋. The ranks' moments and gradient sums are merged.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    ranks: Option<u16>,
     /// Write what a backend gave as DIR/CASE.BACKEND.safetensors, under the names of the expect.* tensors without
     /// `expect.`, in the tensor's own type. Two cases of one name are an error.
     #[arg(long, value_name = "DIR")]
@@ -35,9 +39,10 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Done {
-    let Args { paths, backend, digest, allow_not_yet, dump } = args;
+    let Args { paths, backend, digest, allow_not_yet, ranks, dump } = args;
     let (backends, dump) = (backend.clone(), dump.clone());
-    let replay = Replay { backends, digest: *digest, allow_not_yet: *allow_not_yet, dump };
+    let (digest, allow_not_yet, ranks) = (*digest, *allow_not_yet, ranks.map(usize::from));
+    let replay = Replay { backends, digest, allow_not_yet, ranks, dump };
     let mut stdout = io::BufWriter::new(io::stdout().lock());
     let verdict = replay.run(paths, &mut stdout, &mut out::complain)?;
     stdout.flush()?;

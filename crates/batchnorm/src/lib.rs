@@ -62,12 +62,17 @@
 //! | `rayon` (default) | [`Rayon`](backend::Rayon): any kernels, run in parallel on the caller's rayon pool |
 //! | `half` | tensors of f16 and bf16 ([`Element`]); parameters and statistics stay f32 |
 //! | `safetensors` | `checkpoint`: files of safetensors under PyTorch's names |
-//! | `serde` | `Serialize` and `Deserialize` for the layer, [`Config`], [`RunningStats`], [`Saved`], [`Shape`], and sums of [`parts`] |
+//! | `serde` | `Serialize` and `Deserialize` for the layer, [`Config`], [`RunningStats`], [`Saved`], [`Shape`], [`Recalibrate`], and what [`parts`] merge |
 //!
 //! The default of any combination is the fastest kernels that are compiled in, dispatch before wide before scalar, wrapped in
 //! [`Rayon`](backend::Rayon) where `rayon` is on.
 //!
 //! How a step goes about its memory is learned from the program's own steps, see [`schedule`]. No bit depends on it.
+//!
+//! # Statistics from elsewhere
+//!
+//! [`parts::Moments`] are statistics that merge, whoever took them. [`Recalibrate`] collects those of a data set,
+//! [`RunningStats::merge`] makes one of several layers' running ones.
 
 pub mod backend;
 
@@ -77,8 +82,8 @@ pub use bn_core::checkpoint;
 pub use bn_core::mem::Output;
 pub use bn_core::{
     Affine, Config, Element, Error, Folded, Frozen, Gradients, Grads, Layout, Mode, NonFinite, OneValue,
-    ParameterGradients, Real, RunningStats, RunningVar, Saved, Shape, ShapeError, Sizes, Workspace,
-    functions, parts, schedule,
+    ParameterGradients, Real, Recalibrate, RunningStats, RunningVar, Saved, Shape, ShapeError, Sizes,
+    Workspace, functions, parts, schedule,
 };
 /// The version of ndarray whose arrays the layer takes.
 pub use ndarray;

@@ -4,10 +4,10 @@ use crate::case::{Case, Results, Tensor};
 use crate::digest::digest;
 use crate::identities;
 use crate::measure::{Row, Scales, check_by, limit_of};
-use crate::parts::run_in_parts;
+use crate::parts::{run_in_parts, run_in_ranks};
 use crate::run::{Answer, run};
 use crate::tolerances::{LIMIT_DD, ROUNDED_REFERENCE};
-use bn_core::{Backend, Element, Real};
+use bn_core::{Backend, Element, Mode, Real};
 use half::{bf16, f16};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -165,6 +165,20 @@ impl AnyCase {
     pub fn run_in_parts<B: Backend + Clone>(&self, backend: &B, n: usize) -> Answer {
         on!(self, case => run_in_parts(case, backend, n))
     }
+
+    /// As [`run_in_ranks`].
+    ///
+    /// # Errors
+    /// What the layer says to the case's input.
+    pub fn run_in_ranks<B: Backend + Clone>(&self, backend: &B, n: usize) -> Answer {
+        on!(self, case => run_in_ranks(case, backend, n))
+    }
+
+    /// Whether the step is training's.
+    #[must_use]
+    pub fn trains(&self) -> bool {
+        on!(self, case => case.mode == Mode::Train)
+    }
 }
 
 /// A backend as a value, so that backends of different types stand in one list.
@@ -174,23 +188,27 @@ pub struct Candidate {
     pub name: Cow<'static, str>,
     /// Runs a case.
     pub run: Arc<dyn Fn(&AnyCase) -> Answer + Send + Sync>,
+    /// Runs a case in so many ranks.
+    pub in_ranks: Arc<dyn Fn(&AnyCase, usize) -> Answer + Send + Sync>,
     /// Checks the identities; a line per failure.
     pub identities: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
 }
 
 impl<B: Backend + Clone + Send + 'static> From<B> for Candidate {
     fn from(backend: B) -> Self {
-        let (name, own) = (backend.name(), backend.clone());
+        let (name, own, ranks) = (backend.name(), backend.clone(), backend.clone());
         let run = Arc::new(move |case: &AnyCase| case.run(&own));
-        Self { name, run, identities: Arc::new(move || identities::all(&backend)) }
+        let in_ranks = Arc::new(move |case: &AnyCase, n| case.run_in_ranks(&ranks, n));
+        Self { name, run, in_ranks, identities: Arc::new(move || identities::all(&backend)) }
     }
 }
 
 impl Candidate {
     /// `backend`, by which every case is run in `n` parts.
     pub fn in_parts<B: Backend + Clone + Send + 'static>(backend: B, n: usize) -> Self {
-        let (name, own) = (format!("{} in {n} parts", backend.name()).into(), backend.clone());
+        let name = format!("{} in {n} parts", backend.name()).into();
+        let own = backend.clone();
         let run = Arc::new(move |case: &AnyCase| case.run_in_parts(&own, n));
-        Self { name, run, identities: Arc::new(move || identities::all(&backend)) }
+        Self { name, run, ..backend.into() }
     }
 }

@@ -26,6 +26,7 @@ pub mod files;
 pub mod golden;
 pub mod hard;
 pub mod identities;
+mod judge;
 pub mod measure;
 pub mod number;
 pub mod oracle;

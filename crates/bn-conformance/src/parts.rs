@@ -1,11 +1,11 @@
-//! A step in parts whose sums are merged: it must give the bits of the whole.
+//! A step in parts. Merged sums must give the bits of the whole, merged moments meet its limits.
 
 use crate::case::{Case, Results, Tensor};
 use crate::data::{normal, rng};
 use crate::digest::same_bits;
 use crate::run::{Answer, layer, run, widened};
 use bn_core::functions::{self, Backward, Forward, Running};
-use bn_core::parts::{self, PartialSums, Pooled};
+use bn_core::parts::{self, Moments, PartialSums, Pooled};
 use bn_core::{Backend, Config, Element, Layout, Mode, Real, Saved, Shape, Workspace};
 use std::ops::Range;
 
@@ -54,78 +54,133 @@ pub fn run_in_parts<T: Element, B: Backend + Clone>(case: &Case<T>, backend: &B,
     if plain_evaluation || shape.is_empty() || !gives_the_whole(case) {
         return run(case, backend);
     }
-    let (mut bn, mut workspace) = (layer(case, backend.clone())?, Workspace::default());
     let leaf = parts::split_every(&[1, shape.features(), shape.inner()], Layout::ChannelsFirst)?;
-    let parts = cuts(shape.outer(), leaf, n);
-    let strip = shape.features() * shape.inner();
-    let elements = |part: &Range<usize>| part.start * strip..part.end * strip;
-    let of = |part: &Range<usize>| Shape::new(part.len(), shape.features(), shape.inner());
-    let params = |i: usize| case.affine[i].as_deref();
-
+    let split = Split::new(case, backend, cuts(shape.outer(), leaf, n).collect())?;
     let Config { eps, one_value, .. } = case.config;
     let mut pooled = Pooled::<T>::new(shape.features(), eps)?.one_value(one_value);
     while case.from_batch() {
         let mut sums = PartialSums::default();
-        for part in parts.clone() {
-            let x = &case.x[elements(&part)];
-            sums.merge(pooled.sum(backend, of(&part)?, x, part.start, &mut workspace)?)?;
+        for part in &split.parts {
+            let x = &case.x[split.elements(part)];
+            sums.merge(pooled.sum(backend, split.shape(part)?, x, part.start, &mut Workspace::default())?)?;
         }
         if pooled.settle(&sums)? {
             break;
         }
     }
-    let mut y = vec![T::default(); case.x.len()];
-    let mut saved = vec![Saved::default(); n];
-    for (part, saved) in parts.clone().zip(&mut saved) {
-        let own = elements(&part);
-        let (x, y) = (&case.x[own.clone()], &mut y[own]);
-        let step = Forward { weight: params(0), bias: params(1), eps, ..Forward::new(of(&part)?, x, y) };
-        match &case.running {
-            Some([mean, var]) if case.mode == Mode::Eval => {
-                functions::eval(backend, step, Some(Running { mean, var }), saved, &mut workspace)?;
+    split.run(&pooled)
+}
+
+/// The ranges of `batch` samples that `ranks` ranks get: the later ones more, the first ones of a small batch none.
+pub fn ranks(batch: usize, ranks: usize) -> impl Iterator<Item = Range<usize>> + Clone {
+    let bound = move |r: usize| batch * r * (r + 1) / (ranks * (ranks + 1));
+    (0..ranks).map(move |r| bound(r)..bound(r + 1))
+}
+
+/// As [`run`], a training case shared out to `n` [`ranks`], whose moments and gradient sums are merged. Other cases are run whole.
+///
+/// # Errors
+/// What the layer says to the case's input.
+pub fn run_in_ranks<T: Element, B: Backend + Clone>(case: &Case<T>, backend: &B, n: usize) -> Answer {
+    let shape = case.shape()?;
+    if case.mode == Mode::Eval || shape.is_empty() {
+        return run(case, backend);
+    }
+    let batch = case.dims.first().copied().unwrap_or(1);
+    let positions = shape.outer() / batch.max(1);
+    let samples = ranks(batch, n).map(|part| part.start * positions..part.end * positions);
+    let split = Split::new(case, backend, samples.collect())?;
+    let mut moments = Moments::default();
+    for part in &split.parts {
+        let x = &case.x[split.elements(part)];
+        moments.merge(&Moments::of(backend, split.shape(part)?, x, &mut Workspace::default())?)?;
+    }
+    split.run(&Pooled::of(&moments, case.config.eps)?)
+}
+
+/// A case that is cut into ranges of samples.
+struct Split<'c, T: Element, B> {
+    case: &'c Case<T>,
+    backend: &'c B,
+    whole: Shape,
+    parts: Vec<Range<usize>>,
+}
+
+impl<'c, T: Element, B: Backend + Clone> Split<'c, T, B> {
+    fn new(case: &'c Case<T>, backend: &'c B, parts: Vec<Range<usize>>) -> Result<Self, bn_core::Error> {
+        Ok(Self { case, backend, whole: case.shape()?, parts })
+    }
+
+    fn elements(&self, part: &Range<usize>) -> Range<usize> {
+        let strip = self.whole.features() * self.whole.inner();
+        part.start * strip..part.end * strip
+    }
+
+    fn shape(&self, part: &Range<usize>) -> Result<Shape, bn_core::Error> {
+        Ok(Shape::new(part.len(), self.whole.features(), self.whole.inner())?)
+    }
+
+    fn param(&self, i: usize) -> Option<&'c [T::Compute]> {
+        self.case.affine[i].as_deref()
+    }
+
+    /// The step, from the statistics on.
+    fn run(&self, pooled: &Pooled<T>) -> Answer {
+        let Self { case, backend, parts, .. } = self;
+        let (mut bn, mut workspace) = (layer(case, (*backend).clone())?, Workspace::default());
+        let mut y = vec![T::default(); case.x.len()];
+        let mut saved = vec![Saved::default(); parts.len()];
+        for (part, saved) in parts.iter().zip(&mut saved) {
+            let own = self.elements(part);
+            let (x, y) = (&case.x[own.clone()], &mut y[own]);
+            let (weight, bias, eps) = (self.param(0), self.param(1), case.config.eps);
+            let step = Forward { weight, bias, eps, ..Forward::new(self.shape(part)?, x, y) };
+            match &case.running {
+                Some([mean, var]) if case.mode == Mode::Eval => {
+                    functions::eval(*backend, step, Some(Running { mean, var }), saved, &mut workspace)?;
+                }
+                _ => pooled.forward(*backend, step, saved, &mut workspace)?,
             }
-            _ => pooled.forward(backend, step, saved, &mut workspace)?,
         }
-    }
-    if case.mode == Mode::Train {
-        bn.commit(&saved[0])?;
-    }
-    let mut results = Results::default();
-    results.insert(Tensor::Y, widened(&y));
-    results.insert(Tensor::Mean, saved[0].mean().iter().map(|v| v.to_f64()).collect());
-    results.insert(Tensor::Var, saved[0].var().iter().map(|v| v.to_f64()).collect());
-    if let Some(running) = &bn.running {
-        results.insert(Tensor::RunningMean, running.mean.iter().map(|v| v.to_f64()).collect());
-        results.insert(Tensor::RunningVar, running.var.iter().map(|v| v.to_f64()).collect());
-    }
-    if let Some(dy) = &case.dy {
+        if case.mode == Mode::Train {
+            bn.commit(&saved[0])?;
+        }
+        let mut results = Results::default();
+        results.insert(Tensor::Y, widened(&y));
+        results.insert(Tensor::Mean, saved[0].mean().iter().map(|v| v.to_f64()).collect());
+        results.insert(Tensor::Var, saved[0].var().iter().map(|v| v.to_f64()).collect());
+        if let Some(running) = &bn.running {
+            results.insert(Tensor::RunningMean, running.mean.iter().map(|v| v.to_f64()).collect());
+            results.insert(Tensor::RunningVar, running.var.iter().map(|v| v.to_f64()).collect());
+        }
+        let Some(dy) = &case.dy else { return Ok(results) };
         let mut sums = PartialSums::default();
         // The last ones first: their order does not matter.
-        for (part, saved) in parts.clone().zip(&saved).collect::<Vec<_>>().into_iter().rev() {
-            let own = elements(&part);
+        for (part, saved) in parts.iter().zip(&saved).rev() {
+            let own = self.elements(part);
             let inputs = [&case.x[own.clone()], &dy[own]];
-            sums.merge(parts::sum_gradients(backend, inputs, part.start, saved, &mut workspace)?)?;
+            sums.merge(parts::sum_gradients(*backend, inputs, part.start, saved, &mut workspace)?)?;
         }
         let mut dx = y;
         let [mut dweight, mut dbias] =
             [bn.weight.len(), bn.bias.len()].map(|len| vec![T::Compute::default(); len]);
-        for (part, saved) in parts.zip(&saved) {
-            let own = elements(&part);
+        for (part, saved) in parts.iter().zip(&saved) {
+            let own = self.elements(part);
             let step = Backward {
                 x: &case.x[own.clone()],
                 dy: &dy[own.clone()],
-                weight: params(0),
+                weight: self.param(0),
                 dx: Some((&mut dx[own]).into()),
                 dweight: case.affine[0].is_some().then_some(&mut dweight),
                 dbias: case.affine[1].is_some().then_some(&mut dbias),
             };
-            parts::backward(backend, step, &sums, saved, &mut workspace)?;
+            parts::backward(*backend, step, &sums, saved, &mut workspace)?;
         }
         results.insert(Tensor::Dx, widened(&dx));
         results.insert(Tensor::Dweight, widened(&dweight));
         results.insert(Tensor::Dbias, widened(&dbias));
+        Ok(results)
     }
-    Ok(results)
 }
 
 /// Batches of several leaves, around 0 and far from it, in as many parts as [`PARTS`] has.

@@ -3,6 +3,7 @@
 use crate::any::{AnyCase, Candidate};
 use crate::case::Results;
 use crate::files::{self, Loaded};
+use crate::run::Answer;
 use std::collections::HashSet;
 use std::fmt;
 use std::io::{self, Write};
@@ -17,6 +18,8 @@ pub struct Replay {
     pub digest: bool,
     /// Lets pass what [`files::NOT_YET`] names, and fails a file on it that runs whole.
     pub allow_not_yet: bool,
+    /// Shares a training case out to so many ranks, whose moments and gradient sums are merged.
+    pub ranks: Option<usize>,
     /// Where what a backend gave is written, as `CASE.BACKEND.safetensors`.
     pub dump: Option<PathBuf>,
 }
@@ -62,6 +65,13 @@ impl Replay {
         Ok(verdict)
     }
 
+    fn answer(&self, backend: &Candidate, case: &AnyCase) -> Answer {
+        match self.ranks {
+            Some(n) => (backend.in_ranks)(case, n),
+            None => (backend.run)(case),
+        }
+    }
+
     /// A case on every backend asked for.
     fn case(
         &self,
@@ -92,7 +102,7 @@ impl Replay {
             };
             // A case without expectations left is not run: the layer would be given half of its settings.
             let results = match case.expect().iter().next() {
-                Some(_) => (backend.run)(case).unwrap_or_else(|error| {
+                Some(_) => self.answer(backend, case).unwrap_or_else(|error| {
                     complain(&format!("{}: {}: {error}", path.display(), backend.name));
                     Results::default()
                 }),

@@ -6,18 +6,19 @@
 use crate::any::{AnyCase, Candidate};
 use crate::case::{Case, Tensor};
 use crate::data::{COMBINATIONS, Dy, X};
-use crate::digest::same_bits;
 use crate::files::{self, Loaded};
-use crate::hard::{self, Hard};
-use crate::measure::{Row, Scales, Worst};
-use crate::run::Answer;
+use crate::hard;
+use crate::judge::{beyond, judge_all};
+use crate::measure::Row;
 use crate::table::{self, Entry, LONG, LONG_DATA, SHAPES};
-use bn_core::{Backend, Element, Error};
+use bn_core::{Backend, Element};
 use half::{bf16, f16};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
+
+pub use crate::judge::{Origin, Outcome};
 
 /// What one backend made of the suite.
 #[derive(Clone, Debug)]
@@ -30,38 +31,6 @@ pub struct Report {
     pub skipped: Vec<String>,
     /// What failed beside the cases: identities, and the list of what is not done yet.
     pub failures: Vec<String>,
-}
-
-/// What one backend made of one case.
-#[derive(Clone, Debug)]
-pub struct Outcome {
-    /// The case.
-    pub case: String,
-    /// The name of its element type; empty where the file could not be read.
-    pub dtype: &'static str,
-    /// Where it comes from.
-    pub origin: Origin,
-    /// Its tensors' errors.
-    pub rows: Vec<Row>,
-    /// What of it is not done yet, where that is as expected.
-    pub skips: Vec<String>,
-    /// What is wrong, other bits than the first backend's included.
-    pub failures: Vec<String>,
-    /// Whether all bits are the first backend's.
-    pub same_bits: bool,
-}
-
-/// Where a case comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// A shape of the table.
-    Shape(Entry),
-    /// A hard kind of the table.
-    Hard(Hard),
-    /// A file in `cases/`.
-    File,
-    /// The caller.
-    Elsewhere,
 }
 
 /// How many cases went how.
@@ -299,58 +268,6 @@ pub(crate) fn each<R: Send>(
         results.sort_by_key(|(i, _)| *i);
         results.into_iter().map(|(_, result)| result).collect()
     })
-}
-
-fn judge_all(case: &AnyCase, origin: Origin, candidates: &[Candidate]) -> Vec<Outcome> {
-    let mut first = None;
-    let scales = case.scales();
-    let judged = candidates.iter().map(|candidate| {
-        let got = (candidate.run)(case);
-        let outcome = judge(case, origin, &scales, &got, first.as_ref().unwrap_or(&got));
-        first.get_or_insert(got);
-        outcome
-    });
-    judged.collect()
-}
-
-/// Holds what a backend gave to what is expected, and to what the first backend gave.
-fn judge(case: &AnyCase, origin: Origin, scales: &Scales, got: &Answer, first: &Answer) -> Outcome {
-    let mut outcome = Outcome {
-        case: case.name().into(),
-        dtype: case.dtype(),
-        origin,
-        rows: Vec::new(),
-        skips: Vec::new(),
-        failures: Vec::new(),
-        same_bits: true,
-    };
-    match got {
-        Err(Error::OneValue { .. }) if case.single() => {}
-        Err(error) => outcome.failures.push(error.to_string()),
-        Ok(_) if case.single() => {
-            outcome.failures.push("expected an error for one value per feature, got a result".into());
-        }
-        Ok(results) => outcome.rows = case.check_by(scales, results),
-    }
-    outcome.failures.extend(outcome.rows.iter().filter(|row| !row.ok()).map(beyond));
-    if let (Ok(got), Ok(first)) = (got, first) {
-        let other = got.iter().filter(|(t, got)| !first.get(*t).is_some_and(|first| same_bits(first, got)));
-        let other: Vec<&str> = other.map(|(t, _)| t.name()).collect();
-        if !other.is_empty() {
-            outcome.failures.push(format!("other bits than the first backend's in {}", other.join(", ")));
-        }
-        outcome.same_bits = other.is_empty();
-    } else {
-        outcome.same_bits = got.is_err() == first.is_err();
-    }
-    outcome
-}
-
-fn beyond(row: &Row) -> String {
-    let at = row.worst.map_or("not given".into(), |Worst { index, feature, got, want }| {
-        format!("[{index}] of feature {feature} got {got:e}, want {want:e}")
-    });
-    format!("{}: error {:.3e}, limit {} at {at}", row.tensor, row.error, row.limit)
 }
 
 /// The files in `cases/`, and what is wrong with their list.

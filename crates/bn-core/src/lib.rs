@@ -44,7 +44,7 @@ pub use kernel::{Backend, Executor, KernelSet, Kernels, Serial};
 pub use layer::checkpoint;
 pub use layer::{
     Affine, BatchNorm, Config, Error, Folded, Frozen, Gradients, Grads, Mode, NonFinite, OneValue,
-    ParameterGradients, RunningStats, RunningVar, Saved, Sizes, functions, parts,
+    ParameterGradients, Recalibrate, RunningStats, RunningVar, Saved, Sizes, functions, parts,
 };
 pub use num::{Element, Real};
 pub use tensor::{Layout, Shape, ShapeError};

@@ -8,6 +8,7 @@ mod damaged;
 mod fold;
 mod frozen;
 mod functions;
+mod moments;
 mod newcomer;
 mod no_panic;
 mod non_finite;

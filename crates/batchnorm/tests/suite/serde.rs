@@ -1,8 +1,11 @@
 //! A layer keeps every bit through serde, and what cannot be a layer is refused with a reason.
 
-use batchnorm::parts::{PartialSums, Pooled};
-use batchnorm::{Affine, BatchNorm, Config, DefaultBackend, Layout, RunningVar, Shape, Workspace};
-use ndarray::Array2;
+use batchnorm::functions::Forward;
+use batchnorm::parts::{Moments, PartialSums, Pooled, sum_gradients};
+use batchnorm::{
+    Affine, BatchNorm, Config, DefaultBackend, Layout, Recalibrate, RunningVar, Saved, Shape, Workspace,
+};
+use ndarray::{Array2, array};
 use serde_json::{Value, json};
 
 fn trained() -> BatchNorm<f32> {
@@ -147,4 +150,56 @@ fn sums_of_parts_can_be_sent() {
     there.merge(sent).unwrap();
     assert_eq!(here, there);
     assert_eq!(there.samples(), 16_384);
+}
+
+/// Moments, and what a forward with them saves, keep every bit, NaN and what f64 does not hold included.
+#[test]
+fn moments_can_be_sent() {
+    let (backend, mut workspace) = (DefaultBackend::default(), Workspace::default());
+    let (shape, x) = (Shape::nc(2, 4).unwrap(), [1e300, 0.1, f64::NAN, 1e-310, -3e300, 0.3, 1.0, 2e-310]);
+    let moments = Moments::of(&backend, shape, &x, &mut workspace).unwrap();
+    let pooled = Pooled::<f64>::of(&moments, 1e-5).unwrap();
+    let (mut y, mut saved) = ([0.0; 8], Saved::default());
+    let step = Forward::new(shape, &x, &mut y[..]);
+    pooled.forward(&backend, step, &mut saved, &mut workspace).unwrap();
+    let dy = [1e-300, f64::INFINITY, 1.0, 1e-300, 1.0, 2.0, 3.0, 1e-310];
+    let sums = sum_gradients(&backend, [&x, &dy], 0, &saved, &mut workspace).unwrap();
+    let text = serde_json::to_string(&(&moments, &sums)).unwrap();
+    let (there, sent): (Moments<f64>, PartialSums<f64>) = serde_json::from_str(&text).unwrap();
+    assert_eq!(there, moments);
+    assert_eq!(serde_json::to_string(&(there, sent)).unwrap(), text);
+    let text = serde_json::to_string(&saved).unwrap();
+    let back: Saved<f64> = serde_json::from_str(&text).unwrap();
+    assert_eq!(serde_json::to_string(&back).unwrap(), text);
+    let mut other = serde_json::to_value(&saved).unwrap();
+    other["moments"]["unit"][0] = json!(3);
+    let error = serde_json::from_value::<Saved<f64>>(other).unwrap_err().to_string();
+    assert!(error.contains("expected those of the statistics in moments, got others"), "{error}");
+}
+
+#[test]
+fn what_are_no_moments_is_refused_with_a_reason() {
+    let moments = Moments::<f32>::new(2, &[0.5, 1.0], &[1.0, 2.0]).unwrap();
+    let bits = |v: f64| json!(v.to_bits());
+    for (at, value, reason) in [
+        ("/statistics", json!("f64"), "expected moments for statistics of f32, got f64"),
+        (
+            "/unit",
+            json!([0]),
+            "expected 2 numbers of rest and var and a unit for each of 2 means, got 4, 4 and 1",
+        ),
+        ("/unit/0", json!(3), "got mean 0.5, variance 1 and unit 3"),
+        ("/var/0", bits(-1.0), "got mean 0.5, variance -1 and unit 0"),
+        ("/mean/0", bits(0.1), "got mean 0.1, variance 1 and unit 0"),
+    ] {
+        let mut stored = serde_json::to_value(&moments).unwrap();
+        *stored.pointer_mut(at).expect("a field of moments") = value;
+        let error = serde_json::from_value::<Moments<f32>>(stored).expect_err(at).to_string();
+        assert!(error.contains(reason), "{at}: got {error}");
+    }
+    let mut recalibrate = Recalibrate::default();
+    let bn = BatchNorm::<f32>::new(1).unwrap();
+    recalibrate.add(&bn.forward_uncommitted(&array![[1.0], [0.1]]).unwrap().1).unwrap();
+    let bytes = postcard::to_stdvec(&recalibrate).unwrap();
+    assert_eq!(postcard::from_bytes::<Recalibrate<f32>>(&bytes).unwrap(), recalibrate);
 }

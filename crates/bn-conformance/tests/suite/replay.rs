@@ -16,7 +16,7 @@ fn case(name: &str) -> PathBuf {
 /// The scalar kernels, by names of their own.
 fn scalar(name: &'static str) -> Replay {
     let backend = bn_conformance::any::Candidate { name: name.into(), ..Scalar.into() };
-    Replay { backends: vec![backend], digest: false, allow_not_yet: false, dump: None }
+    Replay { backends: vec![backend], digest: false, allow_not_yet: false, ranks: None, dump: None }
 }
 
 fn run(replay: &Replay, paths: &[&Path]) -> (i32, String, String) {
@@ -272,4 +272,15 @@ fn a_tensor_or_key_that_is_not_known_is_no_case() {
     let (code, out, err) = replay(&[&path], &[]);
     assert_eq!((code, out.as_str()), (2, ""));
     assert!(err.contains("got \"groups\""), "{err}");
+}
+
+/// Shared out to ranks, the first of which have no sample of a small batch, the cases keep their limits.
+#[test]
+fn cases_in_ranks_keep_the_limits_of_the_whole() {
+    for n in [1, 3, 8] {
+        let replay = Replay { ranks: Some(n), allow_not_yet: true, ..scalar("scalar") };
+        let (code, out, err) = run(&replay, &[&cases()]);
+        assert_eq!((code, err.as_str()), (0, ""), "{n} ranks: {out}");
+        assert!(out.lines().count() > 100);
+    }
 }

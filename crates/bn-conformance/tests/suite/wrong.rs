@@ -19,6 +19,7 @@ fn the_runner_sees_a_wrong_backend() {
             Ok(got)
         }),
         identities: Arc::new(|| vec!["an identity".into()]),
+        ..Scalar.into()
     };
     let reports = conform(&[Scalar.into(), off], &|_, _| ());
     assert_eq!(reports[0].failures().count(), 0);

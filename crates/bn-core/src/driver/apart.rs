@@ -4,12 +4,12 @@ use super::blocks::run;
 use super::hard::Hard;
 use super::plan::{Plan, leaf_samples};
 use super::schedule::Task;
-use super::step::{Settled, Step, split_columns, split_some};
+use super::step::{Settled, Step, split_columns, split_optional, split_some};
 use super::tree;
 use super::workspace::{COEFS, State, Workspace};
 use crate::kernel::{Backend, KernelSet, Map, Sum};
-use crate::maths::Totals;
-use crate::num::Element;
+use crate::maths::{HardSums, StatsRef, Totals};
+use crate::num::{Element, Real, Wide};
 use crate::tensor::{Place, Shape, Strips, StripsMut};
 use std::ops::Range;
 
@@ -19,6 +19,10 @@ struct Summing<'a, T: Element> {
     of: [Option<Strips<'a, T>>; 2],
     pilots: Option<&'a [T::Compute]>,
     totals: &'a mut [Totals<T::Compute>],
+    /// Of the backward's sums: the statistics.
+    stats: Option<StatsRef<'a, T::Compute>>,
+    /// Of the backward's sums: those that the totals do not tell.
+    hard: &'a mut [Option<HardSums>],
 }
 
 impl<T: Element> Step<T> for Summing<'_, T> {
@@ -46,8 +50,11 @@ impl<T: Element> Step<T> for Summing<'_, T> {
         let [(x, x1), (dy, dy1)] = self.of.map(|of| split_some(of, |strips| split_columns(strips, col)));
         let (pilots, pilots1) = split_some(self.pilots, |pilots| pilots.split_at(feature));
         let (totals, totals1) = self.totals.split_at_mut(feature);
-        let tail = Self { shape: self.shape, of: [x1, dy1], pilots: pilots1, totals: totals1 };
-        (Self { shape: self.shape, of: [x, dy], pilots, totals }, tail)
+        let (stats, stats1) = split_some(self.stats, |stats| stats.split_at(feature));
+        let ((hard, hard1), shape) = (split_optional(self.hard, feature), self.shape);
+        let tail =
+            Self { shape, of: [x1, dy1], pilots: pilots1, totals: totals1, stats: stats1, hard: hard1 };
+        (Self { shape, of: [x, dy], pilots, totals, stats, hard }, tail)
     }
 
     fn reads(&self) -> [Option<Strips<'_, T>>; 2] {
@@ -83,8 +90,16 @@ impl<T: Element> Step<T> for Summing<'_, T> {
         Settled::Yes
     }
 
-    fn coefficients(&mut self, _: &impl KernelSet, state: &mut State<T::Compute>) {
-        state.hard.fill(false);
+    fn coefficients(&mut self, _: &impl KernelSet, State { totals, hard, .. }: &mut State<T::Compute>) {
+        let backward = self.stats.is_some();
+        for (hard, (first, second)) in hard.iter_mut().zip(&totals[..self.totals.len()]) {
+            let (first, second) = (first.to_f64(), second.to_f64());
+            let told = match T::Compute::sums_are_safe() {
+                true => first.is_finite(),
+                false => T::Compute::fits(first) & T::Compute::fits(second) & T::Compute::sum_fits(second),
+            };
+            *hard = backward & !told;
+        }
     }
 
     fn used(&self) -> &'static [usize] {
@@ -95,35 +110,59 @@ impl<T: Element> Step<T> for Summing<'_, T> {
         None
     }
 
-    fn hard(&mut self, _: Hard<'_, impl KernelSet>, _: &[Totals<T::Compute>]) {}
+    fn hard(&mut self, hard: Hard<'_, impl KernelSet>, totals: &[Totals<T::Compute>]) {
+        if let ([Some(x), Some(dy)], Some(stats)) = (&self.of, self.stats) {
+            let own = &mut *self.hard;
+            let of = [x.reborrow(), dy.reborrow()];
+            hard.gradient_sums(of, self.pilots, stats, totals, &mut |f, sums| own[f] = Some(sums));
+        }
+    }
 }
 
-/// Takes the sums of a range of samples.
-pub(crate) type PutSums<'p, R> = dyn FnMut(Range<usize>, &[Totals<R>]) + 'p;
+/// A part of a batch.
+pub(crate) struct Part<'a, T: Element> {
+    pub(crate) shape: Shape,
+    /// x, or x and dy.
+    pub(crate) of: [Option<&'a [T]>; 2],
+    /// Its first sample, as the batch counts them.
+    pub(crate) first: usize,
+    /// What the sums are taken around, or 0.
+    pub(crate) pilots: Option<&'a [T::Compute]>,
+    /// Of a backward: the statistics.
+    pub(crate) stats: Option<StatsRef<'a, T::Compute>>,
+}
 
-/// Sums a part of a batch, whose first sample is that batch's sample `first`: x, or x and dy, around `pilots` or 0. `put` gets the
-/// sums of each node: the samples of the batch that it covers.
+/// The sums of a range of samples.
+pub(crate) struct Summed<'s, R: Real> {
+    pub(crate) samples: Range<usize>,
+    pub(crate) totals: &'s [Totals<R>],
+    /// The backward's sums of features whose totals do not tell them, being out of range or not finite.
+    pub(crate) hard: &'s [Option<HardSums>],
+}
+
+/// Sums a part of a batch. `put` gets the sums of each node: the samples of the batch that it covers.
 ///
 /// A part that begins at a leaf has as many nodes as it takes to cover its leaves, so that they can be merged as in the whole. One
 /// that begins elsewhere is a single node.
 pub(crate) fn sum_part<T: Element, B: Backend>(
     backend: &B,
-    (shape, of): (Shape, [Option<&[T]>; 2]),
-    first: usize,
-    pilots: Option<&[T::Compute]>,
+    Part { shape, of, first, pilots, stats }: Part<'_, T>,
     workspace: &mut Workspace<T>,
-    put: &mut PutSums<'_, T::Compute>,
+    put: &mut dyn FnMut(Summed<'_, T::Compute>),
 ) {
     let (features, inner) = (shape.features(), shape.inner());
     let leaf = leaf_samples(features, inner);
     let mut totals = vec![Totals::<T::Compute>::default(); features];
+    let mut hard = vec![None; if stats.is_some() { features } else { 0 }];
     let strip = features * inner;
     let mut sum = |rows: Range<usize>| {
         // A part of a tensor that has a shape has one too.
         let shape = Shape::new(rows.len(), features, inner).unwrap_or_default();
         let of = of.map(|of| of.and_then(|of| shape.strips(&of[rows.start * strip..rows.end * strip])));
-        run(backend, Summing { shape, of, pilots, totals: &mut totals }, workspace);
-        put(first + rows.start..first + rows.end, &totals);
+        hard.fill(None);
+        let step = Summing { shape, of, pilots, totals: &mut totals, stats, hard: &mut hard };
+        run(backend, step, workspace);
+        put(Summed { samples: first + rows.start..first + rows.end, totals: &totals, hard: &hard });
     };
     if shape.outer() == 0 {
         return;

@@ -1,5 +1,6 @@
 //! The backward: dγ and dβ, then dx = ((dy−m)·a + (x−k)·c) + d, or dx = dy·a where the statistics are constants.
 
+use super::given::Given;
 use super::hard::{Hard, Tensors};
 use super::plan::Plan;
 use super::schedule::Task;
@@ -31,7 +32,7 @@ pub(crate) struct Backward<'a, T: Element> {
     /// Whether both sums are taken though nobody asks for them: a feature whose sums leave the range is hard.
     pub(crate) whole: bool,
     /// The sums, where they are known already.
-    pub(crate) given: Option<&'a [Totals<T::Compute>]>,
+    pub(crate) given: Option<Given<'a, T::Compute>>,
 }
 
 /// Which sums a backward needs.
@@ -71,9 +72,10 @@ impl<T: Element> Step<T> for Backward<'_, T> {
     /// Without elements dx has none, and dγ and dβ are 0, or what is given.
     fn empty(self) {
         match self.given {
-            Some(totals) => {
-                let mut totals = totals.to_vec();
+            Some(given) => {
+                let mut totals = given.totals.to_vec();
                 features::param_grads(self.from_batch, self.stats, &mut totals);
+                given.tell(&mut totals, |_| ());
                 features::round(&totals, |total| total.0, self.dbias);
                 features::round(&totals, |total| total.1, self.dweight);
             }
@@ -165,7 +167,7 @@ impl<T: Element> Step<T> for Backward<'_, T> {
 
     fn settle(&mut self, _: &impl KernelSet, state: &mut State<T::Compute>, _: bool) -> Settled {
         if let Some(given) = self.given {
-            state.totals[..given.len()].copy_from_slice(given);
+            state.totals[..given.totals.len()].copy_from_slice(given.totals);
         }
         Settled::Yes
     }
@@ -177,7 +179,7 @@ impl<T: Element> Step<T> for Backward<'_, T> {
     ) {
         let (n, from_batch, stats, params) = (self.count, self.from_batch, self.stats, self.params);
         let (totals, values) = (&mut totals[..stats.k.len()], coefs.values(stats.k.len()));
-        let needs = self.needs();
+        let (needs, given) = (self.needs(), self.given);
         let (dweight, dbias) = (&mut *self.dweight, &mut *self.dbias);
         kernels.vectorize(
             #[inline(always)]
@@ -191,6 +193,9 @@ impl<T: Element> Step<T> for Backward<'_, T> {
                 }
                 let through = from_batch && needs == Needs::Both;
                 features::gradients(n, [from_batch, through], stats, params, totals, values, hard);
+                if let Some(given) = given {
+                    given.tell(totals, |f| hard[f] = true);
+                }
                 features::round(totals, |total| total.0, dbias);
                 features::round(totals, |total| total.1, dweight);
             },
@@ -227,7 +232,7 @@ impl<T: Element> Step<T> for Backward<'_, T> {
             }
         };
         if *from_batch && needs == Needs::Both {
-            hard.backward(tensors, *params, (*count, *eps), *stats, (totals, given.is_some()), put);
+            hard.backward(tensors, *params, (*count, *eps), *stats, (totals, *given), put);
         } else {
             // The sums of f32 are right whatever the data, and sums from elsewhere are what they are.
             let known = T::Compute::sums_are_safe() || given.is_some();

@@ -6,7 +6,7 @@ use super::schedule::Task;
 use super::step::{Settled, Step, split_columns};
 use super::workspace::{COEFS, State};
 use crate::kernel::{Affine, KernelSet, Map, Post, Sum};
-use crate::maths::{Params, StatsMut, StatsRef, Totals, features};
+use crate::maths::{Moments, Params, StatsMut, StatsRef, Totals, features};
 use crate::num::{Element, Real};
 use crate::tensor::{Place, Shape, Strips, StripsMut};
 
@@ -15,8 +15,8 @@ use crate::tensor::{Place, Shape, Strips, StripsMut};
 pub(crate) enum Statistics<'a, T: Element> {
     /// Of the batch, to be put here.
     Batch(StatsMut<'a, T::Compute>),
-    /// Those of the batch that x is a part of.
-    Pooled(StatsRef<'a, T::Compute>),
+    /// Those of the batch that x is a part of; with its moments where some leave the range, else with none.
+    Pooled(StatsRef<'a, T::Compute>, &'a [Moments]),
     /// From elsewhere.
     Given(StatsRef<'a, T::Compute>),
 }
@@ -38,7 +38,7 @@ impl<T: Element> Statistics<'_, T> {
     fn get(&self) -> StatsRef<'_, T::Compute> {
         match self {
             Self::Batch(stats) => stats.as_ref(),
-            Self::Pooled(stats) | Self::Given(stats) => *stats,
+            Self::Pooled(stats, _) | Self::Given(stats) => *stats,
         }
     }
 
@@ -48,9 +48,10 @@ impl<T: Element> Statistics<'_, T> {
                 let (head, tail) = stats.split_at(feature);
                 (Self::Batch(head), Self::Batch(tail))
             }
-            Self::Pooled(stats) => {
+            Self::Pooled(stats, moments) => {
                 let (head, tail) = stats.split_at(feature);
-                (Self::Pooled(head), Self::Pooled(tail))
+                let (moments, moments1) = moments.split_at(feature.min(moments.len()));
+                (Self::Pooled(head, moments), Self::Pooled(tail, moments1))
             }
             Self::Given(stats) => {
                 let (head, tail) = stats.split_at(feature);
@@ -68,7 +69,7 @@ impl<T: Element> Step<T> for Forward<'_, T> {
     fn task(&self) -> Task {
         match self.stats {
             Statistics::Batch(_) => Task::Forward,
-            Statistics::Pooled(_) | Statistics::Given(_) => Task::Apply,
+            Statistics::Pooled(..) | Statistics::Given(_) => Task::Apply,
         }
     }
 
@@ -114,26 +115,13 @@ impl<T: Element> Step<T> for Forward<'_, T> {
     fn settle(
         &mut self,
         kernels: &impl KernelSet,
-        State { totals, pilots, again, .. }: &mut State<T::Compute>,
+        state: &mut State<T::Compute>,
         summed_again: bool,
     ) -> Settled {
         let Statistics::Batch(stats) = &mut self.stats else {
             return Settled::Yes;
         };
-        let (n, eps, totals) = (self.count, self.eps, &totals[..stats.k.len()]);
-        if summed_again {
-            features::recentred(n, eps, totals, stats.reborrow(), again);
-            return Settled::Yes;
-        }
-        let off_centre = kernels.vectorize(
-            #[inline(always)]
-            || features::statistics(n, eps, totals, stats.reborrow(), again),
-        );
-        if !off_centre {
-            return Settled::Yes;
-        }
-        pilots.values[..stats.k.len()].copy_from_slice(stats.k);
-        Settled::Again
+        settle_batch(kernels, stats.reborrow(), (self.count, self.eps), state, summed_again)
     }
 
     fn coefficients(&mut self, kernels: &impl KernelSet, State { coefs, hard, .. }: &mut State<T::Compute>) {
@@ -165,7 +153,32 @@ impl<T: Element> Step<T> for Forward<'_, T> {
             Statistics::Batch(stats) if !T::Compute::sums_are_safe() => {
                 hard.forward_anew(x, y, params, (self.count, self.eps), &mut |f, found| stats.set(f, found));
             }
-            stats => hard.forward(x, y, params, stats.get()),
+            Statistics::Pooled(stats, moments) => hard.forward(x, y, params, *stats, (moments, self.eps)),
+            stats => hard.forward(x, y, params, stats.get(), (&[], self.eps)),
         }
     }
+}
+
+/// Puts a batch's statistics into `stats`, or what its sums are to be taken around once more into the block's state.
+pub(super) fn settle_batch<R: Real>(
+    kernels: &impl KernelSet,
+    mut stats: StatsMut<'_, R>,
+    (n, eps): (usize, f64),
+    State { totals, pilots, again, .. }: &mut State<R>,
+    summed_again: bool,
+) -> Settled {
+    let totals = &totals[..stats.k.len()];
+    if summed_again {
+        features::recentred(n, eps, totals, stats, again);
+        return Settled::Yes;
+    }
+    let off_centre = kernels.vectorize(
+        #[inline(always)]
+        || features::statistics(n, eps, totals, stats.reborrow(), again),
+    );
+    if !off_centre {
+        return Settled::Yes;
+    }
+    pilots.values[..stats.k.len()].copy_from_slice(stats.k);
+    Settled::Again
 }

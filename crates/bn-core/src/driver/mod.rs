@@ -3,7 +3,7 @@
 //! ```text
 //! run                 the whole tensor as a step, in blocks (blocks.rs):
 //!   share out         halves of the features, until a job has a scratch of its own
-//!   for each block    as the step says (step.rs; forward.rs, backward.rs, apart.rs):
+//!   for each block    as the step says (step.rs; forward.rs, backward.rs, apart.rs, gather.rs):
 //!     sum             unit by unit into lanes, which are folded and merged in a tree (reduce.rs, tree.rs)
 //!     settle          sums become statistics or gradients (maths), or are taken again around their pilots
 //!     coefficients    of the map
@@ -19,6 +19,8 @@ mod blocks;
 mod convert;
 mod cut;
 mod forward;
+mod gather;
+mod given;
 mod hard;
 mod pass;
 mod plan;
@@ -30,11 +32,13 @@ mod tiles;
 mod tree;
 mod workspace;
 
-pub(crate) use apart::sum_part;
+pub(crate) use apart::{Part, Summed, sum_part};
 pub(crate) use backward::Backward;
 pub(crate) use blocks::run;
 pub(crate) use cut::takes_strides;
 pub(crate) use forward::{Forward, Statistics};
+pub(crate) use gather::moments;
+pub(crate) use given::Given;
 pub(crate) use plan::leaf_samples;
 pub(crate) use tree::are_siblings;
 pub use workspace::Workspace;

@@ -106,7 +106,7 @@ pub enum Error {
         /// The parameter.
         what: &'static str,
     },
-    /// The sums of a batch's parts do not fit together, or not the call.
+    /// What is to be merged, of a batch's parts say, does not fit together, or not the call.
     #[error("expected {expected}, got {got}")]
     Parts {
         /// What the call needs.

@@ -19,6 +19,7 @@ mod one_value;
 mod optimize;
 pub mod parts;
 mod presets;
+mod recalibrate;
 mod running;
 mod saved;
 #[cfg(feature = "serde")]
@@ -43,6 +44,7 @@ pub use mode::Mode;
 pub use non_finite::NonFinite;
 pub use one_value::OneValue;
 pub use optimize::ParameterGradients;
+pub use recalibrate::Recalibrate;
 pub use running::RunningStats;
 pub use saved::Saved;
 pub use sizes::Sizes;

@@ -3,7 +3,7 @@
 use super::error::Error;
 use super::mode::Mode;
 use super::sizes::Sizes;
-use crate::maths::StatsVec;
+use crate::maths::{Moments, StatsVec};
 use crate::num::{Element, Real};
 use crate::tensor::Shape;
 use std::sync::OnceLock;
@@ -30,6 +30,8 @@ pub struct Saved<T: Element> {
     /// 0 where no forward has filled it.
     pub(super) eps: f64,
     pub(super) stats: StatsVec<T::Compute>,
+    /// What the statistics are from, where they came as moments and some leave the range; else empty.
+    pub(super) moments: Vec<Moments>,
     rounded: Rounded<T::Compute>,
 }
 
@@ -53,6 +55,7 @@ impl<T: Element> Default for Saved<T> {
             count: 0,
             eps: 0.0,
             stats: StatsVec::<T::Compute>::default(),
+            moments: Vec::new(),
             rounded: Rounded::default(),
         }
     }
@@ -61,7 +64,7 @@ impl<T: Element> Default for Saved<T> {
 impl<T: Element> PartialEq for Saved<T> {
     fn eq(&self, other: &Self) -> bool {
         let key = |saved: &Self| (saved.shape, saved.mode, saved.from_batch, saved.count, saved.eps);
-        key(self) == key(other) && self.stats == other.stats
+        key(self) == key(other) && self.stats == other.stats && self.moments == other.moments
     }
 }
 
@@ -183,6 +186,7 @@ impl<T: Element> Saved<T> {
             self.stats.resize(0);
         }
         self.stats.resize(shape.features());
+        self.moments.clear();
         self.rounded = Rounded::default();
     }
 }

@@ -2,9 +2,10 @@
 
 use super::error::Error;
 use super::mode::Mode;
+use super::parts::Moments;
 use super::saved::Saved;
 use super::sizes::Sizes;
-use crate::maths::StatsVec;
+use crate::maths::{self, Stats, StatsVec};
 use crate::num::{Element, Real, Wide};
 use crate::tensor::Shape;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -32,6 +33,8 @@ struct Stored<'a> {
     var: Vec<f64>,
     #[serde(with = "super::bits")]
     invstd: Vec<f64>,
+    /// The moments that the statistics are from, where f64 does not hold all of these.
+    moments: Option<Moments<f64>>,
 }
 
 impl<T: Element> Serialize for Saved<T> {
@@ -48,6 +51,7 @@ impl<T: Element> Serialize for Saved<T> {
             rest: flat(delta),
             var: flat(var),
             invstd: flat(invstd),
+            moments: (!self.moments.is_empty()).then(|| Moments::with(self.count, self.moments.clone())),
         }
         .serialize(serializer)
     }
@@ -61,7 +65,7 @@ impl<'de, T: Element> Deserialize<'de> for Saved<T> {
 
 impl Stored<'_> {
     fn into_saved<T: Element>(self) -> Result<Saved<T>, Error> {
-        let Self { element, shape, mode, from_batch, count, eps, mean, rest, var, invstd } = self;
+        let Self { element, shape, mode, from_batch, count, eps, mean, rest, var, invstd, moments } = self;
         if element != T::NAME {
             return Err(wrong("element", T::NAME, element));
         }
@@ -85,6 +89,7 @@ impl Stored<'_> {
         (saved.shape, saved.sizes, saved.mode) = (shape, Sizes::Slice(shape), mode);
         (saved.from_batch, saved.count, saved.eps) = (from_batch, count, eps);
         saved.stats = StatsVec::<T::Compute> { k: mean, delta, var, invstd };
+        saved.moments = moments.map_or_else(Vec::new, |moments| moments.each().to_vec());
         // One that no forward has filled comes back as well.
         if saved != Saved::default() {
             saved.check_stored()?;
@@ -104,6 +109,11 @@ impl<T: Element> Saved<T> {
             return Err(wrong("count", &format!("the {own} values per feature of the shape"), count));
         }
         let stats = self.stats.as_ref();
+        let length = [0, shape.features()].contains(&self.moments.len());
+        let of = |(f, own): (usize, &maths::Moments)| are_same(&own.stats(eps), &stats.get(f));
+        if !length || (!from_batch && !self.moments.is_empty()) || !self.moments.iter().enumerate().all(of) {
+            return Err(wrong("moments", "those of the statistics", "others"));
+        }
         for f in 0..shape.features() {
             let (var, invstd) = (stats.var[f].to_f64(), stats.invstd[f].to_f64());
             if from_batch && count == 0 {
@@ -124,6 +134,12 @@ impl<T: Element> Saved<T> {
         }
         Ok(())
     }
+}
+
+/// Whether both are the same; all NaN are one.
+fn are_same<R: Real>(a: &Stats<R>, b: &Stats<R>) -> bool {
+    let numbers = |s: &Stats<R>| [s.k.to_f64(), s.delta.to_f64(), s.var.to_f64(), s.invstd.to_f64()];
+    numbers(a).into_iter().zip(numbers(b)).all(|(a, b)| a == b || (a.is_nan() && b.is_nan()))
 }
 
 fn wrong(what: &'static str, expected: &str, got: impl ToString) -> Error {

@@ -54,6 +54,11 @@ impl<T: Real> Stats<T> {
         Self { k: mean, delta: T::Wide::default(), var: var.widen(), invstd: invstd::<T>(var.widen(), eps) }
     }
 
+    /// From a mean k + δ and a variance.
+    pub(crate) fn of_variance(k: T, delta: T::Wide, var: T::Wide, eps: f64) -> Self {
+        Self { k, delta, var, invstd: invstd::<T>(var, eps) }
+    }
+
     /// The coefficients of y = (x−k)·a + b, and whether the feature is hard; `from_batch` says that the statistics are those
     /// of the x that is mapped.
     #[inline(always)]
@@ -74,8 +79,10 @@ impl<T: Real> Stats<T> {
     /// The pilot of the backward's sums through batch statistics: 0, or k where Σdy·x would cancel too much (see [`Real::OFF_CENTRE`]).
     #[inline(always)]
     pub(crate) fn grad_pilot(&self) -> T {
-        let mean = self.k.to_f64();
-        if mean * mean > T::OFF_CENTRE * self.var.to_f64() { self.k } else { T::default() }
+        let (mean, var) = (self.k.to_f64(), self.var.to_f64());
+        // Of numbers that have left the range nobody knows; k is never wrong.
+        let lost = !T::sums_are_safe() & ((var < T::SUM_MIN) | (var > f64::MAX));
+        if (mean * mean > T::OFF_CENTRE * var) | lost { self.k } else { T::default() }
     }
 
     /// The parameters' gradients, from Σdy and Σdy·(x−p), p a pilot.

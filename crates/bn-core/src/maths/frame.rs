@@ -56,7 +56,7 @@ impl Coef {
 }
 
 /// `v` as mantissa and exponent; what is 0 or not finite keeps itself.
-fn mantissa(v: Dd) -> (Dd, i32) {
+pub(crate) fn mantissa(v: Dd) -> (Dd, i32) {
     let leading = v.to_f64();
     let e = if leading == 0.0 || !leading.is_finite() { 0 } else { exponent(leading) };
     (v.ldexp(-e), e)
@@ -158,6 +158,16 @@ impl Frame {
         let (gamma, e) = mantissa(Dd::from_f64(weight));
         let out = e + self.power - self.unit + unit;
         Coef { a: (gamma * self.invstd).to_f64(), out, ..Coef::default() }
+    }
+
+    /// Σdy·x̂ in units of 2ᵛ and v, from Σdy in units of 2ᵛ and Σdy·(x−`pilot`), with the exponents of their units.
+    pub(crate) fn dweight_around(&self, pilot: f64, [first, second]: [(Dd, i32); 2]) -> (Dd, i32) {
+        let of = |(v, e): (Dd, i32)| (v.to_f64() != 0.0).then_some(e);
+        let unit = of(first).max(of(second).map(|e| e - self.unit)).unwrap_or(0);
+        let sums = [first.0.ldexp(first.1 - unit), second.0.ldexp(second.1 - self.unit - unit)];
+        let shift = Dd::from_f64(self.k) - Dd::from_f64(ldexp(pilot, -self.unit));
+        let around = Self { delta: shift + self.delta, power: 0, ..*self };
+        (around.dweight(sums, 0), unit + self.power)
     }
 
     /// Σdy·x̂·2ᵉ, from Σdy and Σdy·(x−k) of x in this unit.

@@ -3,10 +3,14 @@
 mod coef;
 pub(crate) mod features;
 pub(crate) mod frame;
+mod hard_sums;
+mod moments;
 mod params;
 mod stats;
 
 pub(crate) use coef::Stats;
+pub(crate) use hard_sums::{HardGrads, HardSums, plain};
+pub(crate) use moments::Moments;
 pub(crate) use params::Params;
 pub(crate) use stats::{StatsMut, StatsRef, StatsVec};
 

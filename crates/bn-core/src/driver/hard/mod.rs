@@ -12,6 +12,7 @@
 //! 3. The ordinary map leaves hard features alone, or is left out where a block has no others: it could take a hundred cycles
 //!    for each product that is subnormal.
 
+mod apart;
 mod class;
 mod direct;
 mod extent;
@@ -21,10 +22,11 @@ mod window;
 mod work;
 
 use super::backward::Needs;
+use super::given::Given;
 use super::plan::NEEDS_CONTIGUOUS;
 use crate::kernel::KernelSet;
 use crate::maths::frame::Frame;
-use crate::maths::{Params, Stats, StatsRef, Totals};
+use crate::maths::{Moments, Params, Stats, StatsRef, Totals};
 use crate::num::{Element, Real};
 use crate::tensor::{Strips, StripsMut};
 use pieces::{Inputs, Kind, Pieces};
@@ -93,17 +95,18 @@ impl<'h, K: KernelSet> Hard<'h, K> {
         Work { set: self.set, inner, pieces, features, lost, infinite, slots }
     }
 
-    /// y of these features, from known statistics.
+    /// y of these features, from known statistics; with the moments they are from, or none, and eps.
     pub(super) fn forward<T: Element>(
         self,
         x: Strips<'_, T>,
         y: StripsMut<'_, T>,
         params: Params<'_, T::Compute>,
         stats: StatsRef<'_, T::Compute>,
+        moments: (&[Moments], f64),
     ) {
         let (x, y) = (lengthened(x, self.long), lengthened_mut(y, self.long));
         let mut work = self.work(&x);
-        work.take_given(&x, stats);
+        work.take_given(&x, stats, moments);
         work.normalize(params, &x, y);
     }
 
@@ -131,14 +134,14 @@ impl<'h, K: KernelSet> Hard<'h, K> {
         params: Params<'_, T::Compute>,
         batch: (usize, f64),
         stats: StatsRef<'_, T::Compute>,
-        (totals, given): (&[Totals<T::Compute>], bool),
+        (totals, given): (&[Totals<T::Compute>], Option<Given<'_, T::Compute>>),
         put: Put<'_, T::Compute>,
     ) {
         let Tensors { x, dy, mut dx } = tensors.lengthened(self.long);
         let mut work = self.work(&x);
         let overflowed = work.settle_classes([&x, &dy], params, stats, (totals, given), &mut dx, put);
-        if given || T::Compute::sums_are_safe() {
-            work.take_known(&x, &dy, stats, totals);
+        if given.is_some() || T::Compute::sums_are_safe() {
+            work.take_known(&x, &dy, stats, (totals, given), batch);
         } else {
             if overflowed {
                 // An x that is not finite ends what comes, but dβ does not depend on it.

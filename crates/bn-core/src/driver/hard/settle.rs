@@ -5,6 +5,7 @@ use super::class::{self, Asked, Class};
 use super::pieces::{Inputs, Kind};
 use super::window::{WIDTH, Window};
 use super::work::Work;
+use crate::driver::given::Given;
 use crate::kernel::KernelSet;
 use crate::maths::frame::{Coef, Frame};
 use crate::maths::{Params, StatsRef, Totals};
@@ -19,13 +20,16 @@ impl<K: KernelSet> Work<'_, K> {
         [x, dy]: [&Strips<'_, T>; 2],
         params: Params<'_, T::Compute>,
         stats: StatsRef<'_, T::Compute>,
-        (totals, given): (&[Totals<T::Compute>], bool),
+        (totals, given): (&[Totals<T::Compute>], Option<Given<'_, T::Compute>>),
         dx: &mut Option<StripsMut<'_, T>>,
         put: Put<'_, T::Compute>,
     ) -> bool {
         let Self { set, inner, features, lost, infinite, slots, .. } = self;
+        // A Σdy that is known to be of finite terms may be too large for the type.
+        let told = |f: usize| given.and_then(|given| *given.hard.get(f)?).map(|[dbias, _]| dbias.0);
+        let given = given.is_some();
         features.retain(|&f| {
-            let finite = totals[f].0.to_f64().is_finite();
+            let finite = told(f).map_or_else(|| totals[f].0.to_f64(), Wide::to_f64).is_finite();
             if !finite {
                 lost.push(f);
             }

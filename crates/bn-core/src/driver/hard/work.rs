@@ -6,9 +6,10 @@ use super::direct::{fill_nan, map_one, map_window};
 use super::extent::Extent;
 use super::pieces::{Inputs, Kind, Pieces};
 use super::window::{WIDTH, Window};
+use crate::driver::given::Given;
 use crate::kernel::KernelSet;
 use crate::maths::frame::{Coef, Frame, double};
-use crate::maths::{Params, Stats, StatsRef, Totals};
+use crate::maths::{Moments, Params, Stats, StatsRef, Totals};
 use crate::num::wide::{exponent, ldexp};
 use crate::num::{Dd, Element, Real, Wide};
 use crate::tensor::{Strips, StripsMut};
@@ -19,7 +20,7 @@ use std::ops::Range;
 pub(super) struct Slot {
     pub(super) frame: Frame,
     pub(super) coef: Coef,
-    extent: Extent,
+    pub(super) extent: Extent,
     /// Two sums as they are taken, then dβ and dγ in units of dy.
     pub(super) sums: [Dd; 2],
     /// The exponent of the unit of dy.
@@ -33,6 +34,14 @@ impl Slot {
     fn dbias<R: Real>(&self) -> R {
         if self.others == 0.0 { scaled(self.sums[0], self.unit) } else { R::from_f64(self.others) }
     }
+}
+
+/// What the statistics of a feature are.
+pub(super) enum Taken<'s> {
+    /// NaN, with the class of the mean.
+    Lost(f64),
+    /// These, in the unit of the frame.
+    Found(&'s mut Slot, Stats<f64>),
 }
 
 /// Features with their slots, which stand in the same order.
@@ -49,7 +58,7 @@ pub(super) struct Work<'w, K> {
 }
 
 /// The exponent of the unit of what is at most this large.
-fn unit(largest: f64) -> i32 {
+pub(super) fn unit(largest: f64) -> i32 {
     if largest > 0.0 && largest.is_finite() { exponent(largest) } else { 0 }
 }
 
@@ -89,7 +98,7 @@ impl<K: KernelSet> Work<'_, K> {
         self.lost.extend(self.features.drain(kept..));
     }
 
-    fn extents<T: Element>(&mut self, of: &Strips<'_, T>) {
+    pub(super) fn extents<T: Element>(&mut self, of: &Strips<'_, T>) {
         self.each().for_each(|(slot, _)| slot.extent = Extent::default());
         let Self { set, inner, pieces, features, slots, .. } = self;
         for window in Window::of(features, *inner) {
@@ -98,7 +107,7 @@ impl<K: KernelSet> Work<'_, K> {
     }
 
     /// The sums of x around the frames' k, or of x and dy.
-    fn sum<T: Element>(&mut self, x: &Strips<'_, T>, dy: Option<&Strips<'_, T>>) {
+    pub(super) fn sum<T: Element>(&mut self, x: &Strips<'_, T>, dy: Option<&Strips<'_, T>>) {
         self.each().for_each(|(slot, _)| slot.sums = Default::default());
         let Self { set, inner, pieces, features, slots, .. } = self;
         for window in Window::of(features, *inner) {
@@ -119,11 +128,29 @@ impl<K: KernelSet> Work<'_, K> {
         (n, eps): (usize, f64),
         found: &mut dyn FnMut(usize, &Stats<T::Compute>),
     ) {
+        self.take_scaled(x, n, &mut |f, taken| match taken {
+            Taken::Lost(class) => {
+                let nan = <T::Compute as Real>::Wide::from_f64(f64::NAN);
+                found(f, &Stats { k: T::Compute::from_f64(class), delta: nan, var: nan, invstd: nan });
+            }
+            Taken::Found(slot, stats) => {
+                let (frame, kept) = Frame::of_batch(slot.frame.unit, &stats, eps);
+                slot.frame = frame;
+                found(f, &kept);
+            }
+        });
+    }
+
+    /// The batch's statistics in units of their own, without eps.
+    pub(super) fn take_scaled<T: Element>(
+        &mut self,
+        x: &Strips<'_, T>,
+        n: usize,
+        found: &mut dyn FnMut(usize, Taken<'_>),
+    ) {
         self.extents(x);
         for (slot, f) in self.each().filter(|(slot, _)| !slot.extent.is_finite()) {
-            let nan = <T::Compute as Real>::Wide::from_f64(f64::NAN);
-            let k = T::Compute::from_f64(slot.extent.others);
-            found(f, &Stats { k, delta: nan, var: nan, invstd: nan });
+            found(f, Taken::Lost(slot.extent.others));
         }
         self.retain(|slot| slot.extent.is_finite());
         for (slot, _) in self.each() {
@@ -140,20 +167,27 @@ impl<K: KernelSet> Work<'_, K> {
         self.sum(x, None);
         for (slot, f) in self.each() {
             let stats = stats(slot, Some(slot.frame.k));
-            let (frame, kept) = Frame::of_batch(slot.frame.unit, &stats, eps);
-            slot.frame = frame;
-            found(f, &kept);
+            found(f, Taken::Found(slot, stats));
         }
     }
 
-    /// Frames of known statistics.
-    pub(super) fn take_given<T: Element>(&mut self, x: &Strips<'_, T>, stats: StatsRef<'_, T::Compute>) {
+    /// Frames of known statistics; with the moments they are from, or none, and eps.
+    pub(super) fn take_given<T: Element>(
+        &mut self,
+        x: &Strips<'_, T>,
+        stats: StatsRef<'_, T::Compute>,
+        (moments, eps): (&[Moments], f64),
+    ) {
         // All that becomes of f32 fits f64 as it is.
         let scaled = !T::Compute::sums_are_safe();
         if scaled {
             self.extents(x);
         }
         for (slot, f) in self.each() {
+            if let Some(moments) = moments.get(f).filter(|moments| moments.unit != 0) {
+                slot.frame = moments.framed::<T::Compute>(eps).0;
+                continue;
+            }
             let stats = stats.get(f);
             let largest = slot.extent.largest().max(stats.k.to_f64().abs());
             slot.frame = Frame::given(&stats, if scaled { unit(largest) } else { 0 });
@@ -177,12 +211,24 @@ impl<K: KernelSet> Work<'_, K> {
         x: &Strips<'_, T>,
         dy: &Strips<'_, T>,
         stats: StatsRef<'_, T::Compute>,
-        known: &[Totals<T::Compute>],
+        (known, given): (&[Totals<T::Compute>], Option<Given<'_, T::Compute>>),
+        (n, eps): (usize, f64),
     ) {
-        self.take_given(x, stats);
+        let (hard, moments) = given.map_or((&[][..], &[][..]), |given| (given.hard, given.moments));
+        self.take_given(x, stats, (moments, eps));
         self.take_dy(dy);
+        let scaled = !T::Compute::sums_are_safe();
         for (slot, f) in self.each() {
-            slot.sums = [known[f].0, known[f].1].map(|sum| double(sum).ldexp(-slot.unit));
+            let plain = || [(double(known[f].0), 0), (double(known[f].1), 0)];
+            let sums = hard.get(f).copied().flatten().unwrap_or_else(plain);
+            if scaled {
+                // The dy of a part may be nothing beside the means of the whole, be it in a unit of its own.
+                let of = |v: f64, e: i32| (v != 0.0 && v.is_finite()).then(|| exponent(v) + e);
+                let means = sums.map(|(v, e)| of(v.to_f64(), e - exponent(n as f64)));
+                let own = of(slot.extent.largest(), 0);
+                slot.unit = own.max(means[0]).max(means[1]).unwrap_or(0);
+            }
+            slot.sums = sums.map(|(sum, e)| sum.ldexp(e - slot.unit));
         }
     }
 
@@ -222,7 +268,7 @@ impl<K: KernelSet> Work<'_, K> {
         stats: StatsRef<'_, T::Compute>,
         put: Put<'_, T::Compute>,
     ) {
-        self.take_given(x, stats);
+        self.take_given(x, stats, (&[], 0.0));
         self.sum(x, Some(dy));
         let finite = |slot: &Slot| slot.others == 0.0 && slot.extent.is_finite();
         let mut classes = [Class::default(); WIDTH];

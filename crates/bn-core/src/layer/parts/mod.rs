@@ -9,11 +9,20 @@
 //! backward   sum_gradients of each part → merge → backward of each
 //! ```
 //!
-//! Not the same to the bit are features of f64 that leave the kernels' [range](crate#range), since a whole batch takes their
-//! sums anew in other units, and dγ where Σdy is not finite, whose class a whole batch looks up.
+//! [`Moments`] are statistics without that promise of bits, within the same limits: taken in one go over each part, by this crate or
+//! by somebody else, and merged in any order. They take the place of the first two steps, and nobody has to go over the parts twice:
+//!
+//! ```text
+//! forward    Moments::of each part → merge → Pooled::of → Pooled::forward of each
+//! ```
+//!
+//! Not the same to the bit are features of f64 that leave the kernels' [range](crate#range): a whole batch takes their sums anew in
+//! other units. Sums of x may overflow there, [`Moments`] and the sums of gradients do not.
 
+mod moments;
 mod sums;
 
+pub use moments::Moments;
 pub use sums::PartialSums;
 
 use super::config::check_eps;
@@ -23,12 +32,13 @@ use super::mode::Mode;
 use super::one_value::OneValue;
 use super::saved::Saved;
 use super::sizes::Sizes;
-use crate::driver::{self, Statistics, Workspace};
+use crate::driver::{self, Given, Part, Statistics, Workspace};
 use crate::kernel::Backend;
-use crate::maths::{StatsVec, features};
-use crate::num::{Element, Real};
+use crate::maths::frame::Frame;
+use crate::maths::{self, StatsVec, features};
+use crate::num::{Element, Real, Wide};
 use crate::tensor::{Layout, Shape, ShapeError};
-use sums::{Kind, Of, around};
+use sums::{Kind, Of, Total, around};
 
 /// A part of a batch must begin and end at a multiple of so many entries of the first axis, or at the batch's end, for the bits
 /// of the whole. `dims` are those of any part or of the whole: their first one does not matter.
@@ -96,6 +106,8 @@ pub struct Pooled<T: Element> {
     round: Round,
     count: usize,
     stats: StatsVec<T::Compute>,
+    /// As [`Saved`] has them.
+    moments: Vec<maths::Moments>,
     again: Vec<bool>,
 }
 
@@ -122,14 +134,48 @@ impl<T: Element> Pooled<T> {
         check_eps(eps)?;
         let mut stats = StatsVec::<T::Compute>::default();
         stats.resize(features);
-        let (one_value, round, again) = (OneValue::Refused, Round::AroundZero, vec![false; features]);
-        Ok(Self { features, eps, one_value, round, count: 0, stats, again })
+        let (one_value, round, moments) = (OneValue::Refused, Round::AroundZero, Vec::new());
+        Ok(Self { features, eps, one_value, round, count: 0, stats, moments, again: vec![false; features] })
     }
 
     /// With this treatment of a whole batch with a single value per feature. That of the parts' [`Forward`] is not looked at.
     #[must_use]
     pub fn one_value(self, one_value: OneValue) -> Self {
         Self { one_value, ..self }
+    }
+
+    /// Settled statistics from the moments of the whole batch, wherever they come from; `eps` is added to the variance. What a
+    /// [`forward`](Self::forward) saves then has their count: a commit's factor n/(n−1) and the backward's n are the whole batch's.
+    ///
+    /// # Errors
+    /// [`Error::Eps`]; [`Error::OneValue`] where the moments are of one value per feature. Those of no value are Ok.
+    ///
+    /// ```
+    /// use batchnorm::functions::Forward;
+    /// use batchnorm::parts::{Moments, Pooled};
+    /// use batchnorm::{DefaultBackend, Saved, Shape, Workspace};
+    ///
+    /// let moments = Moments::new(2, &[2.0], &[1.0])?; // two values, from a convolution's epilogue
+    /// let pooled = Pooled::<f32>::of(&moments, 1e-5)?;
+    /// let (mut y, mut saved, mut workspace) = ([0.0; 2], Saved::default(), Workspace::default());
+    /// let (shape, x) = (Shape::nc(2, 1)?, &[1.0, 3.0]);
+    /// let step = Forward::new(shape, x, &mut y[..]);
+    /// pooled.forward(&DefaultBackend::default(), step, &mut saved, &mut workspace)?; // the map alone
+    /// assert!((y[1] - 1.0).abs() < 1e-5);
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    pub fn of(moments: &Moments<T::Compute>, eps: f64) -> Result<Self, Error> {
+        let mut pooled = Self::new(moments.features(), eps)?;
+        (pooled.count, pooled.round) = (moments.count(), Round::Settled);
+        pooled.check_count(pooled.count)?;
+        if pooled.count > 0 {
+            let mut stats = pooled.stats.as_mut();
+            moments.each().iter().enumerate().for_each(|(f, own)| stats.set(f, &own.stats(eps)));
+            if moments.each().iter().any(|own| own.unit != 0) {
+                pooled.moments = moments.each().to_vec();
+            }
+        }
+        Ok(pooled)
     }
 
     /// The sums of a part: `x` of the shape `shape`, whose first sample is sample `first` of the batch. A sample is an index of
@@ -150,16 +196,8 @@ impl<T: Element> Pooled<T> {
         check_len("x", shape.len(), x.len())?;
         check_samples(shape, first)?;
         let mut sums = PartialSums::new(of(kind, shape, pilots));
-        driver::sum_part(
-            backend,
-            (shape, [Some(x), None]),
-            first,
-            pilots,
-            workspace,
-            &mut |samples, totals| {
-                sums.push(samples, totals);
-            },
-        );
+        let part = Part { shape, of: [Some(x), None], first, pilots, stats: None };
+        driver::sum_part(backend, part, workspace, &mut |summed| sums.push(summed));
         Ok(sums)
     }
 
@@ -175,15 +213,12 @@ impl<T: Element> Pooled<T> {
     pub fn settle(&mut self, sums: &PartialSums<T::Compute>) -> Result<bool, Error> {
         let (kind, pilots) = self.wanted()?;
         let again = pilots.is_some();
-        let (totals, count) = sums.total((kind, self.features), (None, around(pilots)))?;
+        let Total { totals, count, .. } = sums.total((kind, self.features), (None, around(pilots)))?;
         if again && count != self.count {
             let expected = format!("sums over the {} values per feature of the first round", self.count);
             return Err(wrong(&expected, &format!("sums over {count}")));
         }
-        if count == 1 && self.features > 0 && self.one_value == OneValue::Refused {
-            let got = Sizes::Slice(Shape::new(1, self.features, 1)?);
-            return Err(Error::OneValue { mode: Mode::Train, got });
-        }
+        self.check_count(count)?;
         self.count = count;
         let mut stats = self.stats.as_mut();
         if count == 0 {
@@ -220,8 +255,9 @@ impl<T: Element> Pooled<T> {
         }
         let step = step.checked(Mode::Train, None)?;
         saved.reset(step.shape, step.sizes, Mode::Train, true, self.eps);
-        (saved.count, saved.stats) = (self.count, self.stats.clone());
-        let (stats, eps, count) = (Statistics::Pooled(saved.stats.as_ref()), self.eps, self.count);
+        (saved.count, saved.stats, saved.moments) = (self.count, self.stats.clone(), self.moments.clone());
+        let stats = Statistics::Pooled(saved.stats.as_ref(), &saved.moments);
+        let (eps, count) = (self.eps, self.count);
         let step = driver::Forward {
             shape: step.shape,
             x: step.x,
@@ -242,6 +278,15 @@ impl<T: Element> Pooled<T> {
             Round::AroundMeans => Ok((Kind::Recentred, Some(&self.stats.k))),
             Round::Settled => Err(wrong("sums for statistics that are not known yet", "settled ones")),
         }
+    }
+
+    /// Whether there is a spread to divide by.
+    fn check_count(&self, count: usize) -> Result<(), Error> {
+        if count == 1 && self.features > 0 && self.one_value == OneValue::Refused {
+            let got = Sizes::Slice(Shape::new(1, self.features, 1)?);
+            return Err(Error::OneValue { mode: Mode::Train, got });
+        }
+        Ok(())
     }
 
     fn check_features(&self, what: &'static str, shape: Shape) -> Result<(), Error> {
@@ -272,16 +317,9 @@ pub fn sum_gradients<T: Element, B: Backend>(
     let pilots = pilots(saved);
     check_samples(shape, first)?;
     let mut sums = PartialSums::new(of(Kind::Gradients, shape, pilots.as_deref()));
-    driver::sum_part(
-        backend,
-        (shape, [Some(x), Some(dy)]),
-        first,
-        pilots.as_deref(),
-        workspace,
-        &mut |samples, totals| {
-            sums.push(samples, totals);
-        },
-    );
+    let (pilots, stats) = (pilots.as_deref(), Some(saved.stats.as_ref()));
+    let part = Part { shape, of: [Some(x), Some(dy)], first, pilots, stats };
+    driver::sum_part(backend, part, workspace, &mut |summed| sums.push(summed));
     Ok(sums)
 }
 
@@ -300,15 +338,27 @@ pub fn backward<T: Element, B: Backend>(
 ) -> Result<(), Error> {
     saved.check(saved.mode)?;
     let shape = saved.shape;
-    let expected = (Some(shape.inner()), around(pilots(saved).as_deref()));
-    let (totals, count) = sums.total((Kind::Gradients, shape.features()), expected)?;
+    let pilots = pilots(saved);
+    let expected = (Some(shape.inner()), around(pilots.as_deref()));
+    let Total { totals, hard, count } = sums.total((Kind::Gradients, shape.features()), expected)?;
     if saved.from_batch && count != saved.count {
         return Err(wrong(
             &format!("sums over the {} values per feature of the forward", saved.count),
             &format!("sums over {count}"),
         ));
     }
-    let step = driver::Backward { given: Some(&totals), whole: true, ..step.checked(saved)? };
+    let (stats, moments) = (saved.stats.as_ref(), &saved.moments[..]);
+    let hard = hard.iter().enumerate().map(|(f, sums)| {
+        let frame = match moments.get(f).filter(|moments| moments.unit != 0) {
+            Some(moments) => moments.framed::<T::Compute>(saved.eps).0,
+            None => Frame::given(&stats.get(f), 0),
+        };
+        let pilot = pilots.as_ref().map_or(0.0, |pilots| pilots[f].to_f64());
+        Some((*sums)?.gradients(&frame, pilot, stats.invstd[f].to_f64()))
+    });
+    let hard = hard.collect::<Vec<_>>();
+    let given = Some(Given { totals: &totals, hard: &hard, moments });
+    let step = driver::Backward { given, whole: true, ..step.checked(saved)? };
     driver::run(backend, step, workspace);
     Ok(())
 }

@@ -1,10 +1,10 @@
 //! The sums of a part of a batch as a value.
 
 use super::wrong;
-use crate::driver::{are_siblings, leaf_samples};
+use crate::driver::{Summed, are_siblings, leaf_samples};
 use crate::layer::error::Error;
-use crate::maths::Totals;
-use crate::num::{Real, Wide};
+use crate::maths::{HardSums, Totals};
+use crate::num::{Dd, Real, Wide};
 use std::marker::PhantomData;
 use std::ops::Range;
 
@@ -55,7 +55,13 @@ struct Node {
     /// The parts of both sums of each feature, one behind the other.
     #[cfg_attr(feature = "serde", serde(with = "crate::layer::bits"))]
     sums: Vec<f64>,
+    /// Gradients alone: features whose sums do not tell theirs, [`HARD`] numbers of each, by feature.
+    #[cfg_attr(feature = "serde", serde(with = "crate::layer::bits"))]
+    hard: Vec<f64>,
 }
+
+/// The numbers of a hard feature: which one, its two sums with their exponents, and its classes.
+const HARD: usize = 9;
 
 /// A number for pilots, which sums around others have not: FNV-1a of their bits.
 pub(super) fn around<R: Real>(pilots: Option<&[R]>) -> u64 {
@@ -76,9 +82,10 @@ impl<R: Real> PartialSums<R> {
     }
 
     /// Puts in the sums of the samples behind the others.
-    pub(super) fn push(&mut self, samples: Range<usize>, totals: &[Totals<R>]) {
+    pub(super) fn push(&mut self, Summed { samples, totals, hard }: Summed<'_, R>) {
         let sums = flat::<R>(totals.iter().copied());
-        self.nodes.push(Node { samples, sums });
+        let hard = hard.iter().enumerate().filter_map(|(f, hard)| Some((f, (*hard)?)));
+        self.nodes.push(Node { samples, sums, hard: hard.flat_map(hard_numbers).collect() });
     }
 
     const fn per_feature() -> usize {
@@ -130,7 +137,7 @@ impl<R: Real> PartialSums<R> {
     }
 
     /// Whether a node, which may have come from elsewhere, is one of such sums.
-    fn check(Node { samples, sums }: &Node, of: &Of) -> Result<(), Error> {
+    fn check(Node { samples, sums, hard }: &Node, of: &Of) -> Result<(), Error> {
         if of.features.checked_mul(Self::per_feature()) != Some(sums.len()) {
             return Err(wrong(&of.to_string(), &format!("{} numbers", sums.len())));
         }
@@ -138,17 +145,23 @@ impl<R: Real> PartialSums<R> {
         if samples.is_empty() || samples.end.checked_next_multiple_of(leaf).is_none() {
             return Err(wrong("a range of samples", &format!("{samples:?}")));
         }
+        let ascending = hard.chunks(HARD).is_sorted_by(|a, b| a[0] < b[0]);
+        let is_feature = |v: &f64| (0.0..of.features as f64).contains(v) && v.fract() == 0.0;
+        if !(hard.len().is_multiple_of(HARD) && ascending && hard.iter().step_by(HARD).all(is_feature)) {
+            return Err(wrong("hard features in order", "others"));
+        }
         Ok(())
     }
 
-    /// The sums of a whole batch, and how many values of a feature they are of; `inner` and `around` of those that are expected, where
+    /// The sums of a whole batch, those that these do not tell, and how many values of a feature they are of; `inner` and `around` of those that are expected, where
     /// they are known.
     pub(super) fn total(
         &self,
         (kind, features): (Kind, usize),
         (inner, around): (Option<usize>, u64),
-    ) -> Result<(Vec<Totals<R>>, usize), Error> {
-        let Some(of) = self.of else { return Ok((vec![Default::default(); features], 0)) };
+    ) -> Result<Total<R>, Error> {
+        let nothing = || Total { totals: vec![Default::default(); features], hard: Vec::new(), count: 0 };
+        let Some(of) = self.of else { return Ok(nothing()) };
         let expected = Of { kind, features, inner: inner.unwrap_or(of.inner), around };
         if of != expected {
             return Err(of.instead_of(&expected));
@@ -164,15 +177,26 @@ impl<R: Real> PartialSums<R> {
             next = samples.end;
         }
         let mut nodes = self.nodes.iter().rev().cloned();
-        let Some(mut last) = nodes.next() else { return Ok((vec![Default::default(); features], 0)) };
+        let Some(mut last) = nodes.next() else { return Ok(nothing()) };
         for mut node in nodes {
             node.take_in::<R>(&last);
             last = node;
         }
         let count =
             next.checked_mul(of.inner).ok_or_else(|| wrong("fewer values", &format!("{next} samples")))?;
-        Ok((totals::<R>(&last.sums).collect(), count))
+        let mut hard = vec![None; if last.hard.is_empty() { 0 } else { features }];
+        last.hard_sums().for_each(|(f, sums)| hard[f] = Some(sums));
+        Ok(Total { totals: totals::<R>(&last.sums).collect(), hard, count })
     }
+}
+
+/// The sums of a whole batch.
+pub(super) struct Total<R: Real> {
+    pub(super) totals: Vec<Totals<R>>,
+    /// Of features whose totals do not tell them; empty where all do.
+    pub(super) hard: Vec<Option<HardSums>>,
+    /// The values of a feature.
+    pub(super) count: usize,
 }
 
 impl Node {
@@ -184,10 +208,37 @@ impl Node {
 
     /// Adds what its sibling has, which comes behind.
     fn take_in<R: Real>(&mut self, other: &Self) {
+        if !(self.hard.is_empty() && other.hard.is_empty()) {
+            self.hard = self.merged_hard::<R>(other);
+        }
         let pairs = totals::<R>(&self.sums).zip(totals::<R>(&other.sums));
         self.sums = flat::<R>(pairs.map(|(a, b)| (a.0 + b.0, a.1 + b.1)));
         self.samples.end = other.samples.end;
     }
+
+    fn hard_sums(&self) -> impl Iterator<Item = (usize, HardSums)> + '_ {
+        self.hard.chunks_exact(HARD).map(|v| {
+            let sum = |at: usize| (Dd::from_parts(v[at], v[at + 1]), v[at + 2].clamp(-9999.0, 9999.0) as i32);
+            (v[0] as usize, HardSums { first: sum(1), second: sum(4), class: [v[7], v[8]] })
+        })
+    }
+
+    /// The hard features of either node: what the other has of it joins, from its ordinary sums if need be.
+    fn merged_hard<R: Real>(&self, other: &Self) -> Vec<f64> {
+        let of = |node: &Self, f: usize| {
+            let own = node.hard_sums().find(|(own, _)| *own == f).map(|(_, sums)| sums);
+            own.or_else(|| totals::<R>(&node.sums).nth(f).map(HardSums::of::<R>)).unwrap_or_default()
+        };
+        let mut features: Vec<usize> = self.hard_sums().chain(other.hard_sums()).map(|(f, _)| f).collect();
+        features.sort_unstable();
+        features.dedup();
+        features.into_iter().flat_map(|f| hard_numbers((f, of(self, f).merged(&of(other, f))))).collect()
+    }
+}
+
+fn hard_numbers((f, HardSums { first, second, class }): (usize, HardSums)) -> [f64; HARD] {
+    let ((a, b), (c, d)) = (first.0.parts(), second.0.parts());
+    [f as f64, a, b, f64::from(first.1), c, d, f64::from(second.1), class[0], class[1]]
 }
 
 /// Both sums of each feature as their parts.

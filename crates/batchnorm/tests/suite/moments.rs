@@ -1,0 +1,391 @@
+//! Statistics from elsewhere and for elsewhere: moments that merge, a forward and a backward with them, federated running statistics,
+//! and those of a whole data set.
+
+use batchnorm::functions::{self, Backward, Commit, Forward};
+use batchnorm::parts::{self, Moments, PartialSums, Pooled};
+use batchnorm::{
+    BatchNorm, DefaultBackend, Error, Real, Recalibrate, RunningStats, RunningVar, Saved, Shape, Workspace,
+};
+use ndarray::{Array2, array};
+
+const EPS: f64 = 1e-5;
+
+fn noise(len: usize, seed: usize) -> Vec<f64> {
+    (0..len).map(|i| ((i + seed) * 7919 % 4099) as f64 / 2049.5 - 1.0).collect()
+}
+
+fn of<T: Real>(features: usize, x: &[T]) -> Moments<T> {
+    let shape = Shape::nc(x.len() / features, features).unwrap();
+    Moments::of(&DefaultBackend::default(), shape, x, &mut Workspace::default()).unwrap()
+}
+
+/// Of one feature, value by value in shards of the lengths `shards`.
+fn merged<T: Real>(x: &[T], shards: impl IntoIterator<Item = usize>) -> Moments<T> {
+    let (mut all, mut rest) = (Moments::default(), x);
+    for len in shards {
+        let (shard, behind) = rest.split_at(len.min(rest.len()));
+        all.merge(&of(1, shard)).unwrap();
+        rest = behind;
+    }
+    all.merge(&of(1, rest)).unwrap();
+    all
+}
+
+fn message(result: Result<impl std::fmt::Debug, Error>) -> String {
+    result.unwrap_err().to_string()
+}
+
+#[test]
+fn shards_of_any_size_have_the_moments_of_the_whole() {
+    for centre in [0.0, 1e4, -3e6] {
+        let x: Vec<f32> = noise(1000, 3).iter().map(|v| (*v + centre) as f32).collect();
+        let n = x.len() as f64;
+        let mean = x.iter().map(|v| f64::from(*v) - centre).sum::<f64>() / n;
+        let var = x.iter().map(|v| (f64::from(*v) - centre - mean).powi(2)).sum::<f64>() / n;
+        let ones = vec![1; 1000];
+        let odd = vec![0, 1, 0, 0, 7, 600, 0, 2];
+        for shards in [vec![], ones, odd, vec![999]] {
+            let got = merged(&x, shards.clone());
+            assert_eq!(got.count(), 1000);
+            let apart = (got.mean()[0] - (centre + mean)).abs();
+            assert!(apart <= 1e-12 * var.sqrt() + centre.abs() * 2e-16, "{centre} {shards:?}: {apart:e}");
+            assert!((got.var()[0] / var - 1.0).abs() < 1e-12, "{centre} {shards:?}: {:?}", got.var());
+        }
+    }
+}
+
+#[test]
+fn a_constant_stays_one_whatever_the_shards() {
+    for value in [0.1, 1e4, 1e300, 5e-324, -0.0] {
+        let got = merged(&[value; 100], [1, 2, 0, 50]);
+        assert_eq!((got.mean(), got.var()), (vec![value], vec![0.0]));
+    }
+}
+
+#[test]
+fn f64_at_either_end_of_its_range_keeps_its_digits() {
+    for scale in [1e300, 1e-160, 1e-300, f64::MIN_POSITIVE] {
+        // Powers of two and whole numbers, so that the truth is exact: mean 3, variance 5.
+        let scale = 2f64.powi(scale.log2() as i32);
+        let x = [0.0, 2.0, 4.0, 6.0].map(|v| v * scale);
+        for shards in [vec![], vec![1, 1, 1], vec![3], vec![0, 2]] {
+            let moments = merged(&x, shards);
+            assert_eq!(moments.mean(), [3.0 * scale]);
+            let pooled = Pooled::<f64>::of(&moments, EPS).unwrap();
+            let (mut y, mut saved) = ([0.0; 4], Saved::default());
+            let shape = Shape::nc(4, 1).unwrap();
+            let step = Forward { eps: EPS, ..Forward::new(shape, &x, &mut y[..]) };
+            pooled.forward(&DefaultBackend::default(), step, &mut saved, &mut Workspace::default()).unwrap();
+            let invstd = if scale > 1.0 { 1.0 / 5f64.sqrt() } else { scale / EPS.sqrt() };
+            for (y, v) in y.into_iter().zip([-3.0, -1.0, 1.0, 3.0]) {
+                let want = v * invstd;
+                assert!((y - want).abs() <= 4.0 * f64::EPSILON * want.abs(), "{scale:e}: {y:e} {want:e}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_not_finite_stays_in_its_feature() {
+    let (nan, inf) = (f32::NAN, f32::INFINITY);
+    let a = [1.0, nan, inf, inf, 1.0];
+    let b = [3.0, 1.0, 1.0, -inf, inf];
+    let mut all = of(5, &a);
+    all.merge(&of(5, &b)).unwrap();
+    let (mean, var) = (all.mean(), all.var());
+    assert_eq!((mean[0], var[0]), (2.0, 1.0));
+    assert!(mean[1].is_nan() && mean[3].is_nan());
+    assert_eq!((mean[2], mean[4]), (f64::INFINITY, f64::INFINITY));
+    assert!(var[1..].iter().all(|v| v.is_nan()));
+    let given = Moments::<f32>::new(2, &[1.0, f64::NAN, 1e300], &[1.0, 1.0, 1.0]).unwrap();
+    assert_eq!(given.mean()[0], 1.0);
+    assert!(given.mean()[1].is_nan() && given.mean()[2].is_infinite());
+}
+
+const WEIGHT: [f32; 3] = [1.5, 0.5, -1.0];
+
+fn forward<'a>(shape: Shape, x: &'a [f32], y: &'a mut [f32]) -> Forward<'a, f32> {
+    Forward { weight: Some(&WEIGHT), bias: Some(&[0.1, 0.0, 2.0]), eps: EPS, ..Forward::new(shape, x, y) }
+}
+
+/// A forward with moments from elsewhere saves what a commit and a backward need: the count of the whole.
+#[test]
+fn a_step_with_given_moments_is_that_of_the_whole() {
+    let backend = DefaultBackend::default();
+    let mut workspace = Workspace::default();
+    let (features, samples) = (3, 40);
+    let x: Vec<f32> = noise(features * samples, 1).iter().map(|v| *v as f32 + 5.0).collect();
+    let dy: Vec<f32> = noise(features * samples, 8).iter().map(|v| *v as f32).collect();
+    let whole = Shape::nc(samples, features).unwrap();
+    let commit = |saved: &Saved<f32>| {
+        let (mut mean, mut var) = ([0.0; 3], [1.0; 3]);
+        let kind = RunningVar::Unbiased;
+        let into = Commit { kind, ..Commit::new(&mut mean, &mut var) };
+        functions::commit(&backend, saved, into).unwrap();
+        (mean, var)
+    };
+    let (mut y, mut dx) = (vec![0.0; x.len()], vec![0.0; x.len()]);
+    let (mut dweight, mut dbias, mut saved) = ([0.0; 3], [0.0; 3], Saved::default());
+    functions::train(&backend, forward(whole, &x, &mut y), &mut saved, &mut workspace).unwrap();
+    let running = commit(&saved);
+    let step = Backward {
+        x: &x,
+        dy: &dy,
+        weight: Some(&WEIGHT),
+        dx: Some((&mut dx[..]).into()),
+        dweight: Some(&mut dweight),
+        dbias: Some(&mut dbias),
+    };
+    functions::backward(&backend, step, &saved, &mut workspace).unwrap();
+
+    // What a fused convolution and another machine know: numbers, and a forward's state.
+    let cut = 3 * 7;
+    let own = of(features, &x[..cut]);
+    let mut moments = Moments::<f32>::new(7, &own.mean(), &own.var()).unwrap();
+    moments.merge(&of(features, &x[cut..])).unwrap();
+    let pooled = Pooled::<f32>::of(&moments, EPS).unwrap();
+    let near = |got: &[f32], want: &[f32]| {
+        got.iter().zip(want).all(|(g, w)| (g - w).abs() <= 1e-6 * w.abs().max(1.0))
+    };
+    let mut states = [Saved::default(), Saved::default()];
+    let mut sums = PartialSums::default();
+    for (part, (at, saved)) in
+        [(0..cut, 0), (cut..x.len(), 7)].into_iter().zip(&mut states).map(|((r, f), s)| (r, (f, s)))
+    {
+        let shape = Shape::nc(part.len() / features, features).unwrap();
+        let mut own = vec![0.0; part.len()];
+        pooled.forward(&backend, forward(shape, &x[part.clone()], &mut own), saved, &mut workspace).unwrap();
+        assert!(near(&own, &y[part.clone()]));
+        let (mean, var) = commit(saved);
+        assert!(near(&mean, &running.0) && near(&var, &running.1), "n/(n−1) of the whole");
+        assert_eq!(Moments::of_saved(saved).unwrap().count(), samples);
+        sums.merge(
+            parts::sum_gradients(&backend, [&x[part.clone()], &dy[part]], at, saved, &mut workspace).unwrap(),
+        )
+        .unwrap();
+    }
+    // dx alone, then the parameters' gradients alone.
+    let mut own = vec![0.0; cut];
+    let step = Backward {
+        x: &x[..cut],
+        dy: &dy[..cut],
+        weight: Some(&WEIGHT),
+        dx: Some((&mut own[..]).into()),
+        dweight: None,
+        dbias: None,
+    };
+    parts::backward(&backend, step, &sums, &states[0], &mut workspace).unwrap();
+    assert!(near(&own, &dx[..cut]));
+    let (mut own_dweight, mut own_dbias) = ([0.0; 3], [0.0; 3]);
+    let step = Backward {
+        x: &x[..cut],
+        dy: &dy[..cut],
+        weight: Some(&WEIGHT),
+        dx: None,
+        dweight: Some(&mut own_dweight),
+        dbias: Some(&mut own_dbias),
+    };
+    parts::backward(&backend, step, &sums, &states[0], &mut workspace).unwrap();
+    assert!(near(&own_dweight, &dweight) && near(&own_dbias, &dbias));
+}
+
+/// Gradients whose products leave f64, and a dy that is not finite, in two parts.
+#[test]
+fn gradient_sums_of_parts_keep_what_the_type_does_not_hold() {
+    let backend = DefaultBackend::default();
+    let mut workspace = Workspace::default();
+    let x = [1e-300, 3e-300, 5e-300, 7e-300, 2e-300, 6e-300];
+    for (dy, is_class) in [
+        ([1e-20, -1e-20, 3e-20, 1e-20, 0.0, 2e-20], false),
+        ([f64::INFINITY, 1.0, 1.0, 1.0, 2.0, 3.0], true),
+        ([1.0, 1.0, f64::NAN, 1.0, 2.0, 3.0], true),
+    ] {
+        let (mut saved, mut y, mut dx) = (Saved::default(), [0.0; 6], [0.0; 6]);
+        let (mut dweight, mut dbias) = ([0.0], [0.0]);
+        let eps = f64::MIN_POSITIVE;
+        let shape = Shape::nc(6, 1).unwrap();
+        let step = Forward { eps, ..Forward::new(shape, &x, &mut y[..]) };
+        functions::train(&backend, step, &mut saved, &mut workspace).unwrap();
+        let step = Backward {
+            x: &x,
+            dy: &dy,
+            weight: None,
+            dx: Some((&mut dx[..]).into()),
+            dweight: Some(&mut dweight),
+            dbias: Some(&mut dbias),
+        };
+        functions::backward(&backend, step, &saved, &mut workspace).unwrap();
+
+        let pooled = Pooled::<f64>::of(&merged(&x, [4]), eps).unwrap();
+        let mut sums = PartialSums::default();
+        let mut states = [Saved::default(), Saved::default()];
+        for (part, saved) in [0..4, 4..6].into_iter().zip(&mut states) {
+            let (shape, mut y) = (Shape::nc(part.len(), 1).unwrap(), vec![0.0; part.len()]);
+            let step = Forward { eps, ..Forward::new(shape, &x[part.clone()], &mut y[..]) };
+            pooled.forward(&backend, step, saved, &mut workspace).unwrap();
+            let first = part.start;
+            sums.merge(
+                parts::sum_gradients(&backend, [&x[part.clone()], &dy[part]], first, saved, &mut workspace)
+                    .unwrap(),
+            )
+            .unwrap();
+        }
+        let near = |got: f64, want: f64| {
+            got == want || (got.is_nan() && want.is_nan()) || (got - want).abs() <= 1e-15 * want.abs()
+        };
+        for (part, saved) in [0..4, 4..6].into_iter().zip(&states) {
+            let mut own = vec![0.0; part.len()];
+            let (mut own_dweight, mut own_dbias) = ([0.0], [0.0]);
+            let step = Backward {
+                x: &x[part.clone()],
+                dy: &dy[part.clone()],
+                weight: None,
+                dx: Some((&mut own[..]).into()),
+                dweight: Some(&mut own_dweight),
+                dbias: Some(&mut own_dbias),
+            };
+            parts::backward(&backend, step, &sums, saved, &mut workspace).unwrap();
+            assert!(
+                near(own_dweight[0], dweight[0]) && near(own_dbias[0], dbias[0]),
+                "{own_dweight:?} {dweight:?}"
+            );
+            assert!(dweight[0] != 0.0 && (dweight[0].is_finite() != is_class));
+            assert!(own.iter().zip(&dx[part]).all(|(g, w)| near(*g, *w)), "{own:?} {dx:?}");
+        }
+    }
+}
+
+#[test]
+fn moments_that_do_not_fit_are_named() {
+    assert_eq!(message(Moments::<f32>::new(2, &[0.0, 1.0], &[1.0])), "expected 2 elements in var, got 1");
+    assert_eq!(
+        message(Moments::<f32>::new(2, &[0.0], &[-1.0])),
+        "expected variances of 0 and above, got -1 for feature 0"
+    );
+    assert_eq!(
+        message(Moments::<f32>::new(0, &[1.0], &[0.0])),
+        "expected means and variances of 0 where there is no value, got 1 and 0 for feature 0"
+    );
+    let mut a = Moments::<f32>::new(usize::MAX, &[0.0], &[1.0]).unwrap();
+    let before = a.clone();
+    assert_eq!(
+        message(a.merge(&before)),
+        format!("expected fewer values, got {} and {} per feature", usize::MAX, usize::MAX)
+    );
+    let two = Moments::new(2, &[0.0; 2], &[1.0; 2]).unwrap();
+    assert_eq!(message(a.merge(&two)), "expected moments of 1 features, got moments of 2 features");
+    assert_eq!(a, before);
+    a.merge(&Moments::default()).unwrap();
+    assert_eq!(a, before);
+    let one = Moments::<f32>::new(1, &[0.0], &[0.0]).unwrap();
+    assert!(matches!(Pooled::<f32>::of(&one, EPS), Err(Error::OneValue { .. })));
+    assert!(matches!(Pooled::<f32>::of(&two, 0.0), Err(Error::Eps { .. })));
+    assert!(matches!(Moments::of_saved(&Saved::<f32>::default()), Err(Error::EmptySaved)));
+    let (_, saved) = BatchNorm::<f32>::new(1).unwrap().forward_eval_saved(&array![[1.0], [2.0]]).unwrap();
+    assert_eq!(
+        message(Moments::of_saved(&saved)),
+        "expected the saved state of a forward with its batch's statistics, got running ones"
+    );
+    let shape = Shape::nc(2, 1).unwrap();
+    let short = Moments::of(&DefaultBackend::default(), shape, &[1.0_f32], &mut Workspace::default());
+    assert_eq!(message(short), "expected 2 elements in x, got 1");
+}
+
+#[test]
+fn empty_shards_are_nothing_and_an_empty_batch_is_ok() {
+    let empty = of::<f32>(1, &[]);
+    assert_eq!((empty.count(), empty.features(), empty.mean()), (0, 1, vec![0.0]));
+    let mut all = empty.clone();
+    all.merge(&of(1, &[3.0])).unwrap();
+    all.merge(&empty).unwrap();
+    assert_eq!((all.count(), all.mean(), all.var()), (1, vec![3.0], vec![0.0]));
+    let pooled = Pooled::<f32>::of(&empty, EPS).unwrap();
+    let (mut y, mut saved) = ([0.0; 0], Saved::default());
+    let shape = Shape::nc(0, 1).unwrap();
+    let step = Forward { eps: EPS, ..Forward::new(shape, &[], &mut y[..]) };
+    pooled.forward(&DefaultBackend::default(), step, &mut saved, &mut Workspace::default()).unwrap();
+    let mut recalibrate = Recalibrate::default();
+    recalibrate.add(&saved).unwrap();
+    assert_eq!(
+        message(recalibrate.finish(RunningVar::Biased)),
+        "expected batches to take running statistics of, got none with a value"
+    );
+}
+
+fn stats(mean: &[f32], var: &[f32], batches: i64) -> RunningStats<f32> {
+    RunningStats {
+        mean: mean.to_vec().into(),
+        var: var.to_vec().into(),
+        num_batches_tracked: batches,
+        ..RunningStats::new(mean.len())
+    }
+}
+
+#[test]
+fn running_statistics_merge_by_the_law_of_total_variance() {
+    let (a, b) = (stats(&[0.0, 1e4], &[1.0, 1.0], 30), stats(&[4.0, 1e4], &[3.0, 1.0], 10));
+    let all = RunningStats::merge(&[(&a, 0.75), (&b, 0.25)]).unwrap();
+    assert_eq!(all, stats(&[1.0, 1e4], &[4.5, 1.0], 40)); // 0.75·1 + 0.25·3 + 0.75·1² + 0.25·3²
+    // Weights are relative, and the batches are some.
+    assert_eq!(RunningStats::merge(&[(&b, 1e300), (&a, 3e300)]).unwrap(), all);
+    assert_eq!(RunningStats::merge(&[(&a, 3e-320), (&b, 1e-320)]).unwrap(), all);
+    assert_eq!(RunningStats::merge_by_batches(&[&a, &b]).unwrap(), all);
+    // A weight of 0 is as good as not there, NaN and all.
+    let nan = stats(&[f32::NAN, 0.0], &[f32::NAN, f32::INFINITY], 7);
+    assert_eq!(RunningStats::merge(&[(&nan, 0.0), (&a, 0.5), (&nan, 0.0)]).unwrap(), a);
+    let with = RunningStats::merge(&[(&nan, 1.0), (&a, 1.0)]).unwrap();
+    assert!(with.mean[0].is_nan() && with.mean[1] == 5e3);
+    // Of one nothing changes, be it at the ends of f64.
+    let ends = RunningStats {
+        mean: array![1e308, 5e-324],
+        var: array![1e308, 5e-324],
+        num_batches_tracked: 1,
+        ..RunningStats::new(2)
+    };
+    assert_eq!(RunningStats::merge(&[(&ends, 2.0)]).unwrap(), ends);
+    assert_eq!(RunningStats::merge(&[(&ends, 1.0), (&ends, 1.0)]).unwrap().var, ends.var);
+    let most = RunningStats { num_batches_tracked: i64::MAX, ..a.clone() };
+    assert_eq!(RunningStats::merge_by_batches(&[&most, &most]).unwrap().num_batches_tracked, i64::MAX);
+}
+
+#[test]
+fn running_statistics_that_do_not_merge_are_named() {
+    let (a, b) = (stats(&[0.0], &[1.0], 0), stats(&[0.0, 0.0], &[1.0, 1.0], 0));
+    let merge = |all: &[(&RunningStats<f32>, f64)]| message(RunningStats::merge(all));
+    assert_eq!(merge(&[]), "expected running statistics to merge, got none");
+    assert_eq!(merge(&[(&a, 1.0), (&b, 1.0)]), "expected 1 elements in running_mean, got 2");
+    assert_eq!(merge(&[(&a, 1.0), (&a, -1.0)]), "expected weights that are finite and at least 0, got -1");
+    assert_eq!(merge(&[(&a, f64::NAN)]), "expected weights that are finite and at least 0, got NaN");
+    assert_eq!(merge(&[(&a, 0.0), (&a, -0.0)]), "expected a weight above 0, got 2 of 0");
+    assert_eq!(message(RunningStats::merge_by_batches(&[&a])), "expected a weight above 0, got 1 of 0");
+    let odd = RunningStats { var: array![1.0, 1.0], ..a.clone() };
+    assert_eq!(merge(&[(&odd, 1.0)]), "expected 1 elements in running_var, got 2");
+}
+
+/// Batches of different sizes, far from zero: the population's mean and variance, and no average of averages.
+#[test]
+fn recalibrated_statistics_are_the_populations() {
+    let bn = BatchNorm::<f32>::new(2).unwrap();
+    let value =
+        |i: usize, c: usize| ((i * 7919 % 101) as f64 - (i / 40) as f64 * 30.0 + 1e4 * c as f64) as f32;
+    let mut recalibrate = Recalibrate::default();
+    for rows in [0..40, 40..42, 42..42, 42..101] {
+        let x = Array2::from_shape_fn((rows.len(), 2), |(i, c)| value(rows.start + i, c));
+        recalibrate.add(&bn.forward_uncommitted(&x).unwrap().1).unwrap();
+    }
+    for (kind, divisor) in [(RunningVar::Biased, 101.0), (RunningVar::Unbiased, 100.0)] {
+        let running = recalibrate.finish(kind).unwrap();
+        assert_eq!(running.num_batches_tracked, 3);
+        for c in 0..2 {
+            let mean = (0..101).map(|i| f64::from(value(i, c))).sum::<f64>() / 101.0;
+            let var = (0..101).map(|i| (f64::from(value(i, c)) - mean).powi(2)).sum::<f64>() / divisor;
+            assert_eq!((running.mean[c], running.var[c]), (mean as f32, var as f32));
+        }
+    }
+    let (_, saved) = bn.forward_eval_saved(&array![[1.0, 2.0]]).unwrap();
+    let before = recalibrate.clone();
+    assert!(matches!(recalibrate.add(&saved), Err(Error::SavedMode { .. })));
+    let (_, saved) = BatchNorm::<f32>::new(1).unwrap().forward(&array![[1.0], [2.0]]).unwrap();
+    assert_eq!(message(recalibrate.add(&saved)), "expected moments of 2 features, got moments of 1 features");
+    assert_eq!(recalibrate, before);
+}
