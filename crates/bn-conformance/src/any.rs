@@ -181,6 +181,9 @@ impl AnyCase {
     }
 }
 
+/// Runs a case in so many ranks.
+pub type InRanks = dyn Fn(&AnyCase, usize) -> Answer + Send + Sync;
+
 /// A backend as a value, so that backends of different types stand in one list.
 #[derive(Clone)]
 pub struct Candidate {
@@ -189,7 +192,7 @@ pub struct Candidate {
     /// Runs a case.
     pub run: Arc<dyn Fn(&AnyCase) -> Answer + Send + Sync>,
     /// Runs a case in so many ranks.
-    pub in_ranks: Arc<dyn Fn(&AnyCase, usize) -> Answer + Send + Sync>,
+    pub in_ranks: Arc<InRanks>,
     /// Checks the identities; a line per failure.
     pub identities: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
 }

@@ -280,6 +280,14 @@ fn moments_that_do_not_fit_are_named() {
     let one = Moments::<f32>::new(1, &[0.0], &[0.0]).unwrap();
     assert!(matches!(Pooled::<f32>::of(&one, EPS), Err(Error::OneValue { .. })));
     assert!(matches!(Pooled::<f32>::of(&two, 0.0), Err(Error::Eps { .. })));
+    let (mut y, mut saved, shape) = ([7.0; 6], Saved::default(), Shape::nc(3, 2).unwrap());
+    let step = Forward { eps: EPS, ..Forward::new(shape, &[1.0; 6], &mut y[..]) };
+    let pooled = Pooled::<f32>::of(&two, EPS).unwrap();
+    assert_eq!(
+        message(pooled.forward(&DefaultBackend::default(), step, &mut saved, &mut Workspace::default())),
+        "expected at most the 2 values per feature of the statistics in x, got 3"
+    );
+    assert_eq!((y, saved), ([7.0; 6], Saved::default()));
     assert!(matches!(Moments::of_saved(&Saved::<f32>::default()), Err(Error::EmptySaved)));
     let (_, saved) = BatchNorm::<f32>::new(1).unwrap().forward_eval_saved(&array![[1.0], [2.0]]).unwrap();
     assert_eq!(

@@ -1,8 +1,10 @@
 //! No input panics: whatever the dimensions, views, values and settings, there is a result or an error.
 
+use batchnorm::functions::{Backward, Forward};
+use batchnorm::parts::{self, Moments, PartialSums, Pooled};
 use batchnorm::{
-    Affine, BatchNorm, Config, Frozen, Grads, Layout, NonFinite, OneValue, RunningVar, Saved, Shape,
-    ShapeError, Workspace,
+    Affine, BatchNorm, Config, DefaultBackend, Frozen, Grads, Layout, NonFinite, OneValue, Recalibrate,
+    RunningStats, RunningVar, Saved, Shape, ShapeError, Workspace,
 };
 use ndarray::{ArrayD, IxDyn, Slice};
 use proptest::prelude::*;
@@ -137,6 +139,57 @@ proptest! {
         if let Ok(mut bn) = postcard::from_bytes::<BatchNorm<f64>>(&damaged(postcard::to_stdvec(&bn).unwrap())) {
             let _ = (bn.forward(&x), bn.forward_eval(&x));
         }
+    }
+
+    /// Any statistics and sums from elsewhere, damaged on the way or not.
+    #[test]
+    fn moments(
+        (numbers, count) in (proptest::collection::vec(any::<f64>(), 4), any::<usize>()),
+        values in values(),
+        (at, bit) in (any::<prop::sample::Index>(), 0u8..8),
+        (eps, weights) in (any::<f64>(), [any::<f64>(), any::<f64>()]),
+    ) {
+        let (backend, mut workspace) = (DefaultBackend::default(), Workspace::default());
+        let damaged = |mut bytes: Vec<u8>| {
+            let at = at.index(bytes.len());
+            bytes[at] ^= 1 << bit;
+            bytes
+        };
+        let x: Vec<f64> = values.iter().flat_map(|v| [f64::from(*v), f64::from(*v) * 1e200]).collect();
+        let shape = Shape::nc(values.len(), 2).unwrap();
+        let own = Moments::of(&backend, shape, &x, &mut workspace).unwrap();
+        let given = Moments::<f64>::new(count, &numbers[..2], &numbers[2..].iter().map(|v| v.abs()).collect::<Vec<_>>());
+        let sent = postcard::from_bytes::<Moments<f64>>(&damaged(postcard::to_stdvec(&own).unwrap()));
+        let all = [Ok(own), given.map_err(|_| ()), sent.map_err(|_| ())];
+        let mut merged = Moments::default();
+        for moments in all.into_iter().flatten() {
+            let _ = (merged.merge(&moments), merged.mean(), merged.var());
+            let eps = if eps > 0.0 && eps.is_finite() { eps } else { 1e-5 };
+            let Ok(pooled) = Pooled::<f64>::of(&moments, eps) else { continue };
+            let (mut y, mut saved) = (x.clone(), Saved::default());
+            let step = Forward { eps, ..Forward::new(shape, &x, &mut y[..]) };
+            if pooled.forward(&backend, step, &mut saved, &mut workspace).is_err() {
+                continue;
+            }
+            let _ = (Recalibrate::default().add(&saved), Moments::of_saved(&saved));
+            let sums = parts::sum_gradients(&backend, [&x, &x], 0, &saved, &mut workspace).unwrap();
+            let sent = postcard::from_bytes::<PartialSums<f64>>(&damaged(postcard::to_stdvec(&sums).unwrap()));
+            for mut sums in [Some(sums), sent.ok()].into_iter().flatten() {
+                let _ = sums.merge(sums.clone());
+                let mut dx = x.clone();
+                let dx = Some((&mut dx[..]).into());
+                let step = Backward { x: &x, dy: &x, weight: None, dx, dweight: None, dbias: None };
+                let _ = parts::backward(&backend, step, &sums, &saved, &mut workspace);
+            }
+        }
+        let stats = |numbers: &[f64]| RunningStats {
+            mean: numbers[..2].to_vec().into(),
+            var: numbers[2..].to_vec().into(),
+            num_batches_tracked: count as i64,
+            ..RunningStats::new(2)
+        };
+        let (a, b) = (stats(&numbers), stats(&[0.0, 1.0, 1.0, 1.0]));
+        let _ = (RunningStats::merge(&[(&a, weights[0]), (&b, weights[1])]), RunningStats::merge_by_batches(&[&a, &b]));
     }
 
     #[test]

@@ -3,6 +3,9 @@
 use crate::maths::{HardGrads, Moments, Totals, plain};
 use crate::num::Real;
 
+/// dβ and dγ, with what they came from where that was elsewhere.
+pub(super) type Known<'a, R> = (&'a [Totals<R>], Option<Given<'a, R>>);
+
 /// Sums from elsewhere, and what the statistics are from.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Given<'a, R: Real> {

@@ -120,7 +120,9 @@ impl Moments {
             }
         }
         let unit = self.size().max(other.size());
-        self.in_unit(unit).added::<R>(n, &other.in_unit(unit), m)
+        let merged = self.in_unit(unit).added::<R>(n, &other.in_unit(unit), m);
+        let plain = merged.in_unit(0);
+        if Self::fit::<R>(plain.k, plain.var.to_f64()) { plain } else { merged }
     }
 
     /// As [`merged`](Self::merged), of two in the same unit, the first of which weighs no less.
@@ -202,7 +204,8 @@ mod tests {
             let want = ldexp(scale, -exponent(scale));
             assert!((spread - want).abs() < 1e-14, "{scale:e}: {spread}");
         }
-        assert_eq!(of(&[0.5, 1.5]).0.unit, 0);
+        // A constant has no variance that would say how large squares are; what has one needs no unit.
+        assert_eq!((of(&[5.0, 5.0]).0.unit, of(&[5.0, 5.0, 7.0]).0.unit), (2, 0));
     }
 
     #[test]

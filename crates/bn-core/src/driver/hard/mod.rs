@@ -22,11 +22,11 @@ mod window;
 mod work;
 
 use super::backward::Needs;
-use super::given::Given;
+use super::given::Known;
 use super::plan::NEEDS_CONTIGUOUS;
 use crate::kernel::KernelSet;
 use crate::maths::frame::Frame;
-use crate::maths::{Moments, Params, Stats, StatsRef, Totals};
+use crate::maths::{Moments, Params, Stats, StatsRef};
 use crate::num::{Element, Real};
 use crate::tensor::{Strips, StripsMut};
 use pieces::{Inputs, Kind, Pieces};
@@ -134,7 +134,7 @@ impl<'h, K: KernelSet> Hard<'h, K> {
         params: Params<'_, T::Compute>,
         batch: (usize, f64),
         stats: StatsRef<'_, T::Compute>,
-        (totals, given): (&[Totals<T::Compute>], Option<Given<'_, T::Compute>>),
+        (totals, given): Known<'_, T::Compute>,
         put: Put<'_, T::Compute>,
     ) {
         let Tensors { x, dy, mut dx } = tensors.lengthened(self.long);

@@ -5,10 +5,10 @@ use super::class::{self, Asked, Class};
 use super::pieces::{Inputs, Kind};
 use super::window::{WIDTH, Window};
 use super::work::Work;
-use crate::driver::given::Given;
+use crate::driver::given::Known;
 use crate::kernel::KernelSet;
 use crate::maths::frame::{Coef, Frame};
-use crate::maths::{Params, StatsRef, Totals};
+use crate::maths::{Params, StatsRef};
 use crate::num::{Element, Real, Wide};
 use crate::tensor::{Strips, StripsMut};
 
@@ -20,7 +20,7 @@ impl<K: KernelSet> Work<'_, K> {
         [x, dy]: [&Strips<'_, T>; 2],
         params: Params<'_, T::Compute>,
         stats: StatsRef<'_, T::Compute>,
-        (totals, given): (&[Totals<T::Compute>], Option<Given<'_, T::Compute>>),
+        (totals, given): Known<'_, T::Compute>,
         dx: &mut Option<StripsMut<'_, T>>,
         put: Put<'_, T::Compute>,
     ) -> bool {

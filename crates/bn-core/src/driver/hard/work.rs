@@ -6,10 +6,10 @@ use super::direct::{fill_nan, map_one, map_window};
 use super::extent::Extent;
 use super::pieces::{Inputs, Kind, Pieces};
 use super::window::{WIDTH, Window};
-use crate::driver::given::Given;
+use crate::driver::given::Known;
 use crate::kernel::KernelSet;
 use crate::maths::frame::{Coef, Frame, double};
-use crate::maths::{Moments, Params, Stats, StatsRef, Totals};
+use crate::maths::{Moments, Params, Stats, StatsRef};
 use crate::num::wide::{exponent, ldexp};
 use crate::num::{Dd, Element, Real, Wide};
 use crate::tensor::{Strips, StripsMut};
@@ -211,7 +211,7 @@ impl<K: KernelSet> Work<'_, K> {
         x: &Strips<'_, T>,
         dy: &Strips<'_, T>,
         stats: StatsRef<'_, T::Compute>,
-        (known, given): (&[Totals<T::Compute>], Option<Given<'_, T::Compute>>),
+        (known, given): Known<'_, T::Compute>,
         (n, eps): (usize, f64),
     ) {
         let (hard, moments) = given.map_or((&[][..], &[][..]), |given| (given.hard, given.moments));

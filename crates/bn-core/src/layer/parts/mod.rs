@@ -238,7 +238,7 @@ impl<T: Element> Pooled<T> {
     ///
     /// # Errors
     /// As [`functions::train`](super::functions::train), but for [`Error::OneValue`]; [`Error::Parts`] for another
-    /// eps and before the statistics are there. Nothing is then written.
+    /// eps, for more values than the statistics are of, and before they are there. Nothing is then written.
     pub fn forward<B: Backend>(
         &self,
         backend: &B,
@@ -252,6 +252,10 @@ impl<T: Element> Pooled<T> {
         self.check_features("x", step.shape)?;
         if step.eps.to_bits() != self.eps.to_bits() {
             return Err(wrong(&format!("the eps of the statistics, {}", self.eps), &step.eps.to_string()));
+        }
+        if step.shape.count() > self.count {
+            let expected = format!("at most the {} values per feature of the statistics in x", self.count);
+            return Err(wrong(&expected, &format!("{}", step.shape.count())));
         }
         let step = step.checked(Mode::Train, None)?;
         saved.reset(step.shape, step.sizes, Mode::Train, true, self.eps);
