@@ -123,7 +123,8 @@ fn a_missing_tensor_is_named_and_so_is_what_may_have_been_meant() {
         assert_eq!(text, format!("expected the shape [3] in the tensor \"n.{name}\", got no such tensor"));
         let text = said_by(other(), |tensors| {
             let tensor = tensors.remove(&format!("n.{name}")).expect("a tensor of the layer");
-            tensors.insert(format!("module.n.{name}"), tensor);
+            tensors.insert(format!("module.n.{name}"), tensor.clone());
+            tensors.insert(format!("another.{name}"), tensor);
         });
         assert!(text.ends_with(&format!("no such tensor: the file has \"module.n.{name}\"")), "{text}");
     }
