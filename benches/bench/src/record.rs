@@ -134,7 +134,7 @@ pub(crate) fn summary(samples: &[f64]) -> Option<(f64, f64, f64)> {
 
 /// The workspace's folder.
 pub(crate) fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).map_or_else(PathBuf::new, PathBuf::from)
 }
 
 /// Puts a file in the place of another in one move: a reader sees the old one or the new one, whole.
