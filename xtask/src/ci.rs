@@ -69,8 +69,8 @@ const GATES: &[Gate] = &[
     Gate("search", &[], Step::Xtask(&["search", "--minutes", "1"])),
     Gate("bits", &[], Step::Xtask(&["bits", "--write", BITS])),
     // The same bits from other instructions: what the compiler makes of the kernels for newer machines.
-    Gate("bits-v3", &[("RUSTFLAGS", "-C target-cpu=x86-64-v3")], Step::Cargo(BITS_LIKE)),
-    Gate("bits-native", &[("RUSTFLAGS", "-C target-cpu=native")], Step::Cargo(BITS_LIKE)),
+    Gate("bits-v3", &as_released("-C target-cpu=x86-64-v3"), Step::Cargo(BITS_LIKE)),
+    Gate("bits-native", &as_released("-C target-cpu=native"), Step::Cargo(BITS_LIKE)),
     Gate("asan", &[("RUSTFLAGS", "-Zsanitizer=address")], Step::Nightly(ASAN)),
     Gate("digits", &[], Step::Cargo(&["run", "--release", "--example", "digits", "--", "--quick"])),
     Gate(
@@ -86,6 +86,16 @@ const QUICK: [&str; 6] = ["fmt", "tidy", "replay", "clippy", "docs", "conformanc
 
 /// The digests of the whole table, from one build level to the others.
 const BITS: &str = "target/bits.txt";
+
+/// The environment of a build with these flags and without the checks that a user's has not either: it takes three quarters of the time.
+const fn as_released(flags: &'static str) -> [(&'static str, &'static str); 4] {
+    [
+        ("RUSTFLAGS", flags),
+        ("CARGO_PROFILE_TEST_DEBUG", "0"),
+        ("CARGO_PROFILE_TEST_DEBUG_ASSERTIONS", "false"),
+        ("CARGO_PROFILE_TEST_OVERFLOW_CHECKS", "false"),
+    ]
+}
 
 /// A part of the table on every backend and on several threads, in a build for other machines, held to the bits of this one. It names its
 /// target, so that build scripts and macros are built once for all levels.

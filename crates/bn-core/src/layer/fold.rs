@@ -82,11 +82,11 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
     ///
     /// ```
     /// use batchnorm::{BatchNorm, Error};
-    /// use ndarray::{Array2, array};
+    /// use ndarray::{Array1, Array2, array};
     ///
     /// let mut bn = BatchNorm::<f64>::new(2)?;
     /// let (mut weight, bias) = (array![[1.0, 2.0, 0.0], [0.0, -1.0, 3.0]], array![0.5, 0.0]); // 3 features to 2
-    /// let linear = |z: &Array2<f64>, weight: &Array2<f64>, bias| z.dot(&weight.t()) + bias;
+    /// let linear = |z: &Array2<f64>, weight: &Array2<f64>, bias: &Array1<f64>| z.dot(&weight.t()) + bias;
     /// let z = array![[1.0, 2.0, 3.0], [4.0, 0.0, -1.0], [0.5, 0.5, 2.0]];
     /// bn.forward(&linear(&z, &weight, &bias))?; // a step of training
     ///
