@@ -95,7 +95,7 @@ pub fn run_in_ranks<T: Element, B: Backend + Clone>(case: &Case<T>, backend: &B,
         let x = &case.x[split.elements(part)];
         moments.merge(&Moments::of(backend, split.shape(part)?, x, &mut Workspace::default())?)?;
     }
-    split.run(&Pooled::of(&moments, case.config.eps)?)
+    split.run(&Pooled::of(&moments, case.config.eps)?.one_value(case.config.one_value))
 }
 
 /// A case that is cut into ranges of samples.

@@ -281,3 +281,14 @@ fn a_backward_takes_x_however_it_lies_in_memory() {
         assert_eq!(bn.backward(&saved, other, &y).unwrap(), g);
     }
 }
+
+#[test]
+fn another_array_of_as_many_values_per_feature_is_not_the_forwards() {
+    let mut bn = BatchNorm::<f32>::new(3).unwrap();
+    let x = Array3::from_shape_fn((4, 3, 1), |(n, c, _)| (n * 3 + c) as f32);
+    let (_, saved) = bn.forward(&x).unwrap();
+    // In memory as the forward's: (2, 2, 3) with the features last.
+    let other = x.into_shape_with_order((2, 2, 3)).unwrap().permuted_axes([0, 2, 1]);
+    let error = bn.backward(&saved, &other, &other).unwrap_err();
+    assert!(matches!(error, Error::SavedShape { .. }), "{error}");
+}

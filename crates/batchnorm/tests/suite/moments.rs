@@ -1,10 +1,11 @@
 //! Statistics from elsewhere and for elsewhere: moments that merge, a forward and a backward with them, federated running statistics,
 //! and those of a whole data set.
 
-use batchnorm::functions::{self, Backward, Commit, Forward};
+use batchnorm::functions::{self, Backward, Commit, Forward, Running};
 use batchnorm::parts::{self, Moments, PartialSums, Pooled};
 use batchnorm::{
-    BatchNorm, DefaultBackend, Error, Real, Recalibrate, RunningStats, RunningVar, Saved, Shape, Workspace,
+    BatchNorm, DefaultBackend, Error, OneValue, Real, Recalibrate, RunningStats, RunningVar, Saved, Shape,
+    Workspace,
 };
 use ndarray::{Array2, array};
 
@@ -278,7 +279,14 @@ fn moments_that_do_not_fit_are_named() {
     a.merge(&Moments::default()).unwrap();
     assert_eq!(a, before);
     let one = Moments::<f32>::new(1, &[0.0], &[0.0]).unwrap();
-    assert!(matches!(Pooled::<f32>::of(&one, EPS), Err(Error::OneValue { .. })));
+    let (shape, x, mut y) = (Shape::nc(1, 1).unwrap(), [1.0_f32], [0.0]);
+    let mut forward = |pooled: Pooled<f32>| {
+        let (step, workspace) =
+            (Forward { eps: EPS, ..Forward::new(shape, &x, &mut y[..]) }, &mut Workspace::default());
+        pooled.forward(&DefaultBackend::default(), step, &mut Saved::default(), workspace)
+    };
+    assert!(matches!(forward(Pooled::of(&one, EPS).unwrap()), Err(Error::OneValue { .. })));
+    assert_eq!(forward(Pooled::of(&one, EPS).unwrap().one_value(OneValue::Bias)), Ok(()));
     assert!(matches!(Pooled::<f32>::of(&two, 0.0), Err(Error::Eps { .. })));
     let (mut y, mut saved, shape) = ([7.0; 6], Saved::default(), Shape::nc(3, 2).unwrap());
     let step = Forward { eps: EPS, ..Forward::new(shape, &[1.0; 6], &mut y[..]) };
@@ -326,6 +334,49 @@ fn stats(mean: &[f32], var: &[f32], batches: i64) -> RunningStats<f32> {
         var: var.to_vec().into(),
         num_batches_tracked: batches,
         ..RunningStats::new(mean.len())
+    }
+}
+
+#[test]
+fn batches_that_a_feature_left_out_weigh_nothing() {
+    let of = |mean: [f64; 2], left_out: [i64; 2]| RunningStats {
+        mean: mean.to_vec().into(),
+        num_batches_tracked: 1,
+        left_out: left_out.to_vec().into(),
+        ..RunningStats::new(2)
+    };
+    let all = RunningStats::merge_by_batches(&[&of([0.0, 2.0], [1, 0]), &of([4.0, 4.0], [0, 0])]).unwrap();
+    assert_eq!(all.mean, array![4.0, 3.0]);
+    assert_eq!(all.var, array![1.0, 2.0]);
+    assert_eq!((all.num_batches_tracked, all.left_out), (2, array![1, 0]));
+    let short = RunningStats { left_out: array![0], ..of([0.0; 2], [0; 2]) };
+    assert!(matches!(RunningStats::merge_by_batches(&[&short]), Err(Error::Length { what: "left_out", .. })));
+}
+
+#[test]
+fn sums_that_are_not_finite_count_in_parts_as_in_the_whole() {
+    let (backend, shape) = (DefaultBackend::default(), Shape::nc(1, 1).unwrap());
+    for (x, dy) in
+        [([1.0_f32, f32::NAN], [f32::INFINITY, 1.0]), ([1.0, f32::INFINITY], [f32::INFINITY, -1.0])]
+    {
+        let (running, mut workspace) = (Running { mean: &[0.0], var: &[1.0] }, Workspace::default());
+        let (mut sums, mut y, mut saved) = (PartialSums::default(), [0.0], Saved::default());
+        for i in 0..2 {
+            let step = Forward::new(shape, &x[i..=i], &mut y[..]);
+            functions::eval(&backend, step, Some(running), &mut saved, &mut workspace).unwrap();
+            let inputs = [&x[i..=i], &dy[i..=i]];
+            sums.merge(parts::sum_gradients(&backend, inputs, i, &saved, &mut workspace).unwrap()).unwrap();
+        }
+        let mut dweight = [0.0];
+        let (dx, dbias, weight) = (None, None, None);
+        let step = Backward { x: &x[1..], dy: &dy[1..], weight, dx, dweight: Some(&mut dweight), dbias };
+        parts::backward(&backend, step, &sums, &saved, &mut workspace).unwrap();
+        assert!(dweight[0].is_nan(), "{x:?} {dy:?}: {dweight:?}");
+        let none = PartialSums::default();
+        let step =
+            Backward { x: &x[1..], dy: &dy[1..], weight, dx: None, dweight: Some(&mut dweight), dbias: None };
+        let error = parts::backward(&backend, step, &none, &saved, &mut workspace).unwrap_err();
+        assert!(error.to_string().contains("expected"), "{error}");
     }
 }
 

@@ -206,6 +206,9 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
             return Err(Error::Dims { what: "dy", expected, got });
         }
         self.check_saved(saved, mode)?;
+        if matches!(saved.sizes, Sizes::Array { .. }) && saved.sizes != sizes {
+            return Err(Error::SavedShape { what: "x", expected: saved.sizes.clone(), got: sizes });
+        }
         let Some(x) = InMemory::of_shape(x.view().into_dyn(), self.config.layout, saved.shape()) else {
             return Err(Error::SavedShape { what: "x", expected: saved.sizes.clone(), got: sizes });
         };

@@ -28,6 +28,7 @@
 //! | the count as i32, or as a float without fraction, of shape () or (1,) | taken | the same |
 //! | another tensor missing, of another shape | refused | the same |
 //! | one of the five names that the layer has no use for | refused | the same |
+//! | counts of what features [left out](crate::NonFinite) | not stored: they begin at 0, and all batches count | has none |
 //! | any other name | not looked at | refused, unless another module has it |
 
 use super::BatchNorm;

@@ -59,6 +59,15 @@ impl<R: Real> RunningStats<R> {
     /// # Ok::<(), batchnorm::Error>(())
     /// ```
     pub fn merge(all: &[(&Self, f64)]) -> Result<Self, Error> {
+        Self::merge_each(all, |_, weight, _| weight)
+    }
+
+    /// As [`merge`](Self::merge), with the weight that `of_feature` makes of a layer's for one of its features; where none is above 0,
+    /// with the layer's own.
+    fn merge_each(
+        all: &[(&Self, f64)],
+        of_feature: impl Fn(&Self, f64, usize) -> f64,
+    ) -> Result<Self, Error> {
         let wrong = |expected: &str, got: String| Error::Parts { expected: expected.into(), got };
         let Some((first, _)) = all.first() else {
             return Err(wrong("running statistics to merge", "none".into()));
@@ -67,6 +76,9 @@ impl<R: Real> RunningStats<R> {
         for (own, weight) in all {
             check_len("running_mean", features, own.mean.len())?;
             check_len("running_var", features, own.var.len())?;
+            if !own.left_out.is_empty() {
+                check_len("left_out", features, own.left_out.len())?;
+            }
             if !(weight.is_finite() && *weight >= 0.0) {
                 return Err(wrong("weights that are finite and at least 0", weight.to_string()));
             }
@@ -78,7 +90,9 @@ impl<R: Real> RunningStats<R> {
         let one = Dd::from_f64(1.0);
         let merged = (0..features).map(|f| {
             let (mut sum, mut weights) = (Moments::default(), 0.0);
+            let some = all.iter().any(|(own, weight)| of_feature(own, *weight, f) > 0.0);
             for (own, weight) in all {
+                let weight = if some { of_feature(own, *weight, f) } else { *weight };
                 let moments = Moments::given::<R>(own.mean[f].to_f64(), own.var[f].to_f64());
                 let weight = weight / most;
                 sum = sum.merged::<R>(weights, moments, weight);
@@ -97,7 +111,7 @@ impl<R: Real> RunningStats<R> {
         Ok(Self { mean, var, num_batches_tracked: batches, left_out })
     }
 
-    /// As [`merge`](Self::merge), weighed by the numbers of batches.
+    /// As [`merge`](Self::merge), weighed by the numbers of batches: feature by feature, without those that it left out.
     ///
     /// # Errors
     /// As [`merge`](Self::merge): [`Error::Parts`] where no batch went into any of them.
@@ -113,7 +127,10 @@ impl<R: Real> RunningStats<R> {
     /// ```
     pub fn merge_by_batches(all: &[&Self]) -> Result<Self, Error> {
         let weighed = all.iter().map(|own| (*own, own.num_batches_tracked as f64)).collect::<Vec<_>>();
-        Self::merge(&weighed)
+        Self::merge_each(&weighed, |own, batches, f| {
+            let left_out = own.left_out.get(f).copied().unwrap_or_default();
+            (batches - left_out as f64).max(0.0)
+        })
     }
 
     /// The same, or an error where memory does not hold them.

@@ -111,7 +111,10 @@ impl<T: Element> Saved<T> {
         let stats = self.stats.as_ref();
         let length = [0, shape.features()].contains(&self.moments.len());
         let of = |(f, own): (usize, &maths::Moments)| are_same(&own.stats(eps), &stats.get(f));
-        if !length || (!from_batch && !self.moments.is_empty()) || !self.moments.iter().enumerate().all(of) {
+        if !length
+            || ((!from_batch || T::Compute::sums_are_safe()) && !self.moments.is_empty())
+            || !self.moments.iter().enumerate().all(of)
+        {
             return Err(wrong("moments", "those of the statistics", "others"));
         }
         for f in 0..shape.features() {

@@ -22,9 +22,10 @@ impl HardSums {
         Self { first: near_one(first), second: near_one(second), class }
     }
 
-    /// Of sums that the kernels took.
+    /// Of sums that the kernels took. Of one that is not finite nothing else counts.
     pub(crate) fn of<R: Real>((first, second): Totals<R>) -> Self {
-        Self::new((double(first), 0), (double(second), 0), [0.0; 2])
+        let class = [first, second].map(|sum| if sum.to_f64().is_finite() { 0.0 } else { sum.to_f64() });
+        Self::new((double(first), 0), (double(second), 0), class)
     }
 
     /// Over the terms of both.

@@ -81,7 +81,7 @@ impl Moments {
         if self.unit == 0 && (!usable || Self::fit::<R>(self.k, var)) {
             self
         } else {
-            self.in_unit(self.size())
+            self.in_unit(self.size().unwrap_or(0))
         }
     }
 
@@ -91,10 +91,10 @@ impl Moments {
     }
 
     /// The exponent of the larger of |k| and σ; 0 where both are nothing.
-    fn size(&self) -> i32 {
+    fn size(&self) -> Option<i32> {
         let of = |v: f64| (v != 0.0 && v.is_finite()).then(|| exponent(v));
         let spread = of(self.var.to_f64()).map(|e| e.div_euclid(2) + self.unit);
-        of(self.k).max(spread).unwrap_or(0)
+        of(self.k).max(spread)
     }
 
     /// Of the values of both, of which there are so many or which weigh so much: finite numbers from 0 on.
@@ -119,7 +119,7 @@ impl Moments {
                 return merged;
             }
         }
-        let unit = self.size().max(other.size());
+        let unit = self.size().max(other.size()).unwrap_or(0);
         let merged = self.in_unit(unit).added::<R>(n, &other.in_unit(unit), m);
         let plain = merged.in_unit(0);
         if Self::fit::<R>(plain.k, plain.var.to_f64()) { plain } else { merged }
@@ -198,6 +198,9 @@ mod tests {
     #[test]
     fn squares_that_leave_f64_have_a_unit() {
         for scale in [1e300, 1e-200, 5e-324, 1e-310] {
+            // Zeros say nothing of a size.
+            let (halved, _) = of(&[0.0, 0.0, scale, scale]);
+            assert!(halved.unit != 0 && halved.mean() == 0.5 * scale, "{scale:e}: {halved:?}");
             let (all, _) = of(&[scale, 3.0 * scale]);
             assert!(all.unit != 0 && all.mean() == 2.0 * scale, "{scale:e}: {all:?}");
             let spread = all.var.ldexp(2 * (all.unit - exponent(scale))).to_f64().sqrt();

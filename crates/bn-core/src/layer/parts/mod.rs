@@ -147,8 +147,10 @@ impl<T: Element> Pooled<T> {
     /// Settled statistics from the moments of the whole batch, wherever they come from; `eps` is added to the variance. What a
     /// [`forward`](Self::forward) saves then has their count: a commit's factor n/(n−1) and the backward's n are the whole batch's.
     ///
+    /// Of one value per feature, the forward asks [`one_value`](Self::one_value). Moments of no value are Ok.
+    ///
     /// # Errors
-    /// [`Error::Eps`]; [`Error::OneValue`] where the moments are of one value per feature. Those of no value are Ok.
+    /// [`Error::Eps`].
     ///
     /// ```
     /// use batchnorm::functions::Forward;
@@ -167,7 +169,6 @@ impl<T: Element> Pooled<T> {
     pub fn of(moments: &Moments<T::Compute>, eps: f64) -> Result<Self, Error> {
         let mut pooled = Self::new(moments.features(), eps)?;
         (pooled.count, pooled.round) = (moments.count(), Round::Settled);
-        pooled.check_count(pooled.count)?;
         if pooled.count > 0 {
             let mut stats = pooled.stats.as_mut();
             moments.each().iter().enumerate().for_each(|(f, own)| stats.set(f, &own.stats(eps)));
@@ -237,7 +238,7 @@ impl<T: Element> Pooled<T> {
     /// [`functions::commit`](super::functions::commit) takes the state of any part, once.
     ///
     /// # Errors
-    /// As [`functions::train`](super::functions::train), but for [`Error::OneValue`]; [`Error::Parts`] for another
+    /// As [`functions::train`](super::functions::train); [`Error::Parts`] for another
     /// eps, for more values than the statistics are of, and before they are there. Nothing is then written.
     pub fn forward<B: Backend>(
         &self,
@@ -249,6 +250,7 @@ impl<T: Element> Pooled<T> {
         if self.round != Round::Settled {
             return Err(wrong("settled statistics", "ones that wait for sums"));
         }
+        self.check_count(self.count)?;
         self.check_features("x", step.shape)?;
         if step.eps.to_bits() != self.eps.to_bits() {
             return Err(wrong(&format!("the eps of the statistics, {}", self.eps), &step.eps.to_string()));
@@ -348,6 +350,12 @@ pub fn backward<T: Element, B: Backend>(
     if saved.from_batch && count != saved.count {
         return Err(wrong(
             &format!("sums over the {} values per feature of the forward", saved.count),
+            &format!("sums over {count}"),
+        ));
+    }
+    if count < shape.count() {
+        return Err(wrong(
+            &format!("sums over the {} values per feature of this part at least", shape.count()),
             &format!("sums over {count}"),
         ));
     }

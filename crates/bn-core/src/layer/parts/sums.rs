@@ -66,7 +66,9 @@ const HARD: usize = 9;
 /// A number for pilots, which sums around others have not: FNV-1a of their bits.
 pub(super) fn around<R: Real>(pilots: Option<&[R]>) -> u64 {
     pilots.into_iter().flatten().fold(0xcbf2_9ce4_8422_2325, |hash, pilot| {
-        (hash ^ pilot.to_f64().to_bits()).wrapping_mul(0x0100_0000_01b3)
+        // All NaNs count as one.
+        let pilot = if pilot.to_f64().is_nan() { f64::NAN } else { pilot.to_f64() };
+        (hash ^ pilot.to_bits()).wrapping_mul(0x0100_0000_01b3)
     })
 }
 
@@ -225,14 +227,25 @@ impl Node {
 
     /// The hard features of either node: what the other has of it joins, from its ordinary sums if need be.
     fn merged_hard<R: Real>(&self, other: &Self) -> Vec<f64> {
-        let of = |node: &Self, f: usize| {
-            let own = node.hard_sums().find(|(own, _)| *own == f).map(|(_, sums)| sums);
-            own.or_else(|| totals::<R>(&node.sums).nth(f).map(HardSums::of::<R>)).unwrap_or_default()
-        };
         let mut features: Vec<usize> = self.hard_sums().chain(other.hard_sums()).map(|(f, _)| f).collect();
         features.sort_unstable();
         features.dedup();
-        features.into_iter().flat_map(|f| hard_numbers((f, of(self, f).merged(&of(other, f))))).collect()
+        let (mut own, mut others) = (self.hard_sums().peekable(), other.hard_sums().peekable());
+        let each = features.into_iter().flat_map(|f| {
+            // Both lists ascend.
+            let own =
+                own.next_if(|(own, _)| *own == f).map_or_else(|| self.sums_of::<R>(f), |(_, sums)| sums);
+            let other =
+                others.next_if(|(own, _)| *own == f).map_or_else(|| other.sums_of::<R>(f), |(_, sums)| sums);
+            hard_numbers((f, own.merged(&other)))
+        });
+        each.collect()
+    }
+
+    /// What the kernels took of a feature.
+    fn sums_of<R: Real>(&self, f: usize) -> HardSums {
+        let sums = self.sums.get(f * 2 * R::Wide::PARTS..).unwrap_or_default();
+        totals::<R>(sums).next().map(HardSums::of::<R>).unwrap_or_default()
     }
 }
 
