@@ -16,6 +16,7 @@ mod one_value;
 mod optimizer;
 mod parts;
 mod presets;
+mod running;
 mod saved;
 mod serde;
 mod settings;

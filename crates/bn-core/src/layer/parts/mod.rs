@@ -347,17 +347,13 @@ pub fn backward<T: Element, B: Backend>(
     let pilots = pilots(saved);
     let expected = (Some(shape.inner()), around(pilots.as_deref()));
     let Total { totals, hard, count } = sums.total((Kind::Gradients, shape.features()), expected)?;
-    if saved.from_batch && count != saved.count {
-        return Err(wrong(
-            &format!("sums over the {} values per feature of the forward", saved.count),
-            &format!("sums over {count}"),
-        ));
-    }
-    if count < shape.count() {
-        return Err(wrong(
-            &format!("sums over the {} values per feature of this part at least", shape.count()),
-            &format!("sums over {count}"),
-        ));
+    let (own, whole) = (shape.count(), saved.count);
+    if count < own || saved.from_batch && count != whole {
+        let expected = match saved.from_batch {
+            true => format!("sums over the {whole} values per feature of the forward"),
+            false => format!("sums over the {own} values per feature of this part at least"),
+        };
+        return Err(wrong(&expected, &format!("sums over {count}")));
     }
     let (stats, moments) = (saved.stats.as_ref(), &saved.moments[..]);
     let hard = hard.iter().enumerate().map(|(f, sums)| {
