@@ -1,5 +1,6 @@
 //! The functions under the layer: they give the layer's bits, and compute what is asked for and no more.
 
+use crate::common::{bits, values};
 use batchnorm::functions::{self, Backward, Commit, Forward, Running};
 use batchnorm::{BatchNorm, DefaultBackend, Error, Grads, Saved, Shape, Workspace};
 
@@ -10,10 +11,6 @@ fn shapes() -> Vec<(Shape, f32)> {
     let shapes = [(7, 5, 300), (6, 40, 49), (33, 70, 1), (500, 3, 1), (40, 1, 300)];
     let shapes = shapes.map(|(outer, features, inner)| Shape::new(outer, features, inner).unwrap());
     shapes.into_iter().flat_map(|shape| [(shape, 0.3), (shape, 500.0)]).collect()
-}
-
-fn values(len: usize, seed: usize, centre: f32) -> Vec<f32> {
-    (0..len).map(|i| (((i + seed) * 7919 % 4099) as f32 / 2049.5 - 1.0) * 1.7 + centre).collect()
 }
 
 /// A step's inputs, and everything that it gives.
@@ -30,10 +27,6 @@ struct Gradients {
     dx: Option<Vec<u32>>,
     dweight: Option<Vec<u32>>,
     dbias: Option<Vec<u32>>,
-}
-
-fn bits(values: &[f32]) -> Vec<u32> {
-    values.iter().map(|v| v.to_bits()).collect()
 }
 
 impl Step {

@@ -4,6 +4,7 @@
 mod affine;
 mod bad_input;
 mod checkpoint;
+mod common;
 mod damaged;
 mod fold;
 mod frozen;

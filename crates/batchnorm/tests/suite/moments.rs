@@ -1,5 +1,6 @@
 //! Statistics from elsewhere and for elsewhere: moments that merge, a forward and a backward with them.
 
+use crate::common::message;
 use batchnorm::functions::{self, Backward, Commit, Forward, Running};
 use batchnorm::parts::{self, Moments, PartialSums, Pooled};
 use batchnorm::{
@@ -28,10 +29,6 @@ fn merged<T: Real>(x: &[T], shards: impl IntoIterator<Item = usize>) -> Moments<
     }
     all.merge(&of(1, rest)).unwrap();
     all
-}
-
-fn message(result: Result<impl std::fmt::Debug, Error>) -> String {
-    result.unwrap_err().to_string()
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! A batch in parts: the bits of the whole where it is cut at leaves, its limits elsewhere, and what is wrong is named.
 
+use crate::common::{bits, message, values};
 use batchnorm::functions::{self, Backward, Commit, Forward};
 use batchnorm::parts::{self, PartialSums, Pooled};
 use batchnorm::{DefaultBackend, Error, Layout, Saved, Shape, Workspace};
@@ -23,14 +24,6 @@ fn shapes() -> Vec<(Shape, f32)> {
     ];
     let shapes = shapes.map(|(outer, features, inner)| Shape::new(outer, features, inner).unwrap());
     shapes.into_iter().flat_map(|shape| [(shape, 0.3), (shape, 500.0)]).collect()
-}
-
-fn values(len: usize, seed: usize, centre: f32) -> Vec<f32> {
-    (0..len).map(|i| (((i + seed) * 7919 % 4099) as f32 / 2049.5 - 1.0) * 1.7 + centre).collect()
-}
-
-fn bits(values: &[f32]) -> Vec<u32> {
-    values.iter().map(|v| v.to_bits()).collect()
 }
 
 struct Step {
@@ -234,10 +227,6 @@ fn where_to_cut_is_said_in_the_users_dimensions() {
     assert_eq!(every(&[0, 64, 56, 56], Layout::ChannelsFirst), 2);
     assert_eq!(every(&[4096, 1024], Layout::ChannelsLast), 128);
     assert!(parts::split_every(&[3], Layout::ChannelsFirst).is_err());
-}
-
-fn message(result: Result<impl std::fmt::Debug, Error>) -> String {
-    result.unwrap_err().to_string()
 }
 
 #[test]

@@ -1,11 +1,8 @@
 //! Running statistics of several layers as one, and of a whole data set.
 
+use crate::common::message;
 use batchnorm::{BatchNorm, Error, Recalibrate, RunningStats, RunningVar};
 use ndarray::{Array2, array};
-
-fn message(result: Result<impl std::fmt::Debug, Error>) -> String {
-    result.unwrap_err().to_string()
-}
 
 fn stats(mean: &[f32], var: &[f32], batches: i64) -> RunningStats<f32> {
     RunningStats {

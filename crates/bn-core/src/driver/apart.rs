@@ -81,10 +81,6 @@ impl<T: Element> Step<T> for Summing<'_, T> {
         }
     }
 
-    fn sum_beside(&self, _: usize) -> Option<Sum<'_, T>> {
-        None
-    }
-
     fn settle(&mut self, _: &impl KernelSet, state: &mut State<T::Compute>, _: bool) -> Settled {
         self.totals.copy_from_slice(&state.totals[..self.totals.len()]);
         Settled::Yes

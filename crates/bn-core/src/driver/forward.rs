@@ -99,10 +99,6 @@ impl<T: Element> Step<T> for Forward<'_, T> {
         Some(self.y.place())
     }
 
-    fn pilots(&self, _: &impl KernelSet, _: &mut [T::Compute]) -> bool {
-        false
-    }
-
     fn sum<'s>(&'s self, pilot: Option<&'s [T::Compute]>) -> Option<Sum<'s, T>> {
         let summed = matches!(self.stats, Statistics::Batch(_));
         summed.then(|| Sum::Moments { x: self.x.reborrow(), pilot })

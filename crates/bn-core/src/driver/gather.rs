@@ -58,16 +58,8 @@ impl<T: Element> Step<T> for Gathering<'_, T> {
         None
     }
 
-    fn pilots(&self, _: &impl KernelSet, _: &mut [T::Compute]) -> bool {
-        false
-    }
-
     fn sum<'s>(&'s self, pilot: Option<&'s [T::Compute]>) -> Option<Sum<'s, T>> {
         Some(Sum::Moments { x: self.x.reborrow(), pilot })
-    }
-
-    fn sum_beside(&self, _: usize) -> Option<Sum<'_, T>> {
-        None
     }
 
     fn settle(

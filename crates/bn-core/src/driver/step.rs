@@ -42,12 +42,16 @@ pub(super) trait Step<T: Element>: Sized + Send {
     /// Where its map writes, if it has one.
     fn out(&self) -> Option<Place>;
 
-    /// Puts what its sums are taken around into `pilots`, one per feature; false where all would be 0.
-    fn pilots(&self, kernels: &impl KernelSet, pilots: &mut [T::Compute]) -> bool;
+    /// Puts what its sums are taken around into the slice, one per feature; false where all would be 0.
+    fn pilots(&self, _: &impl KernelSet, _: &mut [T::Compute]) -> bool {
+        false
+    }
     /// What is summed around these pilots.
     fn sum<'s>(&'s self, pilot: Option<&'s [T::Compute]>) -> Option<Sum<'s, T>>;
-    /// The sum of the first `features` features, if it may be taken while another block is mapped: around 0.
-    fn sum_beside(&self, features: usize) -> Option<Sum<'_, T>>;
+    /// The sum of so many features, the first ones, if it may be taken while another block is mapped: around 0.
+    fn sum_beside(&self, _: usize) -> Option<Sum<'_, T>> {
+        None
+    }
     /// Takes the sums in, the first ones or those that it asked for.
     fn settle(&mut self, kernels: &impl KernelSet, state: &mut State<T::Compute>, again: bool) -> Settled;
     /// Fills the coefficients of its map, and says which features are hard.
