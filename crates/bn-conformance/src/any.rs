@@ -6,7 +6,6 @@ use crate::identities;
 use crate::measure::{Row, Scales, check_by, limit_of};
 use crate::parts::{run_in_parts, run_in_ranks};
 use crate::run::{Answer, run};
-use crate::tolerances::{LIMIT_DD, ROUNDED_REFERENCE};
 use bn_core::{Backend, Element, Mode, Real};
 use half::{bf16, f16};
 use std::borrow::Cow;
@@ -108,16 +107,10 @@ impl AnyCase {
         on!(self, case => limit_of(case, tensor))
     }
 
-    /// As [`Self::limit`], of an expectation that has no place in the case yet, by its name in a file.
+    /// As [`Self::limit`], by the name that files use.
     #[must_use]
     pub fn limit_named(&self, name: &str) -> f64 {
-        let rounded = if self.dtype() == "f64" { ROUNDED_REFERENCE } else { 0.0 };
-        match name {
-            "dresidual" => self.limit(Tensor::Y),
-            "dd.dy" => LIMIT_DD[0] + rounded,
-            "dd.x" => LIMIT_DD[1] + rounded,
-            _ => self.limit(Tensor::ALL.into_iter().find(|t| t.name() == name).unwrap_or(Tensor::Dweight)),
-        }
+        self.limit(Tensor::ALL.into_iter().find(|t| t.name() == name).unwrap_or(Tensor::Dweight))
     }
 
     /// As [`Scales::of`].

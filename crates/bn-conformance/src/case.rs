@@ -11,8 +11,12 @@ use std::fmt;
 pub enum Tensor {
     Y,
     Dx,
+    Dresidual,
     Dweight,
     Dbias,
+    DdDy,
+    DdX,
+    DdWeight,
     Mean,
     Var,
     RunningMean,
@@ -21,11 +25,15 @@ pub enum Tensor {
 
 impl Tensor {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 12] = [
         Self::Y,
         Self::Dx,
+        Self::Dresidual,
         Self::Dweight,
         Self::Dbias,
+        Self::DdDy,
+        Self::DdX,
+        Self::DdWeight,
         Self::Mean,
         Self::Var,
         Self::RunningMean,
@@ -35,7 +43,7 @@ impl Tensor {
     /// Whether it has the input's dimensions; the others have a value per feature.
     #[must_use]
     pub fn is_whole(self) -> bool {
-        matches!(self, Self::Y | Self::Dx)
+        matches!(self, Self::Y | Self::Dx | Self::Dresidual | Self::DdDy | Self::DdX)
     }
 
     /// The name that files and reports use.
@@ -44,8 +52,12 @@ impl Tensor {
         match self {
             Self::Y => "y",
             Self::Dx => "dx",
+            Self::Dresidual => "dresidual",
             Self::Dweight => "dweight",
             Self::Dbias => "dbias",
+            Self::DdDy => "dd.dy",
+            Self::DdX => "dd.x",
+            Self::DdWeight => "dd.weight",
             Self::Mean => "mean",
             Self::Var => "var",
             Self::RunningMean => "running_mean",
@@ -108,7 +120,7 @@ impl Results {
 }
 
 /// Inputs of one step, and its expected results.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Case<T: Element> {
     /// What reports call it.
     pub name: String,

@@ -233,7 +233,6 @@ fn case<T: Element>(dims: [usize; 3], mode: Mode, centre: f64) -> Case<T> {
         dy: Some(narrow(dy)),
         affine: [1.0, 0.0].map(|centre| Some(values(centre, features))),
         running: Some([values(0.0, features), var(values(0.0, features))]),
-        expect: Results::default(),
-        rounded: None,
+        ..Case::default()
     }
 }

@@ -121,8 +121,7 @@ pub fn inputs<T: Element>(entry: Entry, (x, dy): (X, Dy), variant: usize) -> Cas
         dy: None,
         affine: [None, None],
         running: None,
-        expect: Results::default(),
-        rounded: None,
+        ..Case::default()
     };
     let features = case.features();
     let parameter = |rng: &mut _, spread: f64, centre: f64| {

@@ -2,7 +2,7 @@
 
 use super::Stored;
 use crate::any::AnyCase;
-use crate::case::{Case, Results, Tensor};
+use crate::case::{Case, Results};
 use bn_core::Real;
 use half::{bf16, f16};
 use safetensors::tensor::{Dtype, SafeTensorError, TensorView, serialize};
@@ -26,7 +26,7 @@ where
     T::Compute: Stored,
 {
     let tensors = got.iter().map(|(tensor, values)| {
-        let whole = matches!(tensor, Tensor::Y | Tensor::Dx);
+        let whole = tensor.is_whole();
         let dims = if whole { case.dims.clone() } else { vec![values.len()] };
         let (dtype, bytes) = match whole {
             true => (T::DTYPE, bytes(values, |v| T::from_compute(T::Compute::from_f64(v)))),

@@ -2,7 +2,7 @@
 
 use super::{File, FileError, Loaded, Stored, Unsupported};
 use crate::any::AnyCase;
-use crate::case::{Case, Results, Tensor};
+use crate::case::{Case, Tensor};
 use bn_core::{Config, RunningVar};
 use bn_core::{Layout, Mode};
 use safetensors::tensor::Dtype;
@@ -169,10 +169,7 @@ impl File<'_> {
             x: self.values("x", &dims)?,
             dy: self.optional("dy", &dims)?,
             dims,
-            affine: [None, None],
-            running: None,
-            expect: Results::default(),
-            rounded: None,
+            ..Case::default()
         };
         let c = [case.features()];
         if case.x.is_empty() && c[0] > EMPTY_FEATURES {
@@ -219,14 +216,12 @@ impl File<'_> {
         let mut unsupported = Vec::new();
         for name in names {
             let full = format!("expect.{name}");
-            let whole = matches!(name, "y" | "dx" | "dresidual" | "dd.dy" | "dd.x");
             let tensor = Tensor::ALL.into_iter().find(|t| t.name() == name);
-            let known = tensor.is_some() || matches!(name, "dresidual" | "dd.dy" | "dd.x" | "dd.weight");
-            if !known {
+            let Some(tensor) = tensor else {
                 unsupported.push(Unsupported { tensor: name.into(), why: "an unknown tensor".into() });
                 continue;
-            }
-            let dims = if whole { case.dims.clone() } else { vec![case.features()] };
+            };
+            let dims = if tensor.is_whole() { case.dims.clone() } else { vec![case.features()] };
             let values = self.values::<f64>(&full, &dims)?;
             for need in needs(name) {
                 if !self.has(need) {
@@ -240,9 +235,9 @@ impl File<'_> {
             if name.starts_with("dd.") {
                 lacking.push("the double backward".into());
             }
-            match tensor {
-                Some(tensor) if lacking.is_empty() => case.expect.insert(tensor, values),
-                _ => unsupported.push(Unsupported { tensor: name.into(), why: lacking.join(" and ") }),
+            match lacking.is_empty() {
+                true => case.expect.insert(tensor, values),
+                false => unsupported.push(Unsupported { tensor: name.into(), why: lacking.join(" and ") }),
             }
         }
         Ok(unsupported)

@@ -7,7 +7,7 @@ mod tests;
 mod unit;
 
 use crate::case::{Case, Results, Tensor};
-use crate::tolerances::{HALF_LIMIT, LIMIT, LIMIT_DX, ROUNDED_REFERENCE};
+use crate::tolerances::{HALF_LIMIT, LIMIT, LIMIT_DD, LIMIT_DX, ROUNDED_REFERENCE};
 use bn_core::{Element, Real};
 use unit::{Unit, value};
 
@@ -18,8 +18,10 @@ pub use unit::Format;
 #[must_use]
 pub fn limit<T: Element>(tensor: Tensor) -> f64 {
     match tensor {
-        Tensor::Y | Tensor::Dx if T::NAME != T::Compute::NAME => HALF_LIMIT,
+        Tensor::Y | Tensor::Dx | Tensor::Dresidual if T::NAME != T::Compute::NAME => HALF_LIMIT,
         Tensor::Dx => LIMIT_DX,
+        Tensor::DdDy => LIMIT_DD[0],
+        Tensor::DdX => LIMIT_DD[1],
         _ => LIMIT,
     }
 }
@@ -92,7 +94,7 @@ pub fn check_by<T: Element>(
         };
         let mut row = Row { tensor, error: 0.0, limit, worst: None };
         let rests = case.expect.rests(tensor);
-        let whole = matches!(tensor, Tensor::Y | Tensor::Dx);
+        let whole = tensor.is_whole();
         // Values of a feature that stand in a row, and the features that come in turns.
         let (inner, features) =
             if whole { (case.inner().max(1), case.features()) } else { (1, expect.len()) };

@@ -45,7 +45,8 @@ impl Scales {
             Tensor::Dbias => own.max(feature.dbias),
             Tensor::Mean => own.max(feature.mean),
             Tensor::RunningMean => feature.running_mean.unwrap_or(own),
-            Tensor::Var | Tensor::RunningVar => own,
+            Tensor::Var | Tensor::RunningVar | Tensor::Dresidual => own,
+            Tensor::DdDy | Tensor::DdX | Tensor::DdWeight => own,
         }
     }
 

@@ -22,7 +22,7 @@ impl Format {
     #[must_use]
     pub fn of<T: Element>(tensor: Tensor) -> Self {
         let name = match tensor {
-            Tensor::Y | Tensor::Dx => T::NAME,
+            tensor if tensor.is_whole() => T::NAME,
             _ => T::Compute::NAME,
         };
         let (bits, min, max) = match name {

@@ -133,6 +133,7 @@ fn parts(tensor: Tensor, eval: bool) -> &'static [Part] {
         (Tensor::Dbias, _) => &[Dy, Dy, Dy, Count],
         (Tensor::Mean | Tensor::Var, _) => &[X, X, X, Count],
         (Tensor::RunningMean | Tensor::RunningVar, _) => &[X, X, Running, Momentum, Count],
+        (Tensor::Dresidual | Tensor::DdDy | Tensor::DdX | Tensor::DdWeight, _) => &[X, Dy],
     }
 }
 

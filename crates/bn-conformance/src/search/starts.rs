@@ -1,7 +1,7 @@
 //! Where climbs begin: data of the kinds that a rounding error is large for, drawn from a seeded generator.
 
 use super::word::Word;
-use crate::case::{Case, Results};
+use crate::case::Case;
 use crate::data::{self, normal};
 use bn_core::{Config, Mode, Real, RunningVar};
 use rand::RngExt;
@@ -93,8 +93,7 @@ impl Draft {
             dy: Some(dy),
             affine: [self.weight, self.bias].map(|v| Some(param(v))),
             running: Some([param(self.running.0), param(self.running.1.abs())]),
-            expect: Results::default(),
-            rounded: None,
+            ..Case::default()
         }
     }
 }

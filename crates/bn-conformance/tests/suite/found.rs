@@ -27,8 +27,7 @@ fn case<T: Element>(x: impl IntoIterator<Item = f64>, dy: impl IntoIterator<Item
         x,
         affine: [1.0, 0.0].map(|v| Some(vec![T::Compute::from_f64(v)])),
         running: Some([vec![T::Compute::from_f64(0.0)], vec![T::Compute::from_f64(1.0)]]),
-        expect: Results::default(),
-        rounded: None,
+        ..Case::default()
     }
 }
 

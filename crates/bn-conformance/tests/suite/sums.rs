@@ -1,6 +1,6 @@
 //! Long sums whose roundings all go one way: what docs/numerics.md says of them, on the data that come nearest to it.
 
-use bn_conformance::case::{Case, Results};
+use bn_conformance::case::Case;
 use bn_conformance::data::{normal, rng};
 use bn_conformance::measure::check;
 use bn_conformance::run::run;
@@ -30,8 +30,7 @@ fn assert_right<T: Element>(
         dy: None,
         affine: [None, None],
         running: None,
-        expect: Results::default(),
-        rounded: None,
+        ..Case::default()
     };
     let features = case.features();
     let n = dims.iter().product::<usize>() / features;

@@ -138,7 +138,7 @@ impl Subject for Model {
         results.insert(Tensor::Y, widened(feature.forward(self.0)));
         results.insert(Tensor::Dx, widened(feature.backward(self.0)));
         // Of the rest the reference is as good as any.
-        for tensor in Tensor::ALL.into_iter().filter(|t| !matches!(t, Tensor::Y | Tensor::Dx)) {
+        for tensor in Tensor::ALL.into_iter().filter(|t| !t.is_whole()) {
             if let Some(values) = case.expect.get(tensor) {
                 results.insert(tensor, values.iter().map(|&v| f64::from(v as f32)).collect());
             }
