@@ -100,7 +100,7 @@ impl<T: Real, C: Send> Passes<T> for Textbook<T, C> {
 
     fn answer(&mut self, inputs: &Inputs<T>, _: &mut Outputs<T>) -> Option<Answer<T>> {
         let y = self.forth(inputs);
-        let Gradients { dx, dweight, dbias } = self.back(inputs);
+        let Gradients { dx, dweight, dbias, .. } = self.back(inputs);
         let [y, dx] = [y, dx].map(|tensor| tensor.into_raw_vec_and_offset().0);
         Some(Answer { y, dx, dweight: dweight.to_vec(), dbias: dbias.to_vec() })
     }

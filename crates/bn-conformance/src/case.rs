@@ -1,7 +1,7 @@
 //! A case: inputs of one step and what a reference computed from them.
 
 use crate::exact::Exact;
-use bn_core::Config;
+use bn_core::{Activation, Config, Kept, Options};
 use bn_core::{Element, Layout, Mode, Real, Shape};
 use std::fmt;
 
@@ -96,6 +96,11 @@ impl Results {
         self.0.push(Values { tensor, near, rest: Some(values.iter().map(|v| v.rest).collect()) });
     }
 
+    /// Adds those of others.
+    pub fn extend(&mut self, others: Self) {
+        self.0.extend(others.0);
+    }
+
     /// Leaves out all tensors but these.
     pub fn keep(&mut self, tensors: &[Tensor]) {
         self.0.retain(|v| tensors.contains(&v.tensor));
@@ -138,6 +143,12 @@ pub struct Case<T: Element> {
     pub dy: Option<Vec<T>>,
     /// γ and β, where the layer has them.
     pub affine: [Option<Vec<T::Compute>>; 2],
+    /// What comes after normalize.
+    pub activation: Activation,
+    /// What is added before that.
+    pub residual: Option<Vec<T>>,
+    /// Which samples and positions are valid; absent: all.
+    pub mask: Option<Vec<bool>>,
     /// The running mean and variance before the step.
     pub running: Option<[Vec<T::Compute>; 2]>,
     /// What the step must give.
@@ -175,6 +186,54 @@ impl<T: Element> Case<T> {
     pub fn params(&self, f: usize) -> (f64, f64) {
         let [weight, bias] = self.affine.each_ref().map(|p| p.as_ref().map(|p| p[f].to_f64()));
         (weight.unwrap_or(1.0), bias.unwrap_or(0.0))
+    }
+
+    /// The options of its forward.
+    #[must_use]
+    pub fn options(&self) -> Options<&[T], &[bool]> {
+        let mut options = Options::default().activation(self.activation);
+        (options.residual, options.mask) = (self.residual.as_deref(), self.mask.as_deref());
+        options
+    }
+
+    /// What is kept of it for the backward, beside the output.
+    #[must_use]
+    pub fn kept(&self) -> Kept<&[T], &[bool]> {
+        let mut kept = Kept::default();
+        (kept.residual, kept.mask) = (self.residual.as_deref(), self.mask.as_deref());
+        kept
+    }
+
+    /// Of the values of a feature those that are valid.
+    pub fn valid<V>(&self, values: Vec<V>) -> Vec<V> {
+        match &self.mask {
+            Some(mask) => values.into_iter().zip(mask).filter(|(_, valid)| **valid).map(|(v, _)| v).collect(),
+            None => values,
+        }
+    }
+
+    /// Puts the valid values of a feature back among the others, which are `absent`.
+    pub fn spread<V: Copy>(&self, valid: Vec<V>, absent: V) -> Vec<V> {
+        let Some(mask) = &self.mask else { return valid };
+        let mut valid = valid.into_iter();
+        mask.iter().map(|&is| is.then(|| valid.next()).flatten().unwrap_or(absent)).collect()
+    }
+
+    /// Whether element `index` of a whole tensor is valid.
+    #[must_use]
+    pub fn is_valid(&self, index: usize) -> bool {
+        let (inner, features) = (self.inner().max(1), self.features().max(1));
+        let position = index / (inner * features) * inner + index % inner;
+        self.mask.as_ref().is_none_or(|mask| mask[position])
+    }
+
+    /// The valid values of a feature.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        match &self.mask {
+            Some(mask) => mask.iter().filter(|valid| **valid).count(),
+            None => self.x.len() / self.features().max(1),
+        }
     }
 
     /// The values of `tensor`, one feature after the other.

@@ -6,6 +6,7 @@
 
 use crate::exact::Exact;
 use crate::number::{Big, Ieee, Number};
+use bn_core::Activation;
 use bn_core::num::Dd;
 
 /// One feature's values and parameters.
@@ -17,6 +18,10 @@ pub struct Feature {
     pub dy: Vec<f64>,
     /// γ and β.
     pub affine: (f64, f64),
+    /// What is added to each normalized value; empty for nothing.
+    pub plus: Vec<f64>,
+    /// The activation behind.
+    pub activation: Activation,
     /// The running mean and variance before the step, where they are tracked.
     pub running: Option<(f64, f64)>,
     /// Whether the batch's statistics are used.
@@ -34,8 +39,12 @@ pub struct Feature {
 pub struct Expected {
     /// The outputs.
     pub y: Vec<Exact>,
+    /// The values before the activation.
+    pub before: Vec<Exact>,
     /// The input gradients.
     pub dx: Vec<Exact>,
+    /// What of dy has passed the activation.
+    pub passed: Vec<Exact>,
     /// dγ and dβ.
     pub dparams: (Exact, Exact),
     /// The mean and biased variance used.
@@ -48,12 +57,33 @@ fn sum<N: Number>(terms: impl Iterator<Item = N>) -> N {
     terms.fold(N::new(0.0), |s, v| s + v)
 }
 
+/// max(v, 0), min(max(v, 0), 6), or v·slope below 0.
+fn activated<N: Number>(v: &N, activation: Activation) -> N {
+    let near = Exact::of(v).near;
+    match activation {
+        Activation::Relu | Activation::Relu6 if near <= 0.0 => N::new(0.0),
+        Activation::Relu6 if near >= 6.0 => N::new(6.0),
+        Activation::LeakyRelu(slope) if near <= 0.0 => N::new(slope) * v.clone(),
+        _ => v.clone(),
+    }
+}
+
+/// dy times its derivative; at a corner that of the side that is cut off.
+fn gated<N: Number>(dy: f64, v: &N, activation: Activation) -> N {
+    let near = Exact::of(v).near;
+    match activation {
+        Activation::Relu | Activation::Relu6 if near <= 0.0 => N::new(0.0),
+        Activation::Relu6 if near >= 6.0 => N::new(0.0),
+        Activation::LeakyRelu(slope) if near <= 0.0 => N::new(slope) * N::new(dy),
+        _ => N::new(dy),
+    }
+}
+
 /// The step for one feature: algorithm 1 of <https://arxiv.org/abs/1502.03167> and its gradient.
 #[must_use]
 pub fn step<N: Number>(f: &Feature) -> Expected {
     let n = N::new(f.x.len() as f64);
     let x: Vec<N> = f.x.iter().map(|&v| N::new(v)).collect();
-    let dy: Vec<N> = f.dy.iter().map(|&v| N::new(v)).collect();
     let (weight, bias) = (N::new(f.affine.0), N::new(f.affine.1));
 
     let (mean, var) = match f.running {
@@ -67,7 +97,11 @@ pub fn step<N: Number>(f: &Feature) -> Expected {
     };
     let invstd = N::new(1.0) / (var.clone() + N::new(f.eps)).root();
     let xhat: Vec<N> = x.iter().map(|x| (x.clone() - mean.clone()) * invstd.clone()).collect();
-    let y = xhat.iter().map(|xhat| Exact::of(&(weight.clone() * xhat.clone() + bias.clone()))).collect();
+    let plus = |i: usize| N::new(f.plus.get(i).copied().unwrap_or(0.0));
+    let of = |(i, xhat): (usize, &N)| weight.clone() * xhat.clone() + bias.clone() + plus(i);
+    let before: Vec<N> = xhat.iter().enumerate().map(of).collect();
+    let y = before.iter().map(|v| Exact::of(&activated(v, f.activation))).collect();
+    let dy: Vec<N> = f.dy.iter().zip(&before).map(|(&dy, v)| gated(dy, v, f.activation)).collect();
 
     let dbias = sum(dy.iter().cloned());
     let dweight = sum(dy.iter().zip(&xhat).map(|(dy, xhat)| dy.clone() * xhat.clone()));
@@ -92,7 +126,8 @@ pub fn step<N: Number>(f: &Feature) -> Expected {
         (blend(old_mean, mean.clone()), blend(old_var, tracked))
     });
     let [dweight, dbias, mean, var] = [dweight, dbias, mean, var].each_ref().map(Exact::of);
-    Expected { y, dx, dparams: (dweight, dbias), stats: (mean, var), running }
+    let [before, passed] = [&before, &dy].map(|all| all.iter().map(Exact::of).collect());
+    Expected { y, before, passed, dx, dparams: (dweight, dbias), stats: (mean, var), running }
 }
 
 /// The step of one feature in the number that it needs.
@@ -100,7 +135,7 @@ pub fn step<N: Number>(f: &Feature) -> Expected {
 pub fn answer(f: &Feature) -> Expected {
     let running = f.running.map(|(mean, var)| [mean, var]).unwrap_or_default();
     let parameters = [f.affine.0, f.affine.1, f.eps, running[0], running[1]];
-    let all = || f.x.iter().chain(&f.dy).chain(&parameters);
+    let all = || f.x.iter().chain(&f.dy).chain(&f.plus).chain(&parameters);
     // A variance below 0 has no root, and a single value no unbiased variance.
     let special = f.x.len() < 2 || running[1] < 0.0 || !all().all(|v| v.is_finite());
     let far = |v: &f64| *v != 0.0 && v.is_finite() && !(1e-70..1e70).contains(&v.abs());

@@ -167,12 +167,11 @@ impl<'c, T: Element, B: Backend + Clone> Split<'c, T, B> {
         for (part, saved) in parts.iter().zip(&saved) {
             let own = self.elements(part);
             let step = Backward {
-                x: &case.x[own.clone()],
-                dy: &dy[own.clone()],
                 weight: self.param(0),
-                dx: Some((&mut dx[own]).into()),
+                dx: Some((&mut dx[own.clone()]).into()),
                 dweight: case.affine[0].is_some().then_some(&mut dweight),
                 dbias: case.affine[1].is_some().then_some(&mut dbias),
+                ..Backward::new(&case.x[own.clone()], &dy[own.clone()])
             };
             parts::backward(*backend, step, &sums, saved, &mut workspace)?;
         }

@@ -1,8 +1,10 @@
 //! Runs a case on a backend.
 
 use crate::case::{Case, Results, Tensor};
+use crate::digest::same_bits;
+use bn_core::functions::{Backward, Forward};
 use bn_core::{
-    Affine, Backend, BatchNorm, Element, Error, Grads, Mode, Real, RunningStats, Saved, Workspace,
+    Activation, Affine, Backend, BatchNorm, Element, Error, Mode, Real, RunningStats, Saved, Workspace,
 };
 use ndarray::Array1;
 
@@ -43,9 +45,10 @@ pub fn run<T: Element, B: Backend + Clone>(case: &Case<T>, backend: &B) -> Answe
     let shape = case.shape()?;
     let (mut saved, mut workspace) = (Saved::default(), Workspace::default());
     let mut y = vec![T::default(); case.x.len()];
+    let step = Forward { options: case.options(), ..Forward::new(shape, &case.x, &mut y) };
     match case.mode {
-        Mode::Train => bn.forward_into(shape, &case.x, &mut y, &mut saved, &mut workspace)?,
-        Mode::Eval => bn.forward_eval_into(shape, &case.x, &mut y, &mut saved, &mut workspace)?,
+        Mode::Train => bn.forward_step(step, &mut saved, &mut workspace)?,
+        Mode::Eval => bn.forward_eval_step(step, &mut saved, &mut workspace)?,
     }
     let mut results = Results::default();
     results.insert(Tensor::Y, widened(&y));
@@ -55,19 +58,45 @@ pub fn run<T: Element, B: Backend + Clone>(case: &Case<T>, backend: &B) -> Answe
         results.insert(Tensor::RunningMean, running.mean.iter().map(|v| v.to_f64()).collect());
         results.insert(Tensor::RunningVar, running.var.iter().map(|v| v.to_f64()).collect());
     }
-    if let Some(dy) = &case.dy {
-        let mut dx = y;
-        let mut dweight = vec![T::Compute::default(); bn.weight.len()];
-        let mut dbias = vec![T::Compute::default(); bn.bias.len()];
-        let grads = Grads { dx: &mut dx, dweight: &mut dweight, dbias: &mut dbias };
-        match case.mode {
-            Mode::Train => bn.backward_into(&saved, &case.x, dy, grads, &mut workspace)?,
-            Mode::Eval => bn.backward_eval_into(&saved, &case.x, dy, grads, &mut workspace)?,
-        }
+    let Some(dy) = &case.dy else { return Ok(results) };
+    let mut gradients = |y: Option<&[T]>| -> Answer {
+        let [mut dx, mut dresidual] = [(); 2].map(|()| vec![T::default(); case.x.len()]);
+        let [mut dweight, mut dbias] =
+            [bn.weight.len(), bn.bias.len()].map(|len| vec![T::Compute::default(); len]);
+        let mut kept = case.kept();
+        kept.y = y;
+        let step = Backward {
+            kept,
+            dx: Some((&mut dx).into()),
+            dresidual: case.residual.is_some().then_some(&mut dresidual),
+            dweight: case.affine[0].is_some().then_some(&mut dweight),
+            dbias: case.affine[1].is_some().then_some(&mut dbias),
+            ..Backward::new(&case.x, dy)
+        };
+        bn.backward_step(step, &saved, &mut workspace)?;
+        let mut results = Results::default();
         results.insert(Tensor::Dx, widened(&dx));
         results.insert(Tensor::Dweight, widened(&dweight));
         results.insert(Tensor::Dbias, widened(&dbias));
+        if case.residual.is_some() {
+            results.insert(Tensor::Dresidual, widened(&dresidual));
+        }
+        Ok(results)
+    };
+    let again = gradients(None)?;
+    if case.activation != Activation::Identity {
+        // The gate is told by y, or computed again: to the bit the same.
+        for (tensor, got) in gradients(Some(&y))?.iter() {
+            if !again.get(tensor).is_some_and(|other| same_bits(got, other)) {
+                let expected = format!("the bits of {tensor} by the gate of y");
+                return Err(Error::Options {
+                    expected,
+                    got: "others by the gate that was computed again".into(),
+                });
+            }
+        }
     }
+    results.extend(again);
     Ok(results)
 }
 

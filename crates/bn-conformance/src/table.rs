@@ -150,20 +150,26 @@ pub fn inputs<T: Element>(entry: Entry, (x, dy): (X, Dy), variant: usize) -> Cas
 /// The oracle's answer to a case.
 #[must_use]
 pub fn expected<T: Element>(case: &Case<T>) -> Results {
-    let x = case.by_feature(&case.x);
-    let dy = case.dy.as_ref().map(|dy| case.by_feature(dy)).unwrap_or_default();
+    let valid = |tensor: &[T]| -> Vec<Vec<f64>> {
+        case.by_feature(tensor).into_iter().map(|values| case.valid(values)).collect()
+    };
+    let x = valid(&case.x);
+    let none = || vec![Vec::new(); x.len()];
+    let [dy, plus] = [&case.dy, &case.residual].map(|t| t.as_deref().map_or_else(none, valid));
     let momentum = match case.config.momentum {
         Some(m) => (m, 1.0),
         None => (1.0, (case.num_batches_tracked + 1) as f64),
     };
     let features: Vec<Expected> = x
         .into_iter()
-        .zip(dy)
+        .zip(dy.into_iter().zip(plus))
         .enumerate()
-        .map(|(f, (x, dy))| {
+        .map(|(f, (x, (dy, plus)))| {
             let feature = Feature {
                 x,
                 dy,
+                plus,
+                activation: case.activation,
                 affine: case.params(f),
                 running: case.running.as_ref().map(|[m, v]| (m[f].to_f64(), v[f].to_f64())),
                 from_batch: case.from_batch(),
@@ -183,17 +189,21 @@ pub fn expected<T: Element>(case: &Case<T>) -> Results {
     };
     let each = |value: &dyn Fn(&Expected) -> Exact| features.iter().map(value).collect::<Vec<_>>();
     let tensor = |value: &dyn Fn(&Expected) -> Vec<Exact>| {
-        case.by_position(&features.iter().map(value).collect::<Vec<_>>())
+        let spread = |e: &Expected| case.spread(value(e), Exact::rounded(0.0));
+        case.by_position(&features.iter().map(spread).collect::<Vec<_>>())
     };
     insert(Tensor::Y, tensor(&|e| e.y.clone()));
     insert(Tensor::Dx, tensor(&|e| e.dx.clone()));
+    if case.residual.is_some() {
+        insert(Tensor::Dresidual, tensor(&|e| e.passed.clone()));
+    }
     if case.affine[0].is_some() {
         insert(Tensor::Dweight, each(&|e| e.dparams.0));
     }
     if case.affine[1].is_some() {
         insert(Tensor::Dbias, each(&|e| e.dparams.1));
     }
-    let empty = case.x.is_empty();
+    let empty = case.count() == 0;
     if case.from_batch() && !empty {
         insert(Tensor::Mean, each(&|e| e.stats.0));
         insert(Tensor::Var, each(&|e| e.stats.1));

@@ -4,7 +4,7 @@
 //!    the accumulator element by element, which the compiler vectorizes.
 //! 2. Few features are no concern of this file: the driver then hands over several rows as one strip.
 
-use crate::map::{grad_input, normalize, scale};
+use crate::map::{gated, grad_input, normalize, scale};
 use crate::sum::{Summand, load, store};
 use bn_core::kernel::{Acc, Affine, GradAffine, Map, Sum};
 use bn_core::tensor::StripsMut;
@@ -33,8 +33,10 @@ pub(crate) fn map<T: Summand>(map: &Map<'_, T>, mut out: StripsMut<'_, T>) {
         let out = out.strip_mut(row);
         match *map {
             Map::Normalize { x, affine: Affine { k, a, b }, post } => {
-                let values = x.strip(row).iter().zip(k).zip(a.iter().zip(b));
-                out.fill_from(values.map(|((&x, &k), (&a, &b))| normalize(x, [k, a, b], post)));
+                let (x, plus) = (x.strip(row), post.plus().map(|r| r.strip(row)));
+                out.fill_from(
+                    (0..x.len()).map(|f| normalize(x[f], plus.map(|r| r[f]), [k[f], a[f], b[f]], post)),
+                );
             }
             Map::GradInput { x, dy, affine: GradAffine { k, a, c, d, m } } => {
                 let coefs = k.iter().zip(a).zip(c.iter().zip(d)).zip(m);
@@ -45,6 +47,10 @@ pub(crate) fn map<T: Summand>(map: &Map<'_, T>, mut out: StripsMut<'_, T>) {
             }
             Map::Scale { dy, a } => {
                 out.fill_from(dy.strip(row).iter().zip(a).map(|(&dy, &a)| scale(dy, a)));
+            }
+            Map::Gated { dy, y, clamp } => {
+                let values = y.strip(row).iter().zip(dy.strip(row));
+                out.fill_from(values.map(|(&y, &dy)| gated(y, dy, clamp)));
             }
         }
     }

@@ -5,7 +5,7 @@
 //! 2. Lanes live in the accumulator between strips: a block's lanes stay in L1, and the strips of a feature may
 //!    be far apart.
 
-use crate::map::{grad_input, normalize, scale};
+use crate::map::{gated, grad_input, normalize, scale};
 use crate::sum::{Lane, Summand, load, store};
 use bn_core::kernel::{Acc, Affine, GradAffine, Map, Sum};
 use bn_core::tensor::StripsMut;
@@ -60,7 +60,8 @@ pub(crate) fn map<T: Summand>(inner: usize, map: &Map<'_, T>, out: StripsMut<'_,
     match *map {
         Map::Normalize { x, affine: Affine { k, a, b }, post } => each_run(inner, out, |row, f, at| {
             let coefs = [k[f], a[f], b[f]];
-            x.strip(row)[at].iter().map(move |&x| normalize(x, coefs, post))
+            let (x, plus) = (&x.strip(row)[at.clone()], post.plus().map(|r| &r.strip(row)[at]));
+            x.iter().enumerate().map(move |(i, &x)| normalize(x, plus.map(|r| r[i]), coefs, post))
         }),
         Map::GradInput { x, dy, affine: GradAffine { k, a, c, d, m } } => {
             each_run(inner, out, |row, f, at| {
@@ -72,6 +73,10 @@ pub(crate) fn map<T: Summand>(inner: usize, map: &Map<'_, T>, out: StripsMut<'_,
         Map::Scale { dy, a } => each_run(inner, out, |row, f, at| {
             let a = a[f];
             dy.strip(row)[at].iter().map(move |&dy| scale(dy, a))
+        }),
+        Map::Gated { dy, y, clamp } => each_run(inner, out, |row, _, at| {
+            let values = y.strip(row)[at.clone()].iter().zip(&dy.strip(row)[at]);
+            values.map(move |(&y, &dy)| gated(y, dy, clamp))
         }),
     }
 }

@@ -76,5 +76,5 @@ pub fn backward<T: NdFloat + Real, D: Dimension>(
     let through = each_in(&dy * n - each(xhat, Mul::mul, &dweight), Sub::sub, &dbias);
     let dx = each_in(through, Mul::mul, &(weight * invstd / n));
 
-    Ok(Gradients { dx: restore(dx, dx_dims), dweight, dbias })
+    Ok(Gradients { dx: restore(dx, dx_dims), dweight, dbias, dresidual: None })
 }

@@ -106,5 +106,5 @@ pub fn backward<T: NdFloat + Real, D: Dimension>(
     // x went two ways.
     let dx = dcentred + dx_mean;
 
-    Ok(Gradients { dx: restore(dx, dx_dims), dweight, dbias })
+    Ok(Gradients { dx: restore(dx, dx_dims), dweight, dbias, dresidual: None })
 }

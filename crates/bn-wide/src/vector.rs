@@ -47,6 +47,10 @@ macro_rules! vector {
             fn store(self, values: &mut [$t]) {
                 values[..$n].copy_from_slice(&self.0.to_array());
             }
+            #[inline(always)]
+            fn up_to(self, bound: Self, then: Self, other: Self) -> Self {
+                Self(self.0.simd_le(bound.0).select(then.0, other.0))
+            }
         }
     };
 }

@@ -251,7 +251,7 @@ fn an_empty_state_is_told_from_one_of_a_forward() {
     let grads = Grads { dx: &mut [], dweight: &mut [7.0; 3], dbias: &mut [7.0; 3] };
     says(&bn.backward_into(&empty, &[], &[], grads, &mut Workspace::default()).unwrap_err(), text);
     let backend = DefaultBackend::default();
-    let step = Backward { x: &[], dy: &[], weight: None, dx: None, dweight: None, dbias: None };
+    let step = Backward { ..Backward::new(&[], &[]) };
     says(&functions::backward(&backend, step, &empty, &mut Workspace::default()).unwrap_err(), text);
     let commit = Commit::new(&mut [], &mut []);
     says(&functions::commit(&backend, &empty, commit).unwrap_err(), text);

@@ -63,12 +63,11 @@ impl Step {
         let features = self.shape.features();
         let mut all = (vec![f32::NAN; x.len()], vec![f32::NAN; features], vec![f32::NAN; features]);
         let step = Backward {
-            x,
-            dy: &self.dy,
             weight: Some(&self.weight),
             dx: dx.then_some((&mut all.0).into()),
             dweight: dweight.then_some(&mut all.1),
             dbias: dbias.then_some(&mut all.2),
+            ..Backward::new(x, &self.dy)
         };
         functions::backward(&DefaultBackend::default(), step, saved, &mut Workspace::default()).unwrap();
         let given = |wanted: bool, values: &[f32]| wanted.then(|| bits(values));
@@ -165,14 +164,8 @@ fn wrong_buffers_are_named_and_nothing_is_written() {
 
     let saved = step.train().1;
     let mut dbias = vec![7.0; features + 1];
-    let back = Backward {
-        x: &step.x,
-        dy: &step.dy,
-        weight: None,
-        dx: Some((&mut y).into()),
-        dweight: None,
-        dbias: Some(&mut dbias),
-    };
+    let back =
+        Backward { dx: Some((&mut y).into()), dbias: Some(&mut dbias), ..Backward::new(&step.x, &step.dy) };
     let error = functions::backward(&backend, back, &saved, &mut workspace).unwrap_err();
     assert_eq!(error, length("dbias", features, features + 1));
     assert!(y.iter().chain(&dbias).all(|&v| v == 7.0));

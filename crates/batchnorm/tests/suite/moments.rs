@@ -125,12 +125,11 @@ fn a_step_with_given_moments_is_that_of_the_whole() {
     functions::train(&backend, forward(whole, &x, &mut y), &mut saved, &mut workspace).unwrap();
     let running = commit(&saved);
     let step = Backward {
-        x: &x,
-        dy: &dy,
         weight: Some(&WEIGHT),
         dx: Some((&mut dx[..]).into()),
         dweight: Some(&mut dweight),
         dbias: Some(&mut dbias),
+        ..Backward::new(&x, &dy)
     };
     functions::backward(&backend, step, &saved, &mut workspace).unwrap();
 
@@ -163,23 +162,18 @@ fn a_step_with_given_moments_is_that_of_the_whole() {
     // dx alone, then the parameters' gradients alone.
     let mut own = vec![0.0; cut];
     let step = Backward {
-        x: &x[..cut],
-        dy: &dy[..cut],
         weight: Some(&WEIGHT),
         dx: Some((&mut own[..]).into()),
-        dweight: None,
-        dbias: None,
+        ..Backward::new(&x[..cut], &dy[..cut])
     };
     parts::backward(&backend, step, &sums, &states[0], &mut workspace).unwrap();
     assert!(near(&own, &dx[..cut]));
     let (mut own_dweight, mut own_dbias) = ([0.0; 3], [0.0; 3]);
     let step = Backward {
-        x: &x[..cut],
-        dy: &dy[..cut],
         weight: Some(&WEIGHT),
-        dx: None,
         dweight: Some(&mut own_dweight),
         dbias: Some(&mut own_dbias),
+        ..Backward::new(&x[..cut], &dy[..cut])
     };
     parts::backward(&backend, step, &sums, &states[0], &mut workspace).unwrap();
     assert!(near(&own_dweight, &dweight) && near(&own_dbias, &dbias));
@@ -203,12 +197,10 @@ fn gradient_sums_of_parts_keep_what_the_type_does_not_hold() {
         let step = Forward { eps, ..Forward::new(shape, &x, &mut y[..]) };
         functions::train(&backend, step, &mut saved, &mut workspace).unwrap();
         let step = Backward {
-            x: &x,
-            dy: &dy,
-            weight: None,
             dx: Some((&mut dx[..]).into()),
             dweight: Some(&mut dweight),
             dbias: Some(&mut dbias),
+            ..Backward::new(&x, &dy)
         };
         functions::backward(&backend, step, &saved, &mut workspace).unwrap();
 
@@ -233,12 +225,10 @@ fn gradient_sums_of_parts_keep_what_the_type_does_not_hold() {
             let mut own = vec![0.0; part.len()];
             let (mut own_dweight, mut own_dbias) = ([0.0], [0.0]);
             let step = Backward {
-                x: &x[part.clone()],
-                dy: &dy[part.clone()],
-                weight: None,
                 dx: Some((&mut own[..]).into()),
                 dweight: Some(&mut own_dweight),
                 dbias: Some(&mut own_dbias),
+                ..Backward::new(&x[part.clone()], &dy[part.clone()])
             };
             parts::backward(&backend, step, &sums, saved, &mut workspace).unwrap();
             assert!(
@@ -339,12 +329,12 @@ fn sums_that_are_not_finite_count_in_parts_as_in_the_whole() {
         }
         let mut dweight = [0.0];
         let (dx, dbias, weight) = (None, None, None);
-        let step = Backward { x: &x[1..], dy: &dy[1..], weight, dx, dweight: Some(&mut dweight), dbias };
+        let step =
+            Backward { weight, dx, dweight: Some(&mut dweight), dbias, ..Backward::new(&x[1..], &dy[1..]) };
         parts::backward(&backend, step, &sums, &saved, &mut workspace).unwrap();
         assert!(dweight[0].is_nan(), "{x:?} {dy:?}: {dweight:?}");
         let none = PartialSums::default();
-        let step =
-            Backward { x: &x[1..], dy: &dy[1..], weight, dx: None, dweight: Some(&mut dweight), dbias: None };
+        let step = Backward { weight, dweight: Some(&mut dweight), ..Backward::new(&x[1..], &dy[1..]) };
         let error = parts::backward(&backend, step, &none, &saved, &mut workspace).unwrap_err();
         assert!(error.to_string().contains("expected"), "{error}");
     }

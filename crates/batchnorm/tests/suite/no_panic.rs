@@ -178,7 +178,7 @@ proptest! {
                 let _ = sums.merge(sums.clone());
                 let mut dx = x.clone();
                 let dx = Some((&mut dx[..]).into());
-                let step = Backward { x: &x, dy: &x, weight: None, dx, dweight: None, dbias: None };
+                let step = Backward { dx, ..Backward::new(&x, &x) };
                 let _ = parts::backward(&backend, step, &sums, &saved, &mut workspace);
             }
         }

@@ -79,12 +79,11 @@ impl Step {
     ) -> Backward<'a, f32> {
         let own = self.elements(samples);
         Backward {
-            x: &self.x[own.clone()],
-            dy: &self.dy[own],
             weight: Some(&self.weight),
             dx: Some(dx.into()),
             dweight: Some(dweight),
             dbias: Some(dbias),
+            ..Backward::new(&self.x[own.clone()], &self.dy[own])
         }
     }
 
@@ -328,8 +327,7 @@ fn sums_of_f64_that_cancel_to_nothing_are_the_wholes() {
     functions::train(&backend, step, &mut saved, &mut workspace).unwrap();
     let gradient = |sums: Option<&PartialSums<f64>>| {
         let mut dweight = vec![7.0; 512];
-        let step =
-            Backward { x: &x, dy: &dy, weight: None, dx: None, dweight: Some(&mut dweight), dbias: None };
+        let step = Backward { dweight: Some(&mut dweight), ..Backward::new(&x, &dy) };
         let mut workspace = Workspace::default();
         match sums {
             Some(sums) => parts::backward(&backend, step, sums, &saved, &mut workspace).unwrap(),

@@ -31,7 +31,7 @@ fn outputs_need_not_hold_values() {
             let forward = Forward::new(shape, &x, out);
             functions::train(&backend, forward, &mut saved, &mut workspace).unwrap();
             let out = if fresh { dx.as_mut_slice().into() } else { (&mut held_dx).into() };
-            let back = Backward { x: &x, dy: &dy, weight: None, dx: Some(out), dweight: None, dbias: None };
+            let back = Backward { dx: Some(out), ..Backward::new(&x, &dy) };
             functions::backward(&backend, back, &saved, &mut workspace).unwrap();
             if fresh {
                 [values(y), values(dx)]

@@ -3,8 +3,7 @@
 use super::{File, FileError, Loaded, Stored, Unsupported};
 use crate::any::AnyCase;
 use crate::case::{Case, Tensor};
-use bn_core::{Config, RunningVar};
-use bn_core::{Layout, Mode};
+use bn_core::{Activation, Config, Layout, Mode, RunningVar};
 use safetensors::tensor::Dtype;
 
 /// The most features of a tensor without elements: none of the file's bytes vouches for them.
@@ -41,14 +40,6 @@ const KEYS: &[&str] = &[
     "source",
 ];
 
-/// What comes after normalize.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Activation {
-    None,
-    Relu,
-    AddRelu,
-}
-
 impl File<'_> {
     /// The case, and what of it cannot be checked.
     pub(super) fn loaded<T: Stored>(&self, any: fn(Case<T>) -> AnyCase) -> Result<Loaded, FileError>
@@ -82,14 +73,8 @@ impl File<'_> {
     /// What the whole step needs that the layer does not have yet.
     fn lacking(&self) -> Result<Vec<String>, FileError> {
         let mut lacking = Vec::new();
-        if self.has("mask") {
-            lacking.push("a mask".to_string());
-        }
         if self.keys.contains_key("renorm") {
             lacking.push("renormalization".into());
-        }
-        if self.activation()? != Activation::None {
-            lacking.push(format!("activation {}", self.key("activation")?));
         }
         Ok(lacking)
     }
@@ -113,16 +98,16 @@ impl File<'_> {
     }
 
     /// The mask: x without its feature axis, of zeros and ones.
-    fn mask<T: Stored>(&self, case: &Case<T>) -> Result<(), FileError> {
+    fn mask<T: Stored>(&self, case: &Case<T>) -> Result<Option<Vec<bool>>, FileError> {
         if !self.has("mask") {
-            return Ok(());
+            return Ok(None);
         }
         let mut dims = case.dims.clone();
         dims.remove(case.axis());
         let bytes = self.bytes("mask", Dtype::U8, &dims)?;
         match bytes.iter().find(|v| **v > 1) {
             Some(v) => Err(self.wrong(format!("expected 0 and 1 in tensor \"mask\", got {v}"))),
-            None => Ok(()),
+            None => Ok(Some(bytes.iter().map(|v| *v == 1).collect())),
         }
     }
 
@@ -141,9 +126,13 @@ impl File<'_> {
             .layout(*self.one_of("layout", self.key("layout")?, &layouts)?))
     }
 
-    fn activation(&self) -> Result<Activation, FileError> {
-        let known =
-            [("none", Activation::None), ("relu", Activation::Relu), ("add_relu", Activation::AddRelu)];
+    /// The activation, and whether a residual is added before.
+    fn activation(&self) -> Result<(Activation, bool), FileError> {
+        let known = [
+            ("none", (Activation::Identity, false)),
+            ("relu", (Activation::Relu, false)),
+            ("add_relu", (Activation::Relu, true)),
+        ];
         self.one_of("activation", self.key("activation")?, &known).copied()
     }
 
@@ -182,15 +171,17 @@ impl File<'_> {
             let tolerance = |key| self.number(key, " of 0 or more", |v| v >= 0.0);
             case.rounded = Some((tolerance("rtol")?, tolerance("atol")?));
         }
-        // Inputs of what is not supported yet: read to know that they are sound.
-        self.mask(&case)?;
-        self.renorm()?;
+        case.mask = self.mask(&case)?;
+        let (activation, added) = self.activation()?;
         let residual = self.optional::<T>("residual", &case.dims)?;
-        if residual.is_none() && self.activation()? == Activation::AddRelu {
+        if residual.is_none() && added {
             return Err(self.wrong(
                 "expected a tensor \"residual\" beside the activation \"add_relu\", found none".into(),
             ));
         }
+        (case.activation, case.residual) = (activation, residual.filter(|_| added));
+        // Inputs of what is not supported yet: read to know that they are sound.
+        self.renorm()?;
         self.optional::<T>("v.dx", &case.dims)?;
         self.optional::<T::Compute>("v.dweight", &c)?;
         self.optional::<T::Compute>("v.dbias", &c)?;
@@ -203,7 +194,7 @@ impl File<'_> {
         case: &mut Case<T>,
         lacking: &[String],
     ) -> Result<Vec<Unsupported>, FileError> {
-        let activation = self.activation()?;
+        let (_, added) = self.activation()?;
         let mut names: Vec<&str> =
             self.tensors.names().into_iter().filter_map(|name| name.strip_prefix("expect.")).collect();
         // The order of the format's own list; strangers last.
@@ -228,7 +219,7 @@ impl File<'_> {
                     return Err(self.wrong(format!("expected a tensor {need:?} beside {full:?}, found none")));
                 }
             }
-            if name == "dresidual" && activation != Activation::AddRelu {
+            if name == "dresidual" && !added {
                 return Err(self.wrong(format!("expected the activation \"add_relu\" beside {full:?}")));
             }
             let mut lacking = lacking.to_vec();

@@ -3,7 +3,7 @@
 use crate::any::AnyCase;
 use crate::case::Case;
 use crate::files::Stored;
-use bn_core::{Element, Layout, Mode, RunningVar};
+use bn_core::{Activation, Element, Layout, Mode, RunningVar};
 use safetensors::tensor::{Dtype, SafeTensorError, TensorView};
 use std::collections::HashMap;
 
@@ -38,6 +38,15 @@ where
     if let Some(dy) = &case.dy {
         push(&mut tensors, "dy", &case.dims, dy);
     }
+    if let Some(residual) = &case.residual {
+        push(&mut tensors, "residual", &case.dims, residual);
+    }
+    if let Some(mask) = &case.mask {
+        let mut dims = case.dims.clone();
+        dims.remove(case.axis());
+        let bytes = mask.iter().map(|valid| u8::from(*valid)).collect();
+        tensors.push(("mask".into(), Dtype::U8, dims, bytes));
+    }
     for (name, values) in case.per_feature() {
         push(&mut tensors, name, &features, values);
     }
@@ -50,6 +59,15 @@ where
         .map(|(name, dtype, dims, bytes)| Ok((name, TensorView::new(*dtype, dims.clone(), bytes)?)));
     let views = views.collect::<Result<Vec<_>, SafeTensorError>>()?;
     safetensors::serialize(views, Some(keys(case, source)))
+}
+
+/// What the format calls it; it has no more than these.
+fn activation<T: Element>(case: &Case<T>) -> &'static str {
+    match (case.activation, &case.residual) {
+        (Activation::Relu, None) => "relu",
+        (Activation::Relu, Some(_)) => "add_relu",
+        _ => "none",
+    }
 }
 
 fn keys<T: Element>(case: &Case<T>, source: &str) -> HashMap<String, String> {
@@ -65,7 +83,7 @@ fn keys<T: Element>(case: &Case<T>, source: &str) -> HashMap<String, String> {
         ("eps", format!("{:e}", config.eps)),
         ("momentum", config.momentum.map_or("none".into(), |m| format!("{m:e}"))),
         ("num_batches_tracked", case.num_batches_tracked.to_string()),
-        ("activation", "none".into()),
+        ("activation", activation(case).into()),
         ("source", source.into()),
     ];
     if config.running_var == RunningVar::Biased {

@@ -8,7 +8,7 @@ mod unit;
 
 use crate::case::{Case, Results, Tensor};
 use crate::tolerances::{HALF_LIMIT, LIMIT, LIMIT_DD, LIMIT_DX, ROUNDED_REFERENCE};
-use bn_core::{Element, Real};
+use bn_core::{Activation, Element, Real};
 use unit::{Unit, value};
 
 pub use scale::Scales;
@@ -103,11 +103,18 @@ pub fn check_by<T: Element>(
             let rest = |i: usize| rests.map_or(0.0, |rests| rests[i]);
             let scale = scales.get(tensor, feature, value(expect[start], rest(start)));
             let unit = Unit::new(scale, Format::of::<T>(tensor));
-            let constant =
-                scales.constant(feature).filter(|_| tensor == Tensor::Y && case.from_batch()).map(round::<T>);
+            let constant = scales.constant(feature).filter(|_| tensor == Tensor::Y && case.from_batch());
+            let constant = constant.map(|beta| activated::<T>(case.activation, beta));
             for index in start..start + inner {
                 let (got, want) = (got[index], expect[index]);
                 let error = match (case.rounded, constant) {
+                    _ if tensor.is_whole() && !case.is_valid(index) => {
+                        if got == 0.0 {
+                            0.0
+                        } else {
+                            f64::INFINITY
+                        }
+                    }
                     (Some(_), _) => error_allowed(case.rounded, got, want),
                     (None, Some(beta)) if got != beta => f64::INFINITY,
                     _ => unit.error(got, want, rests.map(|rests| rests[index])),
@@ -126,6 +133,19 @@ pub fn check_by<T: Element>(
 /// A parameter in the element type.
 fn round<T: Element>(v: f64) -> f64 {
     T::from_compute(T::Compute::from_f64(v)).to_compute().to_f64()
+}
+
+/// β behind an activation, in the element type.
+fn activated<T: Element>(activation: Activation, beta: f64) -> f64 {
+    match activation {
+        Activation::Relu | Activation::Relu6 if beta <= 0.0 => 0.0,
+        Activation::Relu6 => round::<T>(beta).min(6.0),
+        Activation::LeakyRelu(slope) if beta <= 0.0 => {
+            let number = T::Compute::from_f64;
+            round::<T>((number(beta) * number(slope)).to_f64())
+        }
+        _ => round::<T>(beta),
+    }
 }
 
 /// |got − want| in units of what the source's own tolerances allow.

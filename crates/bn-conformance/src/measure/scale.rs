@@ -2,7 +2,7 @@
 
 use super::ext::Ext;
 use crate::case::{Case, Tensor};
-use bn_core::{Element, Mode, Real};
+use bn_core::{Activation, Element, Mode, Real};
 
 /// The weight of what the wide type's own errors are measured against: 2 to this power.
 const SHARE: i32 = -20;
@@ -18,6 +18,7 @@ struct Feature {
     constant: Option<f64>,
     y: Ext,
     dx: Ext,
+    dresidual: Ext,
     /// Beside |expect|: ‖dy·x̂‖₂, and what comes on top of the larger one.
     dweight: [Ext; 2],
     dbias: Ext,
@@ -30,9 +31,14 @@ impl Scales {
     /// The scales of a case.
     #[must_use]
     pub fn of<T: Element>(case: &Case<T>) -> Self {
-        let x = case.by_feature(&case.x);
-        let dy = case.dy.as_ref().map_or_else(|| vec![vec![]; x.len()], |dy| case.by_feature(dy));
-        Self(x.iter().zip(&dy).enumerate().map(|(f, (x, dy))| Feature::of(case, f, x, dy)).collect())
+        let valid = |tensor: &[T]| -> Vec<Vec<f64>> {
+            case.by_feature(tensor).into_iter().map(|values| case.valid(values)).collect()
+        };
+        let x = valid(&case.x);
+        let [dy, plus] = [&case.dy, &case.residual]
+            .map(|tensor| tensor.as_deref().map_or_else(|| vec![vec![]; x.len()], valid));
+        let of = |f: usize| Feature::of(case, f, &x[f], [&dy[f], &plus[f]]);
+        Self((0..x.len()).map(of).collect())
     }
 
     /// Of feature `f`, for a tensor whose value there (one that is per feature) should be `expect`.
@@ -45,7 +51,8 @@ impl Scales {
             Tensor::Dbias => own.max(feature.dbias),
             Tensor::Mean => own.max(feature.mean),
             Tensor::RunningMean => feature.running_mean.unwrap_or(own),
-            Tensor::Var | Tensor::RunningVar | Tensor::Dresidual => own,
+            Tensor::Dresidual => feature.dresidual,
+            Tensor::Var | Tensor::RunningVar => own,
             Tensor::DdDy | Tensor::DdX | Tensor::DdWeight => own,
         }
     }
@@ -66,12 +73,23 @@ fn largest(values: impl Iterator<Item = Ext>) -> Ext {
     values.map(|v| finite(v.abs())).fold(Ext::ZERO, Ext::max)
 }
 
+/// What an activation multiplies dy by; `None` where nothing passes, not even a NaN.
+fn derivative(activation: Activation, v: Ext) -> Option<Ext> {
+    let (low, high) = (v <= Ext::ZERO, v >= Ext::new(6.0));
+    match activation {
+        Activation::Relu if low => None,
+        Activation::Relu6 if low || high => None,
+        Activation::LeakyRelu(slope) if low => (slope != 0.0).then(|| Ext::new(slope)),
+        _ => Some(Ext::new(1.0)),
+    }
+}
+
 fn norm(values: impl Iterator<Item = Ext>) -> Ext {
     finite(values.map(|v| v * v).sum::<Ext>().sqrt())
 }
 
 impl Feature {
-    fn of<T: Element>(case: &Case<T>, f: usize, x: &[f64], dy: &[f64]) -> Self {
+    fn of<T: Element>(case: &Case<T>, f: usize, x: &[f64], [dy, plus]: [&[f64]; 2]) -> Self {
         let from_batch = case.from_batch();
         let n = Ext::new(x.len() as f64);
         let one = Ext::new(1.0);
@@ -90,10 +108,15 @@ impl Feature {
         let xhat: Vec<Ext> = shifted.iter().map(|v| (*v - mean) * invstd).collect();
         let max_xhat = largest(xhat.iter().copied());
 
-        let (weight, bias) = case.params(f);
-        let weight = Ext::new(weight).abs();
+        let (gamma, bias) = case.params(f);
+        let weight = Ext::new(gamma).abs();
         let gain = weight * invstd;
-        let dy: Vec<Ext> = dy.iter().map(|v| Ext::new(*v)).collect();
+        let plus: Vec<Ext> = plus.iter().map(|v| Ext::new(*v)).collect();
+        let before =
+            |i: usize| Ext::new(gamma) * xhat[i] + Ext::new(bias) + plus.get(i).copied().unwrap_or(Ext::ZERO);
+        let passes = |i: usize| derivative(case.activation, before(i));
+        let dy: Vec<Ext> =
+            dy.iter().enumerate().map(|(i, v)| passes(i).map_or(Ext::ZERO, |by| by * Ext::new(*v))).collect();
         let max_dy = largest(dy.iter().copied());
         let share = Ext::power_of_two(SHARE);
         let (mut dx, mut on_top) = (finite(gain * max_dy), Ext::ZERO);
@@ -107,8 +130,12 @@ impl Feature {
         }
         let std = finite(batch_var.sqrt());
         Self {
-            constant: (weight.is_finite() && x.iter().all(|v| *v == first && v.is_finite())).then_some(bias),
-            y: finite(weight * max_xhat) + finite(Ext::new(bias).abs()),
+            constant: (plus.is_empty()
+                && weight.is_finite()
+                && x.iter().all(|v| *v == first && v.is_finite()))
+            .then_some(bias),
+            y: finite(weight * max_xhat) + finite(Ext::new(bias).abs()) + largest(plus.iter().copied()),
+            dresidual: max_dy,
             dx,
             dweight: [norm(dy.iter().zip(&xhat).map(|(dy, xhat)| *dy * *xhat)), on_top],
             dbias: norm(dy.iter().copied()),

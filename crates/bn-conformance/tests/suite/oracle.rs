@@ -4,6 +4,7 @@ use bn_conformance::data::{Dy, X, gradient, input, rng};
 use bn_conformance::exact::Exact;
 use bn_conformance::number::{Big, Number};
 use bn_conformance::oracle::{Feature, step};
+use bn_core::Activation;
 use bn_core::num::{Dd, Wide};
 use proptest::prelude::*;
 
@@ -15,6 +16,8 @@ fn feature(x: X, dy: Dy, from_batch: bool) -> Feature {
         x,
         dy,
         affine: (1.3, -0.7),
+        plus: Vec::new(),
+        activation: Activation::Identity,
         running: Some((0.4, 2.5)),
         from_batch,
         eps: 1e-5,

@@ -122,14 +122,7 @@ fn a_long_run_of_equal_values() {
     let step = Forward::new(shape, &x, &mut y[..]);
     functions::train(&Scalar, step, &mut saved, &mut workspace).unwrap();
     let (mut dweight, mut dbias) = ([0.0; 2], [0.0; 2]);
-    let step = Backward {
-        x: &x,
-        dy: &dy,
-        weight: None,
-        dx: None,
-        dweight: Some(&mut dweight),
-        dbias: Some(&mut dbias),
-    };
+    let step = Backward { dweight: Some(&mut dweight), dbias: Some(&mut dbias), ..Backward::new(&x, &dy) };
     functions::backward(&Scalar, step, &saved, &mut workspace).unwrap();
 
     // Around `low` there is the outlier, and half of the values have one distance.

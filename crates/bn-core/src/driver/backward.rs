@@ -1,5 +1,7 @@
 //! The backward: dγ and dβ, then dx = ((dy−m)·a + (x−k)·c) + d, or dx = dy·a where the statistics are constants.
 
+use super::forward::{Forward, Statistics};
+use super::gate::{By, Gate};
 use super::given::Given;
 use super::hard::{Hard, Tensors};
 use super::plan::Plan;
@@ -17,6 +19,8 @@ pub(crate) struct Backward<'a, T: Element> {
     pub(crate) shape: Shape,
     pub(crate) x: Strips<'a, T>,
     pub(crate) dy: Strips<'a, T>,
+    /// Of an activation, through which dy comes.
+    pub(crate) gate: Option<Gate<'a, T>>,
     /// `None` where it is not wanted: then there is no map.
     pub(crate) dx: Option<StripsMut<'a, T>>,
     /// Empty where it is not wanted, as is `dbias`.
@@ -45,6 +49,11 @@ pub(super) enum Needs {
 }
 
 impl<T: Element> Backward<'_, T> {
+    /// What of dy has passed the gate, if there is one.
+    fn dy(&self) -> Strips<'_, T> {
+        self.gate.as_ref().map_or_else(|| self.dy.reborrow(), |gate| gate.passed.read())
+    }
+
     fn needs(&self) -> Needs {
         let through_sums = self.whole || self.dx.is_some() && self.from_batch;
         match (through_sums || !self.dweight.is_empty(), self.dbias.is_empty()) {
@@ -92,12 +101,28 @@ impl<T: Element> Step<T> for Backward<'_, T> {
 
     fn walked(self, plan: &Plan) -> Self {
         let (x, dy) = (plan.walked(self.shape, self.x), plan.walked(self.shape, self.dy));
-        Self { x, dy, dx: self.dx.map(|dx| plan.walked_mut(self.shape, dx)), ..self }
+        let gate = self.gate.map(|gate| gate.walked(plan, self.shape));
+        Self { x, dy, gate, dx: self.dx.map(|dx| plan.walked_mut(self.shape, dx)), ..self }
     }
 
     fn split_at(self, feature: usize, col: usize) -> (Self, Self) {
-        let Self { shape, x, dy, dx, dweight, dbias, params, stats, from_batch, eps, count, whole, given } =
-            self;
+        let Self {
+            shape,
+            x,
+            dy,
+            gate,
+            dx,
+            dweight,
+            dbias,
+            params,
+            stats,
+            from_batch,
+            eps,
+            count,
+            whole,
+            given,
+        } = self;
+        let (gate, gate1) = split_some(gate, |gate| gate.split_at(feature, col));
         let ((x, x1), (dy, dy1)) = (split_columns(x, col), split_columns(dy, col));
         let (dx, dx1) = split_some(dx, |dx| dx.split_columns(col));
         let (dweight, dweight1) = split_optional(dweight, feature);
@@ -108,6 +133,7 @@ impl<T: Element> Step<T> for Backward<'_, T> {
             shape,
             x: x1,
             dy: dy1,
+            gate: gate1,
             dx: dx1,
             dweight: dweight1,
             dbias: dbias1,
@@ -119,18 +145,53 @@ impl<T: Element> Step<T> for Backward<'_, T> {
             whole,
             given: given1,
         };
-        (Self { shape, x, dy, dx, dweight, dbias, params, stats, from_batch, eps, count, whole, given }, tail)
+        let head = Self {
+            shape,
+            x,
+            dy,
+            gate,
+            dx,
+            dweight,
+            dbias,
+            params,
+            stats,
+            from_batch,
+            eps,
+            count,
+            whole,
+            given,
+        };
+        (head, tail)
     }
 
     fn reads(&self) -> [Option<Strips<'_, T>>; 2] {
         match self.needs() {
-            Needs::Both => [Some(self.x.reborrow()), Some(self.dy.reborrow())],
-            Needs::Dy | Needs::None => [Some(self.dy.reborrow()), None],
+            Needs::Both => [Some(self.x.reborrow()), Some(self.dy())],
+            Needs::Dy | Needs::None => [Some(self.dy()), None],
         }
     }
 
     fn out(&self) -> Option<Place> {
         self.dx.as_ref().map(StripsMut::place)
+    }
+
+    fn again(&mut self) -> Option<Forward<'_, T>> {
+        let By::Again(again) = &mut self.gate.as_mut()?.by else {
+            return None;
+        };
+        let x = (self.shape, self.x.reborrow());
+        // Hard features of f64 find their statistics again as they did: those that are kept are rounded.
+        let stats = match (self.from_batch, T::Compute::sums_are_safe()) {
+            (true, true) => Some(Statistics::Pooled(self.stats, &[])),
+            (true, false) => None,
+            (false, _) => Some(Statistics::Given(self.stats)),
+        };
+        Some(again.forward(x, self.params.weight, stats, (self.eps, self.count)))
+    }
+
+    fn before(&mut self) -> Option<(Map<'_, T>, StripsMut<'_, T>)> {
+        let dy = self.dy.reborrow();
+        self.gate.as_mut().map(|gate| gate.map(dy))
     }
 
     fn pilots(&self, kernels: &impl KernelSet, pilots: &mut [T::Compute]) -> bool {
@@ -150,7 +211,7 @@ impl<T: Element> Step<T> for Backward<'_, T> {
         if self.given.is_some() {
             return None;
         }
-        let (x, dy) = (self.x.reborrow(), self.dy.reborrow());
+        let (x, dy) = (self.x.reborrow(), self.dy());
         match self.needs() {
             Needs::Both => Some(Sum::Grads { x, dy, pilot }),
             // The first of them is Σdy, to the bit; x need not be read for it.
@@ -161,7 +222,8 @@ impl<T: Element> Step<T> for Backward<'_, T> {
 
     fn sum_beside(&self, features: usize) -> Option<Sum<'_, T>> {
         let (stats, _) = self.stats.split_at(features.min(self.features()));
-        let around_0 = self.from_batch && !features::off_centre(true, stats);
+        // What passes a gate is not known before its turn.
+        let around_0 = self.gate.is_none() && self.from_batch && !features::off_centre(true, stats);
         self.sum(None).filter(|_| around_0)
     }
 
@@ -210,7 +272,11 @@ impl<T: Element> Step<T> for Backward<'_, T> {
         &'s mut self,
         [k, a, c, d, m]: [&'s [T::Compute]; COEFS],
     ) -> Option<(Map<'s, T>, StripsMut<'s, T>)> {
-        let (x, dy) = (self.x.reborrow(), self.dy.reborrow());
+        let x = self.x.reborrow();
+        let dy = match &self.gate {
+            Some(gate) => gate.passed.read(),
+            None => self.dy.reborrow(),
+        };
         let map = match self.from_batch {
             true => Map::GradInput { x, dy, affine: GradAffine { k, a, c, d, m } },
             // x does not enter, be it NaN.
@@ -221,9 +287,10 @@ impl<T: Element> Step<T> for Backward<'_, T> {
 
     fn hard(&mut self, hard: Hard<'_, impl KernelSet>, totals: &[Totals<T::Compute>]) {
         let needs = self.needs();
-        let Self { x, dy, dx, dweight, dbias, params, stats, from_batch, eps, count, given, .. } = self;
+        let Self { x, dy, gate, dx, dweight, dbias, params, stats, from_batch, eps, count, given, .. } = self;
         let dx = dx.as_mut().map(StripsMut::reborrow);
-        let tensors = Tensors { x: x.reborrow(), dy: dy.reborrow(), dx };
+        let dy = gate.as_ref().map_or_else(|| dy.reborrow(), |gate| gate.passed.read());
+        let tensors = Tensors { x: x.reborrow(), dy, dx };
         let put = &mut |f: usize, [own_dbias, own_dweight]: [Option<T::Compute>; 2]| {
             for (to, own) in [(&mut *dbias, own_dbias), (&mut *dweight, own_dweight)] {
                 if let (Some(to), Some(own)) = (to.get_mut(f), own) {

@@ -74,6 +74,16 @@ impl<T: Element, K: KernelSet> Pass<'_, T, K> {
         room: &mut Room<'_, T::Compute>,
     ) -> bool {
         let (plan, set, features) = (self.plan, self.set, step.features());
+
+        // 0. What the sums read and the caller has not.
+        if let Some(forward) = step.again() {
+            self.block(forward, None, false, room);
+        }
+        if let Some((map, out)) = step.before() {
+            let cut = &Cut { stream: false, ..*self.cut };
+            Pass { cut, ..*self }.map(&map, out, [None; 2], 0, room.scratches.len());
+        }
+
         let (scratches, state) = (&mut *room.scratches, &mut room.states[0]);
         let lead = step.out().map_or(0, |out| out.lead);
         let reads_next = next.map_or([None; 2], Step::reads);

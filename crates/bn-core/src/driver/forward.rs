@@ -1,5 +1,6 @@
 //! The forward: the batch's statistics, or given ones, then y = (x−k)·a + b.
 
+use super::gate::split_post;
 use super::hard::Hard;
 use super::plan::Plan;
 use super::schedule::Task;
@@ -27,6 +28,7 @@ pub(crate) struct Forward<'a, T: Element> {
     pub(crate) shape: Shape,
     pub(crate) x: Strips<'a, T>,
     pub(crate) y: StripsMut<'a, T>,
+    pub(crate) post: Post<'a, T>,
     pub(crate) params: Params<'a, T::Compute>,
     pub(crate) stats: Statistics<'a, T>,
     pub(crate) eps: f64,
@@ -80,19 +82,21 @@ impl<T: Element> Step<T> for Forward<'_, T> {
     }
 
     fn walked(self, plan: &Plan) -> Self {
-        Self { x: plan.walked(self.shape, self.x), y: plan.walked_mut(self.shape, self.y), ..self }
+        let post = self.post.with(|plus| plan.walked(self.shape, plus));
+        Self { x: plan.walked(self.shape, self.x), y: plan.walked_mut(self.shape, self.y), post, ..self }
     }
 
     fn split_at(self, feature: usize, col: usize) -> (Self, Self) {
-        let Self { shape, x, y, params, stats, eps, count } = self;
+        let Self { shape, x, y, post, params, stats, eps, count } = self;
         let ((x, x1), (y, y1)) = (split_columns(x, col), y.split_columns(col));
+        let (post, post1) = split_post(post, col);
         let ((params, params1), (stats, stats1)) = (params.split_at(feature), stats.split_at(feature));
-        let tail = Self { shape, x: x1, y: y1, params: params1, stats: stats1, eps, count };
-        (Self { shape, x, y, params, stats, eps, count }, tail)
+        let tail = Self { shape, x: x1, y: y1, post: post1, params: params1, stats: stats1, eps, count };
+        (Self { shape, x, y, post, params, stats, eps, count }, tail)
     }
 
     fn reads(&self) -> [Option<Strips<'_, T>>; 2] {
-        [Some(self.x.reborrow()), None]
+        [Some(self.x.reborrow()), self.post.reborrow().plus()]
     }
 
     fn out(&self) -> Option<Place> {
@@ -138,12 +142,13 @@ impl<T: Element> Step<T> for Forward<'_, T> {
         &'s mut self,
         [k, a, b, ..]: [&'s [T::Compute]; COEFS],
     ) -> Option<(Map<'s, T>, StripsMut<'s, T>)> {
-        let map = Map::Normalize { x: self.x.reborrow(), affine: Affine { k, a, b }, post: Post::Pass };
+        let (x, post) = (self.x.reborrow(), self.post.reborrow());
+        let map = Map::Normalize { x, affine: Affine { k, a, b }, post };
         Some((map, self.y.reborrow()))
     }
 
     fn hard(&mut self, hard: Hard<'_, impl KernelSet>, _: &[Totals<T::Compute>]) {
-        let (x, y, params) = (self.x.reborrow(), self.y.reborrow(), self.params);
+        let (x, y, params) = ((self.x.reborrow(), self.post.reborrow()), self.y.reborrow(), self.params);
         match &mut self.stats {
             // Those that the sums of f64 gave may be lost.
             Statistics::Batch(stats) if !T::Compute::sums_are_safe() => {

@@ -1,5 +1,6 @@
 //! What a step says of itself, so that one loop runs them all.
 
+use super::forward::Forward;
 use super::hard::Hard;
 use super::plan::Plan;
 use super::schedule::Task;
@@ -20,7 +21,7 @@ pub(super) enum Settled {
 
 /// A pass over a range of features: what is summed, what the sums become, and what is mapped. Each may be nothing.
 ///
-/// For a block the loop calls [`pilots`](Step::pilots), sums what [`sum`](Step::sum) says, lets the step
+/// For a block the loop first does what [`again`](Step::again) and [`before`](Step::before) say. Then it calls [`pilots`](Step::pilots), sums what [`sum`](Step::sum) says, lets the step
 /// [`settle`](Step::settle), a second time where it wants sums around other pilots, lets it compute
 /// [`coefficients`](Step::coefficients), maps what [`map`](Step::map) says, and hands it its hard features.
 pub(super) trait Step<T: Element>: Sized + Send {
@@ -42,6 +43,14 @@ pub(super) trait Step<T: Element>: Sized + Send {
     /// Where its map writes, if it has one.
     fn out(&self) -> Option<Place>;
 
+    /// What is to be run before: a forward whose output it needs.
+    fn again(&mut self) -> Option<Forward<'_, T>> {
+        None
+    }
+    /// What is mapped then, before the sums, and where to: they read it.
+    fn before(&mut self) -> Option<(Map<'_, T>, StripsMut<'_, T>)> {
+        None
+    }
     /// Puts what its sums are taken around into the slice, one per feature; false where all would be 0.
     fn pilots(&self, _: &impl KernelSet, _: &mut [T::Compute]) -> bool {
         false

@@ -1,6 +1,7 @@
 //! Memory that a step needs beside its tensors, kept from step to step.
 
 use super::cut::Cut;
+use super::gate::GateRoom;
 use super::hard::Desk;
 use super::plan::Plan;
 use super::schedule;
@@ -18,15 +19,25 @@ use std::ops::Range;
 pub struct Workspace<T: Element> {
     scratches: Vec<Scratch>,
     states: Vec<State<T::Compute>>,
+    gate: GateRoom<T>,
 }
 
 impl<T: Element> Default for Workspace<T> {
     fn default() -> Self {
-        Self { scratches: Vec::new(), states: Vec::new() }
+        Self { scratches: Vec::new(), states: Vec::new(), gate: GateRoom::default() }
     }
 }
 
 impl<T: Element> Workspace<T> {
+    /// The room of an activation's backward, to be put back.
+    pub(crate) fn take_room(&mut self) -> GateRoom<T> {
+        std::mem::take(&mut self.gate)
+    }
+
+    pub(crate) fn put_room(&mut self, room: GateRoom<T>) {
+        self.gate = room;
+    }
+
     /// Room for a step that is cut like `cut`, and for those that are cut otherwise or have fewer samples.
     pub(super) fn prepare(&mut self, plan: &Plan, cut: &Cut, exec: &dyn Executor) -> Room<'_, T::Compute> {
         let features = plan.shape.features();

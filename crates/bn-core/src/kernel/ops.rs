@@ -3,7 +3,7 @@
 //! An operation holds its inputs and its coefficients. So whoever cuts a tile, converts its type or hands it on does not
 //! ask which operation it is: [`Sum::over`] and [`Map::over`] put other strips and coefficients in their places.
 
-use crate::num::Element;
+use crate::num::{Element, Real};
 use crate::tensor::{Strips, StripsMut};
 
 /// Per feature, y = (x − k)·a + b.
@@ -33,11 +33,92 @@ pub struct GradAffine<'a, R> {
     pub m: &'a [R],
 }
 
+/// An activation of one corner or two: v·slope where v ≤ low, `high` where v ≥ high, else v. So NaN passes. Where `slope` is 0, the
+/// lower side is +0, of whatever v.
+///
+/// Half types round before they compare. The bounds see to that: they lie where the rounding to the type goes over to a corner.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Clamp<R> {
+    /// The largest value of the lower side; NaN for no such side.
+    pub low: R,
+    /// What is left of that side, not below 0.
+    pub slope: R,
+    /// The smallest value of the upper side; NaN for no such side.
+    pub high: R,
+}
+
 /// What becomes of a normalized value.
 #[derive(Clone, Copy, Debug)]
-pub enum Post {
+pub enum Post<'a, T: Element> {
     /// It is the output.
     Pass,
+    /// An activation follows.
+    Clamp(Clamp<T::Compute>),
+    /// Another tensor is added, then an activation follows: (x − k)·a + (b + r), the bracket first.
+    AddClamp(Strips<'a, T>, Clamp<T::Compute>),
+}
+
+impl<R: Real> Clamp<R> {
+    /// That which changes nothing.
+    #[must_use]
+    pub fn none() -> Self {
+        let nan = R::from_f64(f64::NAN);
+        Self { low: nan, slope: R::default(), high: nan }
+    }
+
+    /// The same for f64.
+    #[must_use]
+    pub fn widened(self) -> Clamp<f64> {
+        Clamp { low: self.low.to_f64(), slope: self.slope.to_f64(), high: self.high.to_f64() }
+    }
+
+    /// What becomes of `v`.
+    #[inline(always)]
+    #[must_use]
+    pub fn of(self, v: R) -> R {
+        if v <= self.low {
+            if self.slope == R::default() { R::default() } else { v * self.slope }
+        } else if v >= self.high {
+            self.high
+        } else {
+            v
+        }
+    }
+}
+
+impl<'a, T: Element> Post<'a, T> {
+    /// The same for a shorter time.
+    #[inline(always)]
+    #[must_use]
+    pub fn reborrow(&self) -> Post<'_, T> {
+        match self {
+            Self::Pass => Post::Pass,
+            Self::Clamp(clamp) => Post::Clamp(*clamp),
+            Self::AddClamp(residual, clamp) => Post::AddClamp(residual.reborrow(), *clamp),
+        }
+    }
+
+    /// The same, of what `plus` makes of the tensor that is added.
+    #[must_use]
+    pub fn with<'b, U: Element<Compute = T::Compute>>(
+        self,
+        plus: impl FnOnce(Strips<'a, T>) -> Strips<'b, U>,
+    ) -> Post<'b, U> {
+        match self {
+            Self::Pass => Post::Pass,
+            Self::Clamp(clamp) => Post::Clamp(clamp),
+            Self::AddClamp(residual, clamp) => Post::AddClamp(plus(residual), clamp),
+        }
+    }
+
+    /// What is added.
+    #[must_use]
+    pub fn plus(&self) -> Option<Strips<'a, T>> {
+        match *self {
+            Self::AddClamp(plus, _) => Some(plus),
+            Self::Pass | Self::Clamp(_) => None,
+        }
+    }
 }
 
 /// Two sums per feature, into the accumulator of a kernel call.
@@ -77,7 +158,7 @@ pub enum Map<'a, T: Element> {
         /// k, a and b.
         affine: Affine<'a, T::Compute>,
         /// What comes after.
-        post: Post,
+        post: Post<'a, T>,
     },
     /// dx = ((dy − m)·a + (x − k)·c) + d: through the batch's statistics.
     GradInput {
@@ -95,6 +176,15 @@ pub enum Map<'a, T: Element> {
         dy: Strips<'a, T>,
         /// γ·invstd.
         a: &'a [T::Compute],
+    },
+    /// What of dy passes the gate of an activation: dy·slope where y ≤ low, 0 where y ≥ high, else dy; 0 where `slope` is.
+    Gated {
+        /// The gradient of the output.
+        dy: Strips<'a, T>,
+        /// The output.
+        y: Strips<'a, T>,
+        /// The activation.
+        clamp: Clamp<T::Compute>,
     },
 }
 
@@ -138,7 +228,7 @@ impl<'a, T: Element> Sum<'a, T> {
 
 impl<'a, T: Element> Map<'a, T> {
     /// The same map of other strips with other coefficients, of the inputs in their order.
-    pub fn over<'b, U: Element>(
+    pub fn over<'b, U: Element<Compute = T::Compute>>(
         &self,
         mut strips: impl FnMut(Strips<'a, T>) -> Strips<'b, U>,
         coefs: impl Fn(&'a [T::Compute]) -> &'b [U::Compute],
@@ -146,13 +236,15 @@ impl<'a, T: Element> Map<'a, T> {
         match *self {
             Self::Normalize { x, affine: Affine { k, a, b }, post } => {
                 let affine = Affine { k: coefs(k), a: coefs(a), b: coefs(b) };
-                Map::Normalize { x: strips(x), affine, post }
+                let x = strips(x);
+                Map::Normalize { x, affine, post: post.with(strips) }
             }
             Self::GradInput { x, dy, affine: GradAffine { k, a, c, d, m } } => {
                 let affine = GradAffine { k: coefs(k), a: coefs(a), c: coefs(c), d: coefs(d), m: coefs(m) };
                 Map::GradInput { x: strips(x), dy: strips(dy), affine }
             }
             Self::Scale { dy, a } => Map::Scale { dy: strips(dy), a: coefs(a) },
+            Self::Gated { dy, y, clamp } => Map::Gated { dy: strips(dy), y: strips(y), clamp },
         }
     }
 }

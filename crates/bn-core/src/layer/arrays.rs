@@ -2,15 +2,15 @@
 //!
 //! How an array lies in memory, and what has to be copied, is the business of `memory`.
 
-use super::functions::{Strided, prepared};
-use super::memory::InMemory;
-use super::{BatchNorm, Config, Error, Mode, Saved, Sizes};
-use crate::driver::{self, Workspace};
+use super::checked::{Strided, StridedBack};
+use super::memory::{Fresh, InMemory};
+use super::{BatchNorm, Config, Error, Kept, Mode, Options, Saved, Sizes};
+use crate::driver::Workspace;
 use crate::kernel::Backend;
 use crate::maths::Params;
 use crate::num::Element;
 use crate::tensor::Shape;
-use ndarray::{Array, Array1, ArrayRef, Dimension};
+use ndarray::{Array, Array1, ArrayRef, ArrayView, Dimension};
 
 /// The gradients of a backward, in fresh arrays.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +21,8 @@ pub struct Gradients<T: Element, D: Dimension> {
     pub dweight: Array1<T::Compute>,
     /// ∂L/∂β, likewise of β.
     pub dbias: Array1<T::Compute>,
+    /// ∂L/∂residual, of the input's dimensions, where the forward added one.
+    pub dresidual: Option<Array<T, D>>,
 }
 
 impl<T: Element, B: Backend> BatchNorm<T, B> {
@@ -70,7 +72,7 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
         &self,
         x: &ArrayRef<T, D>,
     ) -> Result<(Array<T, D>, Saved<T>), Error> {
-        self.forward_array(Mode::Train, x)
+        self.forward_array(Mode::Train, x, Options::default())
     }
 
     /// The evaluation forward: y = γ·x̂ + β with the running statistics, or the batch's where none are tracked.
@@ -110,7 +112,7 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
         &self,
         x: &ArrayRef<T, D>,
     ) -> Result<(Array<T, D>, Saved<T>), Error> {
-        self.forward_array(Mode::Eval, x)
+        self.forward_array(Mode::Eval, x, Options::default())
     }
 
     /// The backward of a training forward, from the state it saved, the same `x` and the gradient `dy` = ∂L/∂y:
@@ -143,7 +145,7 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
         x: &ArrayRef<T, D>,
         dy: &ArrayRef<T, D>,
     ) -> Result<Gradients<T, D>, Error> {
-        self.backward_array(Mode::Train, saved, x, dy)
+        self.backward_array(Mode::Train, saved, [x, dy], Kept::default())
     }
 
     /// The backward of an evaluation forward: running statistics are constants, so dx = γ·invstd·dy; where none
@@ -169,13 +171,14 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
         x: &ArrayRef<T, D>,
         dy: &ArrayRef<T, D>,
     ) -> Result<Gradients<T, D>, Error> {
-        self.backward_array(Mode::Eval, saved, x, dy)
+        self.backward_array(Mode::Eval, saved, [x, dy], Kept::default())
     }
 
-    fn forward_array<D: Dimension>(
+    pub(super) fn forward_array<D: Dimension>(
         &self,
         mode: Mode,
         x: &ArrayRef<T, D>,
+        options: Options<ArrayView<'_, T, D>, ArrayView<'_, bool, D::Smaller>>,
     ) -> Result<(Array<T, D>, Saved<T>), Error> {
         let sizes = self.sizes(x)?;
         let (weight, bias) = self.params()?;
@@ -183,50 +186,86 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
         let params = Params { weight: weight.unwrap_or_default(), bias: bias.unwrap_or_default() };
         let mut saved = Saved::default();
         let input = InMemory::new(x.view().into_dyn(), self.config.layout);
+        let options = options.with(
+            |residual| {
+                check_dims("the residual", x, &residual)?;
+                Ok(input.like(residual.into_dyn()))
+            },
+            |mask| self.mask(x, mask),
+        )?;
         let mut result = input.result();
         self.with_running(mode, |running| {
+            let options = options.by_ref().with(|residual| Ok(residual.strips()), |mask| Ok(&mask[..]))?;
             let (shape, x, y) = (input.shape(), input.strips(), result.strips_mut());
-            let step = Strided { shape, sizes, mode, x, y, params, running, eps, one_value };
-            driver::run(&self.backend, prepared(step, &mut saved)?, &mut Workspace::default());
-            Ok::<_, Error>(())
+            let step = Strided { shape, sizes, mode, x, y, params, running, eps, one_value, options };
+            step.run(&self.backend, &mut saved, &mut Workspace::default())
         })?;
         Ok((result.into_array(), saved))
     }
 
-    fn backward_array<D: Dimension>(
+    pub(super) fn backward_array<D: Dimension>(
         &self,
         mode: Mode,
         saved: &Saved<T>,
-        x: &ArrayRef<T, D>,
-        dy: &ArrayRef<T, D>,
+        [x, dy]: [&ArrayRef<T, D>; 2],
+        kept: Kept<ArrayView<'_, T, D>, ArrayView<'_, bool, D::Smaller>>,
     ) -> Result<Gradients<T, D>, Error> {
         let sizes = self.sizes(x)?;
-        if x.shape() != dy.shape() {
-            let (expected, got) = (x.shape().to_vec(), dy.shape().to_vec());
-            return Err(Error::Dims { what: "dy", expected, got });
-        }
+        check_dims("dy", x, dy)?;
         self.check_saved(saved, mode)?;
         if matches!(saved.sizes, Sizes::Array { .. }) && saved.sizes != sizes {
             return Err(Error::SavedShape { what: "x", expected: saved.sizes.clone(), got: sizes });
         }
-        let Some(x) = InMemory::of_shape(x.view().into_dyn(), self.config.layout, saved.shape()) else {
+        let Some(input) = InMemory::of_shape(x.view().into_dyn(), self.config.layout, saved.shape()) else {
             return Err(Error::SavedShape { what: "x", expected: saved.sizes.clone(), got: sizes });
         };
-        let (weight, _) = self.params()?;
-        let dy = x.like(dy.view().into_dyn());
-        let mut dx = x.result();
+        let [weight, bias] = <[_; 2]>::from(self.params()?).map(Option::unwrap_or_default);
+        let dy = input.like(dy.view().into_dyn());
+        let kept = kept.with(
+            |what, tensor| {
+                check_dims(what, x, &tensor)?;
+                Ok(input.like(tensor.into_dyn()))
+            },
+            |mask| self.mask(x, mask),
+        )?;
+        let kept = kept.by_ref().with(|_, tensor| Ok(tensor.strips()), |mask| Ok(&mask[..]))?;
+        let mut dx = input.result();
+        let mut dresidual = saved.done.residual.then(|| input.result());
         let [mut dweight, mut dbias] = self
             .config
             .learned()
             .map(|learned| Array1::from_elem(if learned { self.features } else { 0 }, T::Compute::default()));
-        // Both arrays are fresh, hence contiguous.
-        if let (Some(dweight), Some(dbias)) = (dweight.as_slice_mut(), dbias.as_slice_mut()) {
-            let (inputs, out) = ([x.strips(), dy.strips()], Some(dx.strips_mut()));
-            let step = saved.back(inputs, out, weight.unwrap_or_default(), dweight, dbias);
-            let step = driver::Backward { whole: !self.config.frozen.parameters(), ..step };
-            driver::run(&self.backend, step, &mut Workspace::default());
+        let step = StridedBack {
+            x: input.strips(),
+            dy: dy.strips(),
+            weight,
+            bias,
+            kept,
+            dx: Some(dx.strips_mut()),
+            dresidual: dresidual.as_mut().map(Fresh::values),
+            // Both arrays are fresh, hence contiguous.
+            dweight: dweight.as_slice_mut().unwrap_or_default(),
+            dbias: dbias.as_slice_mut().unwrap_or_default(),
+            whole: !self.config.frozen.parameters(),
+        };
+        step.run(&self.backend, saved, &mut Workspace::default())?;
+        Ok(Gradients { dx: dx.into_array(), dweight, dbias, dresidual: dresidual.map(Fresh::into_array) })
+    }
+
+    /// The values of a mask over x, whose dimensions are x's but for the feature axis: in either order of memory these stand in
+    /// one order.
+    fn mask<D: Dimension>(
+        &self,
+        x: &ArrayRef<T, D>,
+        mask: ArrayView<'_, bool, D::Smaller>,
+    ) -> Result<Vec<bool>, Error> {
+        let mut expected = x.shape().to_vec();
+        expected.remove(self.config.layout.axis(expected.len()));
+        if mask.shape() != expected {
+            let got = mask.shape().to_vec();
+            return Err(Error::Dims { what: "the mask", expected, got });
         }
-        Ok(Gradients { dx: dx.into_array(), dweight, dbias })
+        Ok(mask.iter().copied().collect())
     }
 
     /// The sizes of an array that this layer takes.
@@ -237,4 +276,17 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
         self.check_features("x", &sizes)?;
         Ok(sizes)
     }
+}
+
+/// Whether an array has x's dimensions.
+fn check_dims<T, D: Dimension>(
+    what: &'static str,
+    x: &ArrayRef<T, D>,
+    got: &ArrayRef<T, D>,
+) -> Result<(), Error> {
+    if x.shape() == got.shape() {
+        return Ok(());
+    }
+    let (expected, got) = (x.shape().to_vec(), got.shape().to_vec());
+    Err(Error::Dims { what, expected, got })
 }

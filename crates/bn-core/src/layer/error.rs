@@ -132,6 +132,20 @@ pub enum Error {
         /// What came.
         got: String,
     },
+    /// What a backward needs of a forward with options was not kept, or options do not go together.
+    #[error("expected {expected}, got {got}")]
+    Options {
+        /// What the call needs.
+        expected: String,
+        /// What came.
+        got: String,
+    },
+    /// The slope of a leaky activation is none.
+    #[error("expected a slope that is finite and 0 or more, got {got}")]
+    Slope {
+        /// What came.
+        got: f64,
+    },
     /// `eps` would not keep the variance above zero.
     #[error("expected eps finite and greater than 0, got {got}")]
     Eps {

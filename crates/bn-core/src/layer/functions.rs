@@ -18,7 +18,7 @@
 //! functions::commit(&backend, &saved, Commit::new(&mut mean, &mut var))?;
 //! assert_eq!(mean, [0.2]); // 0.9·0 + 0.1·2
 //!
-//! let backward = Backward { x: &x, dy: &dy, weight, dx: None, dweight: None, dbias: Some(&mut dbias) };
+//! let backward = Backward { weight, dbias: Some(&mut dbias), ..Backward::new(&x, &dy) };
 //! functions::backward(&backend, backward, &saved, &mut workspace)?;
 //! assert_eq!(dbias, [1.5]); // Σdy, and nothing else was computed
 //!
@@ -32,18 +32,20 @@
 
 pub use super::commit::{Commit, commit};
 
+use super::checked::{Strided, StridedBack, check_mask};
 use super::config::{Config, check_eps};
 use super::error::{Error, check_len};
 use super::mode::Mode;
 use super::one_value::OneValue;
+use super::options::{Kept, Options};
 use super::saved::Saved;
 use super::sizes::Sizes;
-use crate::driver::{self, Statistics, Workspace};
+use crate::driver::Workspace;
 use crate::kernel::Backend;
-use crate::maths::{Params, Stats};
+use crate::maths::Params;
 use crate::mem::Output;
 use crate::num::Element;
-use crate::tensor::{Shape, Strips, StripsMut};
+use crate::tensor::Shape;
 
 /// What a forward reads and writes. A program names what it sets, and leaves the rest, fields to come among it, to
 /// [`new`](Self::new):
@@ -73,10 +75,20 @@ pub struct Forward<'a, T: Element> {
     pub eps: f64,
     /// What is done with a single value per feature where the statistics are the batch's.
     pub one_value: OneValue,
+    /// What is done beside normalizing: an activation, a residual, a mask.
+    pub options: Options<&'a [T], &'a [bool]>,
 }
 
 /// What a backward reads, and which gradients it writes. What is not asked for is not computed: without `dx` nothing is
-/// mapped, and x is not read where nobody needs Σdy·x̂.
+/// mapped, and x is not read where nobody needs Σdy·x̂. A program names what it sets, and leaves the rest to [`new`](Self::new):
+///
+/// ```
+/// use batchnorm::functions::Backward;
+///
+/// let (x, dy, mut dbias) = ([1.0_f32, 3.0], [1.0, 0.5], [0.0]);
+/// let backward = Backward { dbias: Some(&mut dbias), ..Backward::new(&x, &dy) };
+/// assert!(backward.dx.is_none());
+/// ```
 #[derive(Debug)]
 pub struct Backward<'a, T: Element> {
     /// The forward's input.
@@ -85,8 +97,15 @@ pub struct Backward<'a, T: Element> {
     pub dy: &'a [T],
     /// γ as the forward had it; `None` for 1.
     pub weight: Option<&'a [T::Compute]>,
+    /// β as the forward had it; `None` for 0. Read where an activation's gate is computed again.
+    pub bias: Option<&'a [T::Compute]>,
+    /// What the caller has kept of a forward with options.
+    pub kept: Kept<&'a [T], &'a [bool]>,
     /// ∂L/∂x, of the tensor's length, overwritten. Where a backward is Ok, every element of it has been written.
     pub dx: Option<Output<'a, T>>,
+    /// What of dy passes the activation, of the tensor's length, overwritten: ∂L/∂residual, where the forward added one. It is read
+    /// again, and so must hold values.
+    pub dresidual: Option<&'a mut [T]>,
     /// ∂L/∂γ, of length C, overwritten.
     pub dweight: Option<&'a mut [T::Compute]>,
     /// ∂L/∂β, likewise.
@@ -107,8 +126,7 @@ pub struct Running<'a, R> {
 ///
 /// # Errors
 /// [`Error::Length`], [`Error::Eps`], and [`Error::OneValue`] where there is a single value per feature and `one_value` refuses
-/// it. Nothing is then
-/// written.
+/// it. Nothing is then written.
 pub fn train<T: Element, B: Backend>(
     backend: &B,
     step: Forward<'_, T>,
@@ -142,28 +160,28 @@ pub(super) fn forward<T: Element, B: Backend>(
     saved: &mut Saved<T>,
     workspace: &mut Workspace<T>,
 ) -> Result<(), Error> {
-    let step = prepared(step.checked(mode, running)?, saved)?;
-    driver::run(backend, step, workspace);
-    Ok(())
+    step.checked(mode, running)?.run(backend, saved, workspace)
 }
 
 /// The backward of the forward that was `saved`, as far as it is asked for:
 ///
 /// dβ = Σdy, dγ = Σdy·x̂, dx = (γ·invstd/n)·(n·dy − dβ − x̂·dγ), or γ·invstd·dy where the statistics are running ones.
 ///
+/// dy being what passes the activation, where the forward had one.
+///
 /// The bits of each do not depend on what else is asked for, but for features that leave the kernels'
 /// [range](crate#range).
 ///
 /// # Errors
-/// [`Error::EmptySaved`], and [`Error::Length`] where a buffer does not fit the saved shape. Nothing is then written.
+/// [`Error::EmptySaved`], [`Error::Length`] where a buffer does not fit the saved shape, and [`Error::Options`] where something
+/// of the forward is needed that was not kept. Nothing is then written.
 pub fn backward<T: Element, B: Backend>(
     backend: &B,
     step: Backward<'_, T>,
     saved: &Saved<T>,
     workspace: &mut Workspace<T>,
 ) -> Result<(), Error> {
-    driver::run(backend, step.checked(saved)?, workspace);
-    Ok(())
+    step.checked(saved)?.run(backend, saved, workspace)
 }
 
 impl<'a, T: Element> Forward<'a, T> {
@@ -173,7 +191,7 @@ impl<'a, T: Element> Forward<'a, T> {
     #[must_use]
     pub fn new(shape: Shape, x: &'a [T], y: impl Into<Output<'a, T>>) -> Self {
         let (y, Config { eps, one_value, .. }) = (y.into(), Config::default());
-        Self { shape, x, y, weight: None, bias: None, eps, one_value }
+        Self { shape, x, y, weight: None, bias: None, eps, one_value, options: Options::default() }
     }
 
     /// The step with its buffers as strips, which have the lengths they must have.
@@ -182,7 +200,7 @@ impl<'a, T: Element> Forward<'a, T> {
         mode: Mode,
         running: Option<Running<'a, T::Compute>>,
     ) -> Result<Strided<'a, T>, Error> {
-        let Self { shape, x, y, weight, bias, eps, one_value } = self;
+        let Self { shape, x, y, weight, bias, eps, one_value, options } = self;
         check_eps(eps)?;
         let features = shape.features();
         for (what, param) in [("weight", weight), ("bias", bias)] {
@@ -192,104 +210,60 @@ impl<'a, T: Element> Forward<'a, T> {
             check_len("running_mean", features, mean.len())?;
             check_len("running_var", features, var.len())?;
         }
-        let (x_len, y_len) = (x.len(), y.len());
-        let x = shape.strips(x).ok_or(Error::Length { what: "x", expected: shape.len(), got: x_len })?;
-        let y = shape.strips_mut(y).ok_or(Error::Length { what: "y", expected: shape.len(), got: y_len })?;
+        let length = |what, got| Error::Length { what, expected: shape.len(), got };
+        let strips = |what, values: &'a [T]| shape.strips(values).ok_or_else(|| length(what, values.len()));
+        let (x, y_len) = (strips("x", x)?, y.len());
+        let y = shape.strips_mut(y).ok_or_else(|| length("y", y_len))?;
+        let options =
+            options.with(|residual| strips("the residual", residual), |mask| check_mask(shape, mask))?;
         let params = Params { weight: weight.unwrap_or_default(), bias: bias.unwrap_or_default() };
-        Ok(Strided { shape, sizes: Sizes::Slice(shape), mode, x, y, params, running, eps, one_value })
+        Ok(Strided {
+            shape,
+            sizes: Sizes::Slice(shape),
+            mode,
+            x,
+            y,
+            params,
+            running,
+            eps,
+            one_value,
+            options,
+        })
     }
 }
 
 impl<'a, T: Element> Backward<'a, T> {
+    /// Of these, with γ = 1, β = 0 and no gradient asked for.
+    #[must_use]
+    pub fn new(x: &'a [T], dy: &'a [T]) -> Self {
+        let kept = Kept::default();
+        Self { x, dy, weight: None, bias: None, kept, dx: None, dresidual: None, dweight: None, dbias: None }
+    }
+
     /// The step, its buffers as strips, which have the lengths they must have.
-    pub(super) fn checked(self, saved: &'a Saved<T>) -> Result<driver::Backward<'a, T>, Error> {
-        let Self { x, dy, weight, dx, dweight, dbias } = self;
+    pub(super) fn checked(self, saved: &Saved<T>) -> Result<StridedBack<'a, T>, Error> {
+        let Self { x, dy, weight, bias, kept, dx, dresidual, dweight, dbias } = self;
         saved.check(saved.mode)?;
         let shape = saved.shape;
         let features = shape.features();
-        weight.map_or(Ok(()), |weight| check_len("weight", features, weight.len()))?;
+        for (what, param) in [("weight", weight), ("bias", bias)] {
+            param.map_or(Ok(()), |param| check_len(what, features, param.len()))?;
+        }
         for (what, grad) in [("dweight", &dweight), ("dbias", &dbias)] {
             grad.as_ref().map_or(Ok(()), |grad| check_len(what, features, grad.len()))?;
         }
         let length = |what, got| Error::Length { what, expected: shape.len(), got };
-        let (x_len, dy_len, dx_len) = (x.len(), dy.len(), dx.as_ref().map_or(0, Output::len));
-        let x = shape.strips(x).ok_or_else(|| length("x", x_len))?;
-        let dy = shape.strips(dy).ok_or_else(|| length("dy", dy_len))?;
+        let strips = |what, values: &'a [T]| shape.strips(values).ok_or_else(|| length(what, values.len()));
+        let (x, dy) = (strips("x", x)?, strips("dy", dy)?);
+        let dx_len = dx.as_ref().map_or(0, Output::len);
         let dx = match dx {
             Some(dx) => Some(shape.strips_mut(dx).ok_or_else(|| length("dx", dx_len))?),
             None => None,
         };
+        dresidual.as_ref().map_or(Ok(()), |own| check_len("dresidual", shape.len(), own.len()))?;
+        let kept = kept.with(strips, |mask| check_mask(shape, mask))?;
+        let [weight, bias] = [weight, bias].map(Option::unwrap_or_default);
         let (dweight, dbias) = (dweight.unwrap_or_default(), dbias.unwrap_or_default());
-        Ok(saved.back([x, dy], dx, weight.unwrap_or_default(), dweight, dbias))
-    }
-}
-
-/// A forward whose buffers have been checked.
-pub(super) struct Strided<'a, T: Element> {
-    /// Of the tensor as it lies in memory.
-    pub(super) shape: Shape,
-    /// Of the tensor as the caller has it.
-    pub(super) sizes: Sizes,
-    pub(super) mode: Mode,
-    pub(super) x: Strips<'a, T>,
-    pub(super) y: StripsMut<'a, T>,
-    pub(super) params: Params<'a, T::Compute>,
-    pub(super) running: Option<Running<'a, T::Compute>>,
-    pub(super) eps: f64,
-    pub(super) one_value: OneValue,
-}
-
-/// The step of the driver, for which `saved` is got ready.
-pub(super) fn prepared<'a, T: Element>(
-    Strided { shape, sizes, mode, x, y, params, running, eps, one_value }: Strided<'a, T>,
-    saved: &'a mut Saved<T>,
-) -> Result<driver::Forward<'a, T>, Error> {
-    let from_batch = running.is_none();
-    let one = shape.count() == 1 && shape.features() > 0;
-    if from_batch && one && one_value == OneValue::Refused {
-        return Err(Error::OneValue { mode, got: sizes });
-    }
-    saved.reset(shape, sizes, mode, from_batch, eps);
-    let count = saved.count;
-    if let Some(Running { mean, var }) = running {
-        let mut stats = saved.stats.as_mut();
-        for (f, (&mean, &var)) in mean.iter().zip(var).enumerate() {
-            stats.set(f, &Stats::from_running(mean, var, eps));
-        }
-    }
-    let stats = match from_batch {
-        true => Statistics::Batch(saved.stats.as_mut()),
-        false => Statistics::Given(saved.stats.as_ref()),
-    };
-    Ok(driver::Forward { shape, x, y, params, stats, eps, count })
-}
-
-impl<T: Element> Saved<T> {
-    /// The backward of this forward; gradients of length 0 are not wanted, nor is γ there of length 0.
-    pub(super) fn back<'a>(
-        &'a self,
-        [x, dy]: [Strips<'a, T>; 2],
-        dx: Option<StripsMut<'a, T>>,
-        weight: &'a [T::Compute],
-        dweight: &'a mut [T::Compute],
-        dbias: &'a mut [T::Compute],
-    ) -> driver::Backward<'a, T> {
-        let &Self { shape, from_batch, count, eps, .. } = self;
-        let (params, stats) = (Params { weight, bias: &[] }, self.stats.as_ref());
-        driver::Backward {
-            shape,
-            x,
-            dy,
-            dx,
-            dweight,
-            dbias,
-            params,
-            stats,
-            from_batch,
-            eps,
-            count,
-            whole: false,
-            given: None,
-        }
+        Ok(StridedBack { x, dy, weight, bias, kept, dx, dresidual, dweight, dbias, whole: false })
     }
 }

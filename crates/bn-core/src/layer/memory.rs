@@ -26,18 +26,11 @@ impl Order {
         [view, other].map(|memory| Self { view, memory })
     }
 
-    fn axis(layout: Layout, rank: usize) -> usize {
-        match layout {
-            Layout::ChannelsFirst => 1,
-            Layout::ChannelsLast => rank - 1,
-        }
-    }
-
     /// The axes of the view, in the order of memory.
     fn axes(self, rank: usize) -> Vec<usize> {
         let mut axes: Vec<usize> = (0..rank).collect();
-        let feature = axes.remove(Self::axis(self.view, rank));
-        axes.insert(Self::axis(self.memory, rank), feature);
+        let feature = axes.remove(self.view.axis(rank));
+        axes.insert(self.memory.axis(rank), feature);
         axes
     }
 
@@ -115,8 +108,13 @@ pub(super) struct Fresh<T> {
 impl<T: Element> Fresh<T> {
     pub(super) fn strips_mut(&mut self) -> StripsMut<'_, T> {
         let (rows, len) = self.strips.dim();
-        let to = self.strips.as_slice_mut().unwrap_or_default().into();
+        let to = self.values().into();
         StripsMut::from_output(to, rows, len).unwrap_or_else(|| unreachable!("made contiguous"))
+    }
+
+    /// Its elements in the order of memory.
+    pub(super) fn values(&mut self) -> &mut [T] {
+        self.strips.as_slice_mut().unwrap_or_default()
     }
 
     /// The result in the dimensions of the input's view.

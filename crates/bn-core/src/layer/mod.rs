@@ -1,9 +1,11 @@
 //! The layer: parameters, running statistics, and the steps of training and evaluation.
 
+mod activation;
 mod affine;
 mod arrays;
 #[cfg(feature = "serde")]
 mod bits;
+mod checked;
 #[cfg(feature = "safetensors")]
 pub mod checkpoint;
 mod commit;
@@ -17,6 +19,7 @@ mod mode;
 mod non_finite;
 mod one_value;
 mod optimize;
+mod options;
 pub mod parts;
 mod presets;
 mod recalibrate;
@@ -33,7 +36,9 @@ mod state_dict;
 mod stored;
 #[cfg(any(feature = "serde", feature = "safetensors"))]
 mod values;
+mod with;
 
+pub use activation::Activation;
 pub use affine::Affine;
 pub use arrays::Gradients;
 pub use config::{Config, RunningVar};
@@ -44,6 +49,7 @@ pub use mode::Mode;
 pub use non_finite::NonFinite;
 pub use one_value::OneValue;
 pub use optimize::ParameterGradients;
+pub use options::{Kept, Options};
 pub use recalibrate::Recalibrate;
 pub use running::RunningStats;
 pub use saved::Saved;

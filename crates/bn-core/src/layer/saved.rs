@@ -2,6 +2,7 @@
 
 use super::error::Error;
 use super::mode::Mode;
+use super::options::Done;
 use super::sizes::Sizes;
 use crate::maths::{Moments, StatsVec};
 use crate::num::{Element, Real};
@@ -29,6 +30,7 @@ pub struct Saved<T: Element> {
     pub(super) count: usize,
     /// 0 where no forward has filled it.
     pub(super) eps: f64,
+    pub(super) done: Done,
     pub(super) stats: StatsVec<T::Compute>,
     /// What the statistics are from, where they came as moments and some leave the range; else empty.
     pub(super) moments: Vec<Moments>,
@@ -54,6 +56,7 @@ impl<T: Element> Default for Saved<T> {
             from_batch: false,
             count: 0,
             eps: 0.0,
+            done: Done::default(),
             stats: StatsVec::<T::Compute>::default(),
             moments: Vec::new(),
             rounded: Rounded::default(),
@@ -63,7 +66,8 @@ impl<T: Element> Default for Saved<T> {
 
 impl<T: Element> PartialEq for Saved<T> {
     fn eq(&self, other: &Self) -> bool {
-        let key = |saved: &Self| (saved.shape, saved.mode, saved.from_batch, saved.count, saved.eps);
+        let key =
+            |saved: &Self| (saved.shape, saved.mode, saved.from_batch, saved.count, saved.eps, saved.done);
         key(self) == key(other) && self.stats == other.stats && self.moments == other.moments
     }
 }
@@ -182,6 +186,7 @@ impl<T: Element> Saved<T> {
         (self.shape, self.sizes) = (shape, sizes);
         (self.mode, self.from_batch, self.eps) = (mode, from_batch, eps);
         self.count = shape.count();
+        self.done = Done::default();
         if shape.is_empty() {
             self.stats.resize(0);
         }

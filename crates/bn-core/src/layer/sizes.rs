@@ -66,10 +66,7 @@ impl Sizes {
 
 /// The feature axis of a tensor with so many axes.
 fn axis(layout: Layout, rank: usize) -> Option<usize> {
-    match layout {
-        Layout::ChannelsFirst => Some(1),
-        Layout::ChannelsLast => rank.checked_sub(1),
-    }
+    (rank > 0).then(|| layout.axis(rank))
 }
 
 impl fmt::Display for Sizes {

@@ -1,9 +1,9 @@
 //! The slice API: contiguous tensors in the caller's buffers, no allocation per step.
 
 use super::error::check_len;
-use super::functions::{self, Backward, Forward};
-use super::{BatchNorm, Config, Error, Mode, Saved, Sizes};
-use crate::driver::{self, Workspace};
+use super::functions::{Backward, Forward};
+use super::{BatchNorm, Error, Mode, Saved};
+use crate::driver::Workspace;
 use crate::kernel::Backend;
 use crate::num::Element;
 use crate::tensor::Shape;
@@ -179,13 +179,7 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
         saved: &mut Saved<T>,
         workspace: &mut Workspace<T>,
     ) -> Result<(), Error> {
-        self.check_features("x", &Sizes::Slice(shape))?;
-        let (weight, bias) = self.params()?;
-        let Config { eps, one_value, .. } = self.config;
-        let step = Forward { shape, x, y: y.into(), weight, bias, eps, one_value };
-        self.with_running(mode, |running| {
-            functions::forward(&self.backend, mode, step, running, saved, workspace)
-        })
+        self.step_forward(mode, Forward::new(shape, x, y), saved, workspace)
     }
 
     fn slices_back(
@@ -198,15 +192,12 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
         workspace: &mut Workspace<T>,
     ) -> Result<(), Error> {
         self.check_saved(saved, mode)?;
-        let (weight, _) = self.params()?;
         let [scale, shift] = self.config.learned();
         check_len("dweight", if scale { self.features } else { 0 }, dweight.len())?;
         check_len("dbias", if shift { self.features } else { 0 }, dbias.len())?;
         let (dweight, dbias) = (scale.then_some(dweight), shift.then_some(dbias));
-        let step = Backward { x, dy, weight, dx: Some(dx.into()), dweight, dbias };
-        let whole = !self.config.frozen.parameters();
-        let step = driver::Backward { whole, ..step.checked(saved)? };
-        driver::run(&self.backend, step, workspace);
-        Ok(())
+        let dx = Some(dx.into());
+        let step = Backward { dx, dweight, dbias, ..Backward::new(x, dy) };
+        self.backward_step(step, saved, workspace)
     }
 }

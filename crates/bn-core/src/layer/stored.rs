@@ -2,6 +2,7 @@
 
 use super::error::Error;
 use super::mode::Mode;
+use super::options::Done;
 use super::parts::Moments;
 use super::saved::Saved;
 use super::sizes::Sizes;
@@ -35,6 +36,9 @@ struct Stored<'a> {
     invstd: Vec<f64>,
     /// The moments that the statistics are from, where f64 does not hold all of these.
     moments: Option<Moments<f64>>,
+    /// What the forward did beside.
+    #[serde(default)]
+    done: Done,
 }
 
 impl<T: Element> Serialize for Saved<T> {
@@ -51,6 +55,7 @@ impl<T: Element> Serialize for Saved<T> {
             rest: flat(delta),
             var: flat(var),
             invstd: flat(invstd),
+            done: self.done,
             moments: (!self.moments.is_empty()).then(|| Moments::with(self.count, self.moments.clone())),
         }
         .serialize(serializer)
@@ -65,7 +70,8 @@ impl<'de, T: Element> Deserialize<'de> for Saved<T> {
 
 impl Stored<'_> {
     fn into_saved<T: Element>(self) -> Result<Saved<T>, Error> {
-        let Self { element, shape, mode, from_batch, count, eps, mean, rest, var, invstd, moments } = self;
+        let Self { element, shape, mode, from_batch, count, eps, mean, rest, var, invstd, moments, done } =
+            self;
         if element != T::NAME {
             return Err(wrong("element", T::NAME, element));
         }
@@ -87,7 +93,7 @@ impl Stored<'_> {
         let [delta, var, invstd] = [&rest, &var, &invstd].map(|parts| wide::<T>(parts));
         let mut saved = Saved::default();
         (saved.shape, saved.sizes, saved.mode) = (shape, Sizes::Slice(shape), mode);
-        (saved.from_batch, saved.count, saved.eps) = (from_batch, count, eps);
+        (saved.from_batch, saved.count, saved.eps, saved.done) = (from_batch, count, eps, done);
         saved.stats = StatsVec::<T::Compute> { k: mean, delta, var, invstd };
         saved.moments = moments.map_or_else(Vec::new, |moments| moments.each().to_vec());
         // One that no forward has filled comes back as well.
@@ -103,6 +109,7 @@ impl<T: Element> Saved<T> {
     fn check_stored(&self) -> Result<(), Error> {
         let &Self { shape, mode, from_batch, count, eps, .. } = self;
         super::config::check_eps(eps)?;
+        self.done.activation.check()?;
         let own = shape.count();
         // A part of a batch has the statistics of the whole.
         if count != own && (mode == Mode::Eval || !from_batch || count < own) {

@@ -7,6 +7,7 @@ mod stores;
 
 pub use caches::Caches;
 pub use output::Output;
+pub(crate) use output::to_write;
 pub use stores::{Bare, Built, Stores};
 pub(crate) use stores::{Line, lines_mut, write};
 

@@ -5,6 +5,7 @@
 
 #![allow(unsafe_code, reason = "elements that hold values are taken for ones that need not")]
 
+use ndarray::ArrayViewMut2;
 use std::mem::MaybeUninit;
 
 /// Elements to write, in order of memory: made with `into()` of a `&mut [T]` or of a `&mut [MaybeUninit<T>]`.
@@ -102,6 +103,13 @@ impl<'a, T: Copy> Output<'a, T> {
     pub(crate) fn into_raw(self) -> &'a mut [MaybeUninit<T>] {
         self.0
     }
+}
+
+/// A view of elements that hold values, as one of elements that need not.
+pub(crate) fn to_write<T: Copy>(mut view: ArrayViewMut2<'_, T>) -> ArrayViewMut2<'_, MaybeUninit<T>> {
+    let raw = view.raw_view_mut().cast::<MaybeUninit<T>>();
+    // SAFETY: as in `From<&mut [T]>`: the same elements for the same time, through which the crate writes nothing but a T.
+    unsafe { raw.deref_into_view_mut() }
 }
 
 #[cfg(test)]

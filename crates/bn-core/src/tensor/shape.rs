@@ -13,6 +13,16 @@ pub enum Layout {
     ChannelsLast,
 }
 
+impl Layout {
+    /// The feature axis of so many axes, at least one.
+    pub(crate) fn axis(self, rank: usize) -> usize {
+        match self {
+            Self::ChannelsFirst => 1,
+            Self::ChannelsLast => rank - 1,
+        }
+    }
+}
+
 impl fmt::Display for Layout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -5,7 +5,7 @@
 //! it stays within safe code because `ndarray`'s views know how to split in either direction.
 
 use super::shape::Shape;
-use crate::mem::{LINE, Output, prefetch};
+use crate::mem::{LINE, Output, prefetch, to_write};
 use ndarray::{ArrayView2, ArrayViewMut2, Axis, s};
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -208,6 +208,11 @@ impl<'a, T: Copy> StripsMut<'a, T> {
     pub fn from_output(to: Output<'a, T>, rows: usize, len: usize) -> Option<Self> {
         let to = to.into_raw().get_mut(..rows.checked_mul(len)?)?;
         ArrayViewMut2::from_shape((rows, len), to).ok().map(Self)
+    }
+
+    /// The strips of a view whose rows are contiguous.
+    pub(super) fn from_view(view: ArrayViewMut2<'a, T>) -> Self {
+        Self(to_write(view))
     }
 
     /// How many strips.

@@ -5,8 +5,8 @@ use crate::mem::Bare;
 use crate::num::{Element, Real};
 
 /// An element type of these walks.
-pub trait Stored: Element<Compute: Real + Bare> + Bare {}
-impl<T: Element<Compute: Real + Bare> + Bare> Stored for T {}
+pub trait Stored: Element<Compute: Real + Bare + Vector<Self::Compute>> + Bare {}
+impl<T: Element<Compute: Real + Bare + Vector<T::Compute>> + Bare> Stored for T {}
 
 /// How elements become what they are computed in, and are rounded back: what the instruction set has for it.
 pub trait Convert<T: Element>: Copy {

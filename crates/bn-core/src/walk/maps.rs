@@ -2,6 +2,7 @@
 
 use super::convert::{Convert, Stored};
 use super::fill::{LineMap, Next, fill};
+use super::gate::{Activated, Gated};
 use super::linear::{GradInput, Normalize, Scale};
 use super::vector::Vector;
 use crate::kernel::{Affine, GradAffine, Hints, Map, Out, Post, Tile, Walk};
@@ -52,6 +53,26 @@ fn runs<T: Stored, V: Vector<T::Compute>, const K: usize, const L: usize, const 
                 |f, [x]| Normalize::<_, _, _, K> { by, x, coefs: [k[f], a[f], b[f]] },
             );
         }
+        Map::Normalize { x, affine: Affine { k, a, b }, post: Post::Clamp(clamp) } => {
+            each_run::<_, V, _, 1, L, BYTES>(
+                inner,
+                [x],
+                out,
+                memory,
+                #[inline(always)]
+                |f, [x]| Activated::<_, _, _, 0, K> { by, x, plus: [], coefs: [k[f], a[f], b[f]], clamp },
+            );
+        }
+        Map::Normalize { x, affine: Affine { k, a, b }, post: Post::AddClamp(plus, clamp) } => {
+            each_run::<_, V, _, 2, L, BYTES>(
+                inner,
+                [x, plus],
+                out,
+                memory,
+                #[inline(always)]
+                |f, [x, r]| Activated::<_, _, _, 1, K> { by, x, plus: [r], coefs: [k[f], a[f], b[f]], clamp },
+            );
+        }
         Map::GradInput { x, dy, affine: GradAffine { k, a, c, d, m } } => {
             each_run::<_, V, _, 2, L, BYTES>(
                 inner,
@@ -70,6 +91,7 @@ fn runs<T: Stored, V: Vector<T::Compute>, const K: usize, const L: usize, const 
             #[inline(always)]
             |f, [dy]| Scale::<_, _, _, K> { by, dy, a: a[f] },
         ),
+        Map::Gated { .. } => columns::<T, V, K, L, BYTES>(map, out, memory, by),
     }
 }
 
@@ -98,6 +120,30 @@ fn columns<T: Stored, V: Vector<T::Compute>, const K: usize, const L: usize, con
                 },
             );
         }
+        Map::Normalize { x, affine: Affine { k, a, b }, post: Post::Clamp(clamp) } => {
+            each_strip::<_, 1, BYTES>(
+                [x],
+                out,
+                memory,
+                #[inline(always)]
+                |[x], out, stores, next| {
+                    let map = Activated::<_, _, _, 0, K> { by, x, plus: [], coefs: [k, a, b], clamp };
+                    fill::<T, V, L, BYTES>(out, stores, next, &map);
+                },
+            );
+        }
+        Map::Normalize { x, affine: Affine { k, a, b }, post: Post::AddClamp(plus, clamp) } => {
+            each_strip::<_, 2, BYTES>(
+                [x, plus],
+                out,
+                memory,
+                #[inline(always)]
+                |[x, r], out, stores, next| {
+                    let map = Activated::<_, _, _, 1, K> { by, x, plus: [r], coefs: [k, a, b], clamp };
+                    fill::<T, V, L, BYTES>(out, stores, next, &map);
+                },
+            );
+        }
         Map::GradInput { x, dy, affine: GradAffine { k, a, c, d, m } } => {
             each_strip::<_, 2, BYTES>(
                 [x, dy],
@@ -122,6 +168,18 @@ fn columns<T: Stored, V: Vector<T::Compute>, const K: usize, const L: usize, con
                 #[inline(always)]
                 |[dy], out, stores, next| {
                     fill::<T, V, L, BYTES>(out, stores, next, &Scale::<_, _, _, K> { by, dy, a });
+                },
+            );
+        }
+        // Without coefficients a strip is one run.
+        Map::Gated { dy, y, clamp } => {
+            each_strip::<_, 2, BYTES>(
+                [dy, y],
+                out,
+                memory,
+                #[inline(always)]
+                |[dy, y], out, stores, next| {
+                    fill::<T, V, L, BYTES>(out, stores, next, &Gated::<_, _, K> { by, y, dy, clamp });
                 },
             );
         }

@@ -7,6 +7,7 @@
 
 mod convert;
 mod fill;
+mod gate;
 mod linear;
 mod maps;
 mod pair;

@@ -12,6 +12,9 @@ pub trait Vector<T>: Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output
     /// Into the first of `values`.
     fn store(self, values: &mut [T]);
 
+    /// `then` in the places where this one is at most `bound`, `other` elsewhere and where either is NaN.
+    fn up_to(self, bound: Self, then: Self, other: Self) -> Self;
+
     /// All of them, where they are L.
     #[inline(always)]
     fn line<const L: usize>(self) -> [T; L]
@@ -39,6 +42,10 @@ macro_rules! number {
             fn store(self, values: &mut [$t]) {
                 values[0] = self;
             }
+            #[inline(always)]
+            fn up_to(self, bound: $t, then: $t, other: $t) -> $t {
+                if self <= bound { then } else { other }
+            }
         }
     };
 }
@@ -52,7 +59,7 @@ pub struct Chunk<T, const L: usize>([T; L]);
 
 impl<T: Bare, const L: usize> Vector<T> for Chunk<T, L>
 where
-    T: Add<Output = T> + Sub<Output = T> + Mul<Output = T>,
+    T: Add<Output = T> + Sub<Output = T> + Mul<Output = T> + PartialOrd,
 {
     #[inline(always)]
     fn splat(v: T) -> Self {
@@ -65,6 +72,13 @@ where
     #[inline(always)]
     fn store(self, values: &mut [T]) {
         values[..L].copy_from_slice(&self.0);
+    }
+    #[inline(always)]
+    fn up_to(self, bound: Self, then: Self, mut other: Self) -> Self {
+        for i in 0..L {
+            other.0[i] = if self.0[i] <= bound.0[i] { then.0[i] } else { other.0[i] };
+        }
+        other
     }
     #[inline(always)]
     fn line<const M: usize>(self) -> [T; M] {

@@ -2,6 +2,7 @@
 
 use super::pieces::{Inputs, Kind, narrow, wide};
 use super::window::{WIDTH, Window};
+use crate::kernel::Clamp;
 use crate::kernel::KernelSet;
 use crate::num::Element;
 use crate::tensor::StripsMut;
@@ -41,7 +42,12 @@ impl At for &[f64] {
 pub(super) type Coefs<C> = [C; 6];
 
 #[inline(always)]
-fn line<T: Element, C: At>(kind: Kind, coefs: Coefs<C>, [x, dy]: [&[T]; 2], to: &mut [T]) {
+fn line<T: Element, C: At>(
+    (kind, clamp): (Kind, Option<Clamp<f64>>),
+    coefs: Coefs<C>,
+    [x, dy]: [&[T]; 2],
+    to: &mut [T],
+) {
     let n = to.len();
     // Not `map`, which is not inlined everywhere.
     let [k, delta, a, bc, d, m] = coefs;
@@ -51,7 +57,9 @@ fn line<T: Element, C: At>(kind: Kind, coefs: Coefs<C>, [x, dy]: [&[T]; 2], to: 
         Kind::Normalize => {
             let x = &x[..n];
             for i in 0..n {
-                to[i] = narrow(((wide(x[i]) - k.at(i)) - delta.at(i)) * a.at(i) + bc.at(i));
+                let b = if dy.is_empty() { bc.at(i) } else { bc.at(i) + wide(dy[i]) };
+                let v = ((wide(x[i]) - k.at(i)) - delta.at(i)) * a.at(i) + b;
+                to[i] = narrow(clamp.map_or(v, |clamp| clamp.of(v)));
             }
         }
         Kind::GradInput => {
@@ -74,7 +82,7 @@ fn line<T: Element, C: At>(kind: Kind, coefs: Coefs<C>, [x, dy]: [&[T]; 2], to: 
 pub(super) fn map_one<T: Element>(
     set: &impl KernelSet,
     columns: Range<usize>,
-    Inputs { kind, x, dy }: Inputs<'_, T>,
+    Inputs { kind, x, other, clamp }: Inputs<'_, T>,
     coefs: Coefs<f64>,
     out: &mut StripsMut<'_, T>,
 ) {
@@ -87,8 +95,8 @@ pub(super) fn map_one<T: Element>(
                 for start in columns.clone().step_by(WIDTH) {
                     let part = start..columns.end.min(start + WIDTH);
                     let mapped = &mut mapped[..part.len()];
-                    let [x, dy] = [x, dy].map(|of| of.map_or(&[][..], |of| &of.strip(row)[part.clone()]));
-                    line(kind, coefs, [x, dy], mapped);
+                    let inputs = [x, other].map(|of| of.map_or(&[][..], |of| &of.strip(row)[part.clone()]));
+                    line((kind, clamp), coefs, inputs, mapped);
                     strip.copy(start, mapped);
                 }
             }
@@ -100,22 +108,23 @@ pub(super) fn map_one<T: Element>(
 pub(super) fn map_window<T: Element>(
     set: &impl KernelSet,
     window: &Window<'_>,
-    Inputs { kind, x, dy }: Inputs<'_, T>,
+    Inputs { kind, x, other, clamp }: Inputs<'_, T>,
     coefs: Coefs<&[f64]>,
     out: &mut StripsMut<'_, T>,
 ) {
     set.vectorize(
         #[inline(always)]
         || {
-            let [mut own_x, mut own_dy, mut mapped] = [[T::default(); WIDTH]; 3];
+            let [mut own_x, mut own_other, mut mapped] = [[T::default(); WIDTH]; 3];
             for rows in window.pieces(out.rows(), WIDTH) {
                 let len = rows.len() * window.width();
-                for (from, to) in [(&x, &mut own_x), (&dy, &mut own_dy)] {
+                for (from, to) in [(&x, &mut own_x), (&other, &mut own_other)] {
                     if let Some(from) = from {
                         window.gather(from, rows.clone(), &mut to[..len], |v| v);
                     }
                 }
-                line(kind, coefs, [&own_x, &own_dy], &mut mapped[..len]);
+                let other = if other.is_some() { &own_other[..len] } else { &[] };
+                line((kind, clamp), coefs, [&own_x[..len], other], &mut mapped[..len]);
                 window.scatter(&mapped[..len], rows, out);
             }
         },

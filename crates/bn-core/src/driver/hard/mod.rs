@@ -24,7 +24,7 @@ mod work;
 use super::backward::Needs;
 use super::given::Known;
 use super::plan::NEEDS_CONTIGUOUS;
-use crate::kernel::KernelSet;
+use crate::kernel::{KernelSet, Post};
 use crate::maths::frame::Frame;
 use crate::maths::{Moments, Params, Stats, StatsRef};
 use crate::num::{Element, Real};
@@ -95,35 +95,37 @@ impl<'h, K: KernelSet> Hard<'h, K> {
         Work { set: self.set, inner, pieces, features, lost, infinite, slots }
     }
 
-    /// y of these features, from known statistics; with the moments they are from, or none, and eps.
+    /// y of these features, and what `post` makes of it, from known statistics; with the moments they are from, or none, and eps.
     pub(super) fn forward<T: Element>(
         self,
-        x: Strips<'_, T>,
+        (x, post): (Strips<'_, T>, Post<'_, T>),
         y: StripsMut<'_, T>,
         params: Params<'_, T::Compute>,
         stats: StatsRef<'_, T::Compute>,
         moments: (&[Moments], f64),
     ) {
         let (x, y) = (lengthened(x, self.long), lengthened_mut(y, self.long));
+        let post = post.with(|plus| lengthened(plus, self.long));
         let mut work = self.work(&x);
         work.take_given(&x, stats, moments);
-        work.normalize(params, &x, y);
+        work.normalize(params, (&x, &post), y);
     }
 
     /// y of these features, and the batch's statistics, which are `found`: those of its sums may be lost. `batch` is the number of
     /// values and eps.
     pub(super) fn forward_anew<T: Element>(
         self,
-        x: Strips<'_, T>,
+        (x, post): (Strips<'_, T>, Post<'_, T>),
         y: StripsMut<'_, T>,
         params: Params<'_, T::Compute>,
         batch: (usize, f64),
         found: &mut dyn FnMut(usize, &Stats<T::Compute>),
     ) {
         let (x, y) = (lengthened(x, self.long), lengthened_mut(y, self.long));
+        let post = post.with(|plus| lengthened(plus, self.long));
         let mut work = self.work(&x);
         work.take_statistics(&x, batch, found);
-        work.normalize(params, &x, y);
+        work.normalize(params, (&x, &post), y);
     }
 
     /// dx of these features through the batch's statistics. `totals` are dβ and dγ. Those of f64 may be lost, and are taken anew with
@@ -156,7 +158,7 @@ impl<'h, K: KernelSet> Hard<'h, K> {
                 let weight = params.get(f).0.to_f64();
                 slot.coef = slot.frame.through(weight, batch.0, slot.sums, slot.unit);
             }
-            work.map(Inputs { kind: Kind::GradInput, x: Some(x), dy: Some(dy) }, &mut dx);
+            work.map(Inputs::gradients(Kind::GradInput, Some(x), dy), &mut dx);
             work.fill_lost(&mut dx);
         }
     }
@@ -184,7 +186,7 @@ impl<'h, K: KernelSet> Hard<'h, K> {
                 let frame = Frame::given(&stats.get(f), 0);
                 slot.coef = frame.constant(params.get(f).0.to_f64(), slot.unit);
             }
-            work.map(Inputs { kind: Kind::Scale, x: None, dy: Some(dy) }, &mut dx);
+            work.map(Inputs::gradients(Kind::Scale, None, dy), &mut dx);
         }
     }
 }

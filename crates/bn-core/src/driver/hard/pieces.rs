@@ -6,7 +6,7 @@
 use super::extent::Extent;
 use super::window::{WIDTH, Window};
 use crate::kernel::{
-    Acc, Affine, Fetch, GradAffine, Hints, KernelSet, Kernels, Map, Out, Plane, Post, Sum, Tile, Walk,
+    Acc, Affine, Clamp, Fetch, GradAffine, Hints, KernelSet, Kernels, Map, Out, Plane, Post, Sum, Tile, Walk,
 };
 use crate::maths::frame::Coef;
 use crate::num::wide::power_of_two;
@@ -132,7 +132,24 @@ impl Kind {
 pub(super) struct Inputs<'i, T> {
     pub(super) kind: Kind,
     pub(super) x: Option<Strips<'i, T>>,
-    pub(super) dy: Option<Strips<'i, T>>,
+    /// dy, or what is added to a normalized x.
+    pub(super) other: Option<Strips<'i, T>>,
+    /// The activation of the result.
+    pub(super) clamp: Option<Clamp<f64>>,
+}
+
+impl<'i, T: Element> Inputs<'i, T> {
+    pub(super) fn gradients(kind: Kind, x: Option<Strips<'i, T>>, dy: Strips<'i, T>) -> Self {
+        Self { kind, x, other: Some(dy), clamp: None }
+    }
+
+    pub(super) fn normalize(x: Strips<'i, T>, post: Post<'i, T>) -> Self {
+        let clamp = match post {
+            Post::Pass => None,
+            Post::Clamp(clamp) | Post::AddClamp(_, clamp) => Some(clamp.widened()),
+        };
+        Self { kind: Kind::Normalize, x: Some(x), other: post.plus(), clamp }
+    }
 }
 
 impl Pieces {
@@ -141,7 +158,7 @@ impl Pieces {
         &mut self,
         set: &impl KernelSet,
         window: &Window<'_>,
-        Inputs { kind, x, dy }: Inputs<'_, T>,
+        Inputs { kind, x, other, clamp }: Inputs<'_, T>,
         out: &mut StripsMut<'_, T>,
     ) {
         for rows in window.pieces(out.rows(), PIECE) {
@@ -149,12 +166,12 @@ impl Pieces {
             if let Some(x) = &x {
                 self.scales[0].read(set, window, x, rows.clone(), &mut self.x[..len], &self.k);
             }
-            if let Some(dy) = &dy {
-                self.scales[1].read(set, window, dy, rows.clone(), &mut self.dy[..len], &self.zeros);
+            if let Some(other) = &other {
+                self.scales[1].read(set, window, other, rows.clone(), &mut self.dy[..len], &self.zeros);
             }
             for (at, rows, width) in window.rows(len) {
                 if rows > 0 {
-                    self.map_rows(set.f64(), kind, at, rows, width);
+                    self.map_rows(set.f64(), (kind, other.is_some()), at, rows, width);
                 }
             }
             let (scale, result, zeros) = (&self.scales[2], &mut self.result[..len], &self.zeros);
@@ -163,7 +180,9 @@ impl Pieces {
                 || {
                     scale.apply(window, result, zeros);
                     let mut rounded = [T::default(); PIECE];
-                    result.iter().zip(&mut rounded).for_each(|(&v, to)| *to = narrow(v));
+                    for (&v, to) in result.iter().zip(&mut rounded) {
+                        *to = narrow(clamp.map_or(v, |clamp| clamp.of(v)));
+                    }
                     window.scatter(&rounded[..len], rows, out);
                 },
             );
@@ -173,7 +192,7 @@ impl Pieces {
     fn map_rows(
         &mut self,
         kernels: &dyn Kernels<f64>,
-        kind: Kind,
+        (kind, both): (Kind, bool),
         at: Range<usize>,
         rows: usize,
         width: usize,
@@ -182,7 +201,10 @@ impl Pieces {
         let (x, dy) = (cut(&self.x[at.clone()]), cut(&self.dy[at.clone()]));
         let [k, a, bc, d, m] = self.coefs.each_ref().map(|row| &row[..width]);
         let map = match kind {
-            Kind::Normalize => Map::Normalize { x, affine: Affine { k, a, b: bc }, post: Post::Pass },
+            Kind::Normalize => {
+                let post = if both { Post::AddClamp(dy, Clamp::none()) } else { Post::Pass };
+                Map::Normalize { x, affine: Affine { k, a, b: bc }, post }
+            }
             Kind::GradInput => Map::GradInput { x, dy, affine: GradAffine { k, a, c: bc, d, m } },
             Kind::Scale => Map::Scale { dy, a },
         };

@@ -75,7 +75,7 @@ impl<K: KernelSet> Work<'_, K> {
         if let Some(dx) = dx {
             // They take the place of the others until they are mapped.
             std::mem::swap(self.features, self.infinite);
-            self.map(Inputs { kind: Kind::GradInput, x: Some(*x), dy: Some(*dy) }, dx);
+            self.map(Inputs::gradients(Kind::GradInput, Some(*x), *dy), dx);
             std::mem::swap(self.features, self.infinite);
         }
         overflowed

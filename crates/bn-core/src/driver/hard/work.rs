@@ -4,10 +4,10 @@ use super::Put;
 use super::class::{self, Asked, Class};
 use super::direct::{fill_nan, map_one, map_window};
 use super::extent::Extent;
-use super::pieces::{Inputs, Kind, Pieces};
+use super::pieces::{Inputs, Pieces};
 use super::window::{WIDTH, Window};
 use crate::driver::given::Known;
-use crate::kernel::KernelSet;
+use crate::kernel::{KernelSet, Post};
 use crate::maths::frame::{Coef, Frame, double};
 use crate::maths::{Moments, Params, Stats, StatsRef};
 use crate::num::wide::{exponent, ldexp};
@@ -296,11 +296,11 @@ impl<K: KernelSet> Work<'_, K> {
         }
     }
 
-    /// y of all features.
+    /// y of all features, and what `post` makes of it.
     pub(super) fn normalize<T: Element>(
         &mut self,
         params: Params<'_, T::Compute>,
-        x: &Strips<'_, T>,
+        (x, post): (&Strips<'_, T>, &Post<'_, T>),
         mut y: StripsMut<'_, T>,
     ) {
         for (slot, f) in self.each() {
@@ -311,7 +311,17 @@ impl<K: KernelSet> Work<'_, K> {
             let far = if direct { 1.0 } else { slot.extent.farthest(from_mean) };
             slot.coef = slot.frame.affine(far, weight.to_f64(), bias.to_f64());
         }
-        self.map(Inputs { kind: Kind::Normalize, x: Some(*x), dy: None }, &mut y);
+        if let Some(plus) = post.plus().filter(|_| !T::Compute::sums_are_safe()) {
+            // What is added is in the units of the result, which leave it room.
+            self.extents(&plus);
+            for (slot, _) in self.each() {
+                let Coef { a, b, out, .. } = slot.coef;
+                let (own, shift) = (out.max(unit(slot.extent.largest())), |v, by| ldexp(v, by));
+                let (a, b) = (shift(a, out - own), shift(b, out - own));
+                (slot.coef, slot.unit) = (Coef { a, b, out: own, ..slot.coef }, own);
+            }
+        }
+        self.map(Inputs::normalize(x.reborrow(), post.reborrow()), &mut y);
         self.fill_lost(&mut y);
     }
 

@@ -25,6 +25,7 @@ mod sums;
 pub use moments::Moments;
 pub use sums::PartialSums;
 
+use super::checked::post;
 use super::config::check_eps;
 use super::error::{Error, check_len};
 use super::functions::{Backward, Forward};
@@ -262,12 +263,15 @@ impl<T: Element> Pooled<T> {
         let step = step.checked(Mode::Train, None)?;
         saved.reset(step.shape, step.sizes, Mode::Train, true, self.eps);
         (saved.count, saved.stats, saved.moments) = (self.count, self.stats.clone(), self.moments.clone());
+        saved.done = step.options.done();
+        let post = post(&step.options);
         let stats = Statistics::Pooled(saved.stats.as_ref(), &saved.moments);
         let (eps, count) = (self.eps, self.count);
         let step = driver::Forward {
             shape: step.shape,
             x: step.x,
             y: step.y,
+            post,
             params: step.params,
             stats,
             eps,
@@ -366,7 +370,7 @@ pub fn backward<T: Element, B: Backend>(
     });
     let hard = hard.collect::<Vec<_>>();
     let given = Some(Given { totals: &totals, hard: &hard, moments });
-    let step = driver::Backward { given, whole: true, ..step.checked(saved)? };
+    let step = driver::Backward { given, whole: true, ..step.checked(saved)?.step(saved, None) };
     driver::run(backend, step, workspace);
     Ok(())
 }

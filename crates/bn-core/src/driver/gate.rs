@@ -1,0 +1,146 @@
+//! The gate of an activation in the backward: what of dy passes is put aside, block by block, before anything is summed.
+
+use super::forward::{Forward, Statistics};
+use super::plan::{NEEDS_CONTIGUOUS, Plan};
+use super::step::split_columns;
+use crate::kernel::{Clamp, Map, Post};
+use crate::maths::{Params, StatsMut, StatsVec};
+use crate::num::Element;
+use crate::tensor::{Held, Shape, Strips, StripsMut};
+
+/// A gate, and where dy goes that passes it.
+#[derive(Debug)]
+pub(crate) struct Gate<'a, T: Element> {
+    pub(crate) clamp: Clamp<T::Compute>,
+    pub(crate) by: By<'a, T>,
+    pub(crate) passed: Held<'a, T>,
+}
+
+/// What a gate needs that the caller has not; made where it is needed, and kept.
+#[derive(Clone, Debug)]
+pub(crate) struct GateRoom<T: Element> {
+    passed: Vec<T>,
+    y: Vec<T>,
+    stats: StatsVec<T::Compute>,
+}
+
+impl<T: Element> Default for GateRoom<T> {
+    fn default() -> Self {
+        Self { passed: Vec::new(), y: Vec::new(), stats: StatsVec::<T::Compute>::default() }
+    }
+}
+
+impl<T: Element> GateRoom<T> {
+    /// For what passes a gate and, where it is not known, for the output that tells it, with statistics: of tensors of `len`
+    /// elements.
+    pub(crate) fn get(
+        &mut self,
+        len: usize,
+        features: usize,
+    ) -> (&mut [T], &mut [T], StatsMut<'_, T::Compute>) {
+        let Self { passed, y, stats } = self;
+        let of = |own: &mut Vec<T>| {
+            if own.len() < len {
+                own.resize(len, T::default())
+            }
+        };
+        (of(passed), of(y));
+        stats.resize(features);
+        (&mut passed[..len], &mut y[..len], stats.as_mut())
+    }
+}
+
+/// What tells the gate.
+#[derive(Debug)]
+pub(crate) enum By<'a, T: Element> {
+    /// The forward's output.
+    Output(Strips<'a, T>),
+    /// The same output, computed again.
+    Again(Again<'a, T>),
+}
+
+/// What an output is computed from again, by the forward's own ways.
+#[derive(Debug)]
+pub(crate) struct Again<'a, T: Element> {
+    pub(crate) y: Held<'a, T>,
+    pub(crate) post: Post<'a, T>,
+    pub(crate) bias: &'a [T::Compute],
+    /// Room for the statistics of a batch.
+    pub(crate) stats: StatsMut<'a, T::Compute>,
+}
+
+impl<'a, T: Element> Gate<'a, T> {
+    pub(super) fn walked(self, plan: &Plan, shape: Shape) -> Self {
+        let held = |held| walked_held(plan, shape, held);
+        let by = match self.by {
+            By::Output(y) => By::Output(plan.walked(shape, y)),
+            By::Again(Again { y, post, bias, stats }) => {
+                By::Again(Again { y: held(y), post: post.with(|plus| plan.walked(shape, plus)), bias, stats })
+            }
+        };
+        Self { clamp: self.clamp, by, passed: held(self.passed) }
+    }
+
+    pub(super) fn split_at(self, feature: usize, col: usize) -> (Self, Self) {
+        let Self { clamp, by, passed } = self;
+        let (passed, passed1) = passed.split_columns(col);
+        let (by, by1) = match by {
+            By::Output(y) => {
+                let (y, y1) = split_columns(y, col);
+                (By::Output(y), By::Output(y1))
+            }
+            By::Again(Again { y, post, bias, stats }) => {
+                let ((y, y1), (post, post1)) = (y.split_columns(col), split_post(post, col));
+                let (bias, bias1) = bias.split_at(feature.min(bias.len()));
+                let (stats, stats1) = stats.split_at(feature);
+                let tail = Again { y: y1, post: post1, bias: bias1, stats: stats1 };
+                (By::Again(Again { y, post, bias, stats }), By::Again(tail))
+            }
+        };
+        (Self { clamp, by, passed }, Self { clamp, by: by1, passed: passed1 })
+    }
+
+    /// The map that lets dy pass.
+    pub(super) fn map<'s>(&'s mut self, dy: Strips<'s, T>) -> (Map<'s, T>, StripsMut<'s, T>) {
+        let y = match &self.by {
+            By::Output(y) => y.reborrow(),
+            By::Again(again) => again.y.read(),
+        };
+        (Map::Gated { dy, y, clamp: self.clamp }, self.passed.write())
+    }
+}
+
+impl<T: Element> Again<'_, T> {
+    /// The forward, with the statistics that it took.
+    pub(super) fn forward<'s>(
+        &'s mut self,
+        (shape, x): (Shape, Strips<'s, T>),
+        weight: &'s [T::Compute],
+        stats: Option<Statistics<'s, T>>,
+        (eps, count): (f64, usize),
+    ) -> Forward<'s, T> {
+        let Self { y, post, bias, stats: own } = self;
+        let (y, post, params) = (y.write(), post.reborrow(), Params { weight, bias });
+        let stats = stats.unwrap_or(Statistics::Batch(own.reborrow()));
+        Forward { shape, x, y, post, params, stats, eps, count }
+    }
+}
+
+fn walked_held<'a, T: Copy>(plan: &Plan, shape: Shape, held: Held<'a, T>) -> Held<'a, T> {
+    if plan.shape == shape {
+        return held;
+    }
+    held.reshaped(plan.shape).unwrap_or_else(|| unreachable!("{NEEDS_CONTIGUOUS}"))
+}
+
+/// What is added, before column `col` and from it on.
+pub(super) fn split_post<T: Element>(post: Post<'_, T>, col: usize) -> (Post<'_, T>, Post<'_, T>) {
+    match post {
+        Post::Pass => (Post::Pass, Post::Pass),
+        Post::Clamp(clamp) => (Post::Clamp(clamp), Post::Clamp(clamp)),
+        Post::AddClamp(plus, clamp) => {
+            let (plus, plus1) = split_columns(plus, col);
+            (Post::AddClamp(plus, clamp), Post::AddClamp(plus1, clamp))
+        }
+    }
+}
