@@ -18,7 +18,8 @@ pub(crate) fn run<T: Element, B: Backend>(backend: &B, step: impl Step<T>, works
     run_on((backend.kernels(), backend.exec()), step, workspace);
 }
 
-fn run_on<T: Element>(
+/// As [`run`], with kernels and an executor.
+pub(super) fn run_on<T: Element>(
     (set, exec): (&impl KernelSet, &dyn Executor),
     step: impl Step<T>,
     workspace: &mut Workspace<T>,

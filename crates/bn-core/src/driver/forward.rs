@@ -44,6 +44,14 @@ impl<T: Element> Statistics<'_, T> {
         }
     }
 
+    pub(super) fn reborrow(&mut self) -> Statistics<'_, T> {
+        match self {
+            Self::Batch(stats) => Statistics::Batch(stats.reborrow()),
+            Self::Pooled(stats, moments) => Statistics::Pooled(*stats, moments),
+            Self::Given(stats) => Statistics::Given(*stats),
+        }
+    }
+
     fn split_at(self, feature: usize) -> (Self, Self) {
         match self {
             Self::Batch(stats) => {

@@ -1,14 +1,17 @@
 //! Memory that a step needs beside its tensors, kept from step to step.
 
 use super::cut::Cut;
+use super::gaps::Gaps;
 use super::gate::GateRoom;
 use super::hard::Desk;
+use super::masked::MaskRoom;
 use super::plan::Plan;
 use super::schedule;
 use crate::kernel::Executor;
 use crate::maths::Totals;
 use crate::mem::LINE;
 use crate::num::{Element, Real, Wide};
+use crate::tensor::Shape;
 use std::ops::Range;
 
 /// Scratch memory for the slice API: sums, pilots and coefficients of a few blocks of features.
@@ -20,11 +23,19 @@ pub struct Workspace<T: Element> {
     scratches: Vec<Scratch>,
     states: Vec<State<T::Compute>>,
     gate: GateRoom<T>,
+    gaps: Gaps,
+    masked: Vec<MaskRoom<T>>,
 }
 
 impl<T: Element> Default for Workspace<T> {
     fn default() -> Self {
-        Self { scratches: Vec::new(), states: Vec::new(), gate: GateRoom::default() }
+        Self {
+            scratches: Vec::new(),
+            states: Vec::new(),
+            gate: GateRoom::default(),
+            gaps: Gaps::default(),
+            masked: Vec::new(),
+        }
     }
 }
 
@@ -32,6 +43,28 @@ impl<T: Element> Workspace<T> {
     /// The room of an activation's backward, to be put back.
     pub(crate) fn take_room(&mut self) -> GateRoom<T> {
         std::mem::take(&mut self.gate)
+    }
+
+    /// The gaps of a mask, to be put back.
+    pub(crate) fn take_gaps(&mut self, shape: Shape, mask: &[bool]) -> Gaps {
+        let mut gaps = std::mem::take(&mut self.gaps);
+        gaps.set(shape, mask);
+        gaps
+    }
+
+    pub(crate) fn put_gaps(&mut self, gaps: Gaps) {
+        self.gaps = gaps;
+    }
+
+    /// Rooms for so many jobs over a masked tensor at least, to be put back.
+    pub(super) fn take_rooms(&mut self, jobs: usize) -> Vec<MaskRoom<T>> {
+        let mut rooms = std::mem::take(&mut self.masked);
+        rooms.resize_with(rooms.len().max(jobs), MaskRoom::default);
+        rooms
+    }
+
+    pub(super) fn put_rooms(&mut self, rooms: Vec<MaskRoom<T>>) {
+        self.masked = rooms;
     }
 
     pub(crate) fn put_room(&mut self, room: GateRoom<T>) {

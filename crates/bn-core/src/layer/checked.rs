@@ -7,7 +7,7 @@ use super::one_value::OneValue;
 use super::options::{Kept, Options};
 use super::saved::Saved;
 use super::sizes::Sizes;
-use crate::driver::{self, Again, By, Gate, Statistics, Workspace};
+use crate::driver::{self, Again, By, Gaps, Gate, Statistics, Workspace};
 use crate::kernel::{Backend, Clamp, Post};
 use crate::maths::{Params, Stats};
 use crate::num::Element;
@@ -58,22 +58,36 @@ impl<'a, T: Element> Strided<'a, T> {
         saved: &'a mut Saved<T>,
         workspace: &mut Workspace<T>,
     ) -> Result<(), Error> {
-        driver::run(backend, self.prepared(saved)?, workspace);
+        let (shape, mask) = (self.shape, self.options.mask);
+        let gaps = mask.map(|mask| workspace.take_gaps(shape, mask));
+        let step = self.prepared(saved, gaps.as_ref().map_or(shape.count(), Gaps::valid));
+        match (step, gaps) {
+            (Err(error), _) => return Err(error),
+            (Ok(step), Some(gaps)) => {
+                if gaps.is_whole() {
+                    driver::run(backend, step, workspace);
+                } else {
+                    driver::masked_forward(backend, step, &gaps, workspace);
+                }
+                workspace.put_gaps(gaps);
+            }
+            (Ok(step), None) => driver::run(backend, step, workspace),
+        }
         Ok(())
     }
 
-    /// The step of the driver, for which `saved` is got ready.
-    fn prepared(self, saved: &'a mut Saved<T>) -> Result<driver::Forward<'a, T>, Error> {
+    /// The step of the driver over `count` values per feature, for which `saved` is got ready.
+    fn prepared(self, saved: &'a mut Saved<T>, count: usize) -> Result<driver::Forward<'a, T>, Error> {
         let Self { shape, sizes, mode, x, y, params, running, eps, one_value, options } = self;
         options.activation.check()?;
         let from_batch = running.is_none();
-        let one = shape.count() == 1 && shape.features() > 0;
+        let one = count == 1 && shape.features() > 0;
         if from_batch && one && one_value == OneValue::Refused {
             return Err(Error::OneValue { mode, got: sizes });
         }
-        saved.reset(shape, sizes, mode, from_batch, eps);
+        saved.reset(shape, sizes, mode, from_batch, eps, count);
         saved.done = options.done();
-        let (count, post) = (saved.count, post(&options));
+        let post = post(&options);
         if let Some(Running { mean, var }) = running {
             let mut stats = saved.stats.as_mut();
             for (f, (&mean, &var)) in mean.iter().zip(var).enumerate() {
@@ -106,14 +120,44 @@ impl<T: Element> StridedBack<'_, T> {
         workspace: &mut Workspace<T>,
     ) -> Result<(), Error> {
         saved.done.check(&self.kept)?;
+        let Some(mask) = self.kept.mask else {
+            self.run_among(None, backend, saved, workspace);
+            return Ok(());
+        };
+        let gaps = workspace.take_gaps(saved.shape, mask);
+        let valid = gaps.valid();
+        if valid == saved.count {
+            self.run_among(Some(&gaps), backend, saved, workspace);
+        }
+        workspace.put_gaps(gaps);
+        match valid == saved.count {
+            true => Ok(()),
+            false => Err(Error::Options {
+                expected: format!("the mask of the forward, with {} valid positions", saved.count),
+                got: format!("one with {valid}"),
+            }),
+        }
+    }
+
+    /// Runs it over the positions that exist.
+    fn run_among<B: Backend>(
+        &mut self,
+        gaps: Option<&Gaps>,
+        backend: &B,
+        saved: &Saved<T>,
+        workspace: &mut Workspace<T>,
+    ) {
+        let gaps = gaps.filter(|gaps| !gaps.is_whole());
+        let run = |step: driver::Backward<'_, T>, workspace: &mut Workspace<T>| match gaps {
+            Some(gaps) => driver::masked_backward(backend, step, gaps, workspace),
+            None => driver::run(backend, step, workspace),
+        };
         let dresidual = self.dresidual.take();
         let Some(clamp) = saved.done.activation.clamp::<T>() else {
             if let Some(dresidual) = dresidual {
-                let strips = dresidual.chunks_exact_mut(self.dy.len().max(1)).zip(self.dy.reborrow().iter());
-                strips.for_each(|(to, dy)| to.copy_from_slice(dy));
+                self.pass_on(saved.shape, dresidual);
             }
-            driver::run(backend, self.reborrow().step(saved, None), workspace);
-            return Ok(());
+            return run(self.reborrow().step(saved, None), workspace);
         };
         let mut room = workspace.take_room();
         let (shape, step) = (saved.shape, self.reborrow());
@@ -130,9 +174,22 @@ impl<T: Element> StridedBack<'_, T> {
             }
         };
         let gate = Gate { clamp, by, passed: held(dresidual.unwrap_or(passed)) };
-        driver::run(backend, step.step(saved, Some(gate)), workspace);
+        run(step.step(saved, Some(gate)), workspace);
         workspace.put_room(room);
-        Ok(())
+    }
+
+    /// dresidual where there is no activation: dy at the positions that exist.
+    fn pass_on(&self, shape: Shape, dresidual: &mut [T]) {
+        let (inner, features) = (shape.inner().max(1), shape.features());
+        let runs = dresidual.chunks_exact_mut(inner).enumerate();
+        for (i, to) in runs {
+            let (row, f) = (i / features, i % features);
+            to.copy_from_slice(&self.dy.strip(row)[f * inner..][..inner]);
+            if let Some(mask) = self.kept.mask {
+                let invalid = to.iter_mut().zip(&mask[row * inner..]).filter(|(_, valid)| !**valid);
+                invalid.for_each(|(to, _)| *to = T::default());
+            }
+        }
     }
 }
 

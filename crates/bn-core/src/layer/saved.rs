@@ -181,13 +181,21 @@ impl<T: Element> Saved<T> {
         }
     }
 
-    /// Makes room for the statistics of a forward. Of an empty batch there are none: they are zeros.
-    pub(super) fn reset(&mut self, shape: Shape, sizes: Sizes, mode: Mode, from_batch: bool, eps: f64) {
+    /// Makes room for the statistics of a forward over `count` values per feature. Of an empty batch there are none: they are zeros.
+    pub(super) fn reset(
+        &mut self,
+        shape: Shape,
+        sizes: Sizes,
+        mode: Mode,
+        from_batch: bool,
+        eps: f64,
+        count: usize,
+    ) {
         (self.shape, self.sizes) = (shape, sizes);
         (self.mode, self.from_batch, self.eps) = (mode, from_batch, eps);
-        self.count = shape.count();
+        self.count = count;
         self.done = Done::default();
-        if shape.is_empty() {
+        if count == 0 {
             self.stats.resize(0);
         }
         self.stats.resize(shape.features());

@@ -112,7 +112,9 @@ impl<T: Element> Saved<T> {
         self.done.activation.check()?;
         let own = shape.count();
         // A part of a batch has the statistics of the whole.
-        if count != own && (mode == Mode::Eval || !from_batch || count < own) {
+        // A mask leaves some out.
+        let masked = self.done.mask && count <= own;
+        if count != own && !masked && (mode == Mode::Eval || !from_batch || count < own) {
             return Err(wrong("count", &format!("the {own} values per feature of the shape"), count));
         }
         let stats = self.stats.as_ref();

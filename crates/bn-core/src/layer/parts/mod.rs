@@ -261,8 +261,8 @@ impl<T: Element> Pooled<T> {
             return Err(wrong(&expected, &format!("{}", step.shape.count())));
         }
         let step = step.checked(Mode::Train, None)?;
-        saved.reset(step.shape, step.sizes, Mode::Train, true, self.eps);
-        (saved.count, saved.stats, saved.moments) = (self.count, self.stats.clone(), self.moments.clone());
+        saved.reset(step.shape, step.sizes, Mode::Train, true, self.eps, self.count);
+        (saved.stats, saved.moments) = (self.stats.clone(), self.moments.clone());
         saved.done = step.options.done();
         let post = post(&step.options);
         let stats = Statistics::Pooled(saved.stats.as_ref(), &saved.moments);
