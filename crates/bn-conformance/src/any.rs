@@ -95,6 +95,12 @@ impl AnyCase {
         on!(self, case => &case.expect)
     }
 
+    /// C.
+    #[must_use]
+    pub fn features(&self) -> usize {
+        on!(self, case => case.features())
+    }
+
     /// Whether batch statistics of a single value per feature are asked for, which the layer refuses.
     #[must_use]
     pub fn single(&self) -> bool {

@@ -204,6 +204,27 @@ impl<T: Element> Case<T> {
         kept
     }
 
+    /// The activation, its slope as the type that is computed in has it.
+    #[must_use]
+    pub fn rounded_activation(&self) -> Activation {
+        match self.activation {
+            Activation::LeakyRelu(slope) => Activation::LeakyRelu(T::Compute::from_f64(slope).to_f64()),
+            other => other,
+        }
+    }
+
+    /// What of a dy passes on the lower side of the activation: it is rounded to the type, as behind a layer of its own.
+    #[must_use]
+    pub fn below(&self, dy: f64) -> f64 {
+        let number = T::Compute::from_f64;
+        match self.activation {
+            Activation::LeakyRelu(slope) if slope != 0.0 => {
+                T::from_compute(number(dy) * number(slope)).to_compute().to_f64()
+            }
+            _ => 0.0,
+        }
+    }
+
     /// Of the values of a feature those that are valid.
     pub fn valid<V>(&self, values: Vec<V>) -> Vec<V> {
         match &self.mask {

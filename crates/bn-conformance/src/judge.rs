@@ -34,6 +34,8 @@ pub enum Origin {
     Shape(Entry),
     /// A hard kind of the table.
     Hard(Hard),
+    /// A shape of the table, with options.
+    Options(Entry),
     /// A file in `cases/`.
     File,
     /// The caller.

@@ -29,6 +29,7 @@ pub mod identities;
 mod judge;
 pub mod measure;
 pub mod number;
+pub mod options;
 pub mod oracle;
 mod pairs;
 pub mod parts;

@@ -20,8 +20,10 @@ pub struct Feature {
     pub affine: (f64, f64),
     /// What is added to each normalized value; empty for nothing.
     pub plus: Vec<f64>,
-    /// The activation behind.
+    /// The activation behind, its slope as the type that is computed in has it.
     pub activation: Activation,
+    /// What of each dy passes on the activation's lower side, rounded to the type.
+    pub below: Vec<f64>,
     /// The running mean and variance before the step, where they are tracked.
     pub running: Option<(f64, f64)>,
     /// Whether the batch's statistics are used.
@@ -68,15 +70,14 @@ fn activated<N: Number>(v: &N, activation: Activation) -> N {
     }
 }
 
-/// dy times its derivative; at a corner that of the side that is cut off.
-fn gated<N: Number>(dy: f64, v: &N, activation: Activation) -> N {
+/// What of dy passes at v; at a corner that of the side that is cut off.
+fn gated<N: Number>(f: &Feature, i: usize, v: &N) -> N {
     let near = Exact::of(v).near;
-    match activation {
-        Activation::Relu | Activation::Relu6 if near <= 0.0 => N::new(0.0),
-        Activation::Relu6 if near >= 6.0 => N::new(0.0),
-        Activation::LeakyRelu(slope) if near <= 0.0 => N::new(slope) * N::new(dy),
-        _ => N::new(dy),
-    }
+    N::new(match f.activation {
+        Activation::Relu | Activation::Relu6 | Activation::LeakyRelu(_) if near <= 0.0 => f.below[i],
+        Activation::Relu6 if near >= 6.0 => 0.0,
+        _ => f.dy[i],
+    })
 }
 
 /// The step for one feature: algorithm 1 of <https://arxiv.org/abs/1502.03167> and its gradient.
@@ -101,7 +102,7 @@ pub fn step<N: Number>(f: &Feature) -> Expected {
     let of = |(i, xhat): (usize, &N)| weight.clone() * xhat.clone() + bias.clone() + plus(i);
     let before: Vec<N> = xhat.iter().enumerate().map(of).collect();
     let y = before.iter().map(|v| Exact::of(&activated(v, f.activation))).collect();
-    let dy: Vec<N> = f.dy.iter().zip(&before).map(|(&dy, v)| gated(dy, v, f.activation)).collect();
+    let dy: Vec<N> = (0..f.dy.len()).map(|i| gated(f, i, &before[i])).collect();
 
     let dbias = sum(dy.iter().cloned());
     let dweight = sum(dy.iter().zip(&xhat).map(|(dy, xhat)| dy.clone() * xhat.clone()));

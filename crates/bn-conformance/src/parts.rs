@@ -6,7 +6,7 @@ use crate::digest::same_bits;
 use crate::run::{Answer, layer, run, widened};
 use bn_core::functions::{self, Backward, Forward, Running};
 use bn_core::parts::{self, Moments, PartialSums, Pooled};
-use bn_core::{Backend, Config, Element, Layout, Mode, Real, Saved, Shape, Workspace};
+use bn_core::{Activation, Backend, Config, Element, Layout, Mode, Real, Saved, Shape, Workspace};
 use std::ops::Range;
 
 /// Into how many parts.
@@ -37,6 +37,11 @@ fn gives_the_whole<T: Element>(case: &Case<T>) -> bool {
         && in_range(case.config.eps.sqrt())
 }
 
+/// Whether a step does more than normalize: it is run whole.
+fn has_options<T: Element>(case: &Case<T>) -> bool {
+    case.mask.is_some() || case.residual.is_some() || case.activation != Activation::Identity
+}
+
 /// `n` ranges of samples, cut at leaves. The later ones are longer; where there are fewer leaves, the first ones are empty.
 fn cuts(samples: usize, leaf: usize, n: usize) -> impl Iterator<Item = Range<usize>> + Clone {
     let leaves = samples.div_ceil(leaf);
@@ -51,7 +56,7 @@ fn cuts(samples: usize, leaf: usize, n: usize) -> impl Iterator<Item = Range<usi
 pub fn run_in_parts<T: Element, B: Backend + Clone>(case: &Case<T>, backend: &B, n: usize) -> Answer {
     let shape = case.shape()?;
     let plain_evaluation = case.mode == Mode::Eval && case.running.is_none();
-    if plain_evaluation || shape.is_empty() || !gives_the_whole(case) {
+    if plain_evaluation || shape.is_empty() || has_options(case) || !gives_the_whole(case) {
         return run(case, backend);
     }
     let leaf = parts::split_every(&[1, shape.features(), shape.inner()], Layout::ChannelsFirst)?;
@@ -83,7 +88,7 @@ pub fn ranks(batch: usize, ranks: usize) -> impl Iterator<Item = Range<usize>> +
 /// What the layer says to the case's input.
 pub fn run_in_ranks<T: Element, B: Backend + Clone>(case: &Case<T>, backend: &B, n: usize) -> Answer {
     let shape = case.shape()?;
-    if case.mode == Mode::Eval || shape.is_empty() {
+    if case.mode == Mode::Eval || shape.is_empty() || has_options(case) {
         return run(case, backend);
     }
     let batch = case.dims.first().copied().unwrap_or(1);

@@ -133,6 +133,7 @@ fn by_group(reports: &[Report]) -> Vec<Vec<String>> {
 #[derive(PartialEq)]
 enum Group {
     Shape(Entry),
+    Options(Entry),
     Hard(Hard),
     File(String),
 }
@@ -141,19 +142,23 @@ impl Group {
     fn of(outcome: &Outcome) -> Self {
         match outcome.origin {
             Origin::Shape(entry) => Self::Shape(entry),
+            Origin::Options(entry) => Self::Options(entry),
             Origin::Hard(kind) => Self::Hard(kind),
             Origin::File | Origin::Elsewhere => Self::File(outcome.case.clone()),
         }
+    }
+
+    fn shape(Entry { layout, dims }: &Entry) -> String {
+        let dims: Vec<String> = dims.iter().map(ToString::to_string).collect();
+        format!("{} {layout:?}", dims.join("×"))
     }
 
     fn name(&self) -> String {
         match self {
             Self::File(name) => name.clone(),
             Self::Hard(kind) => format!("hard: {kind:?}"),
-            Self::Shape(Entry { layout, dims }) => {
-                let dims: Vec<String> = dims.iter().map(ToString::to_string).collect();
-                format!("{} {layout:?}", dims.join("×"))
-            }
+            Self::Shape(entry) => Self::shape(entry),
+            Self::Options(entry) => format!("options: {}", Self::shape(entry)),
         }
     }
 }

@@ -7,10 +7,10 @@ use crate::any::{AnyCase, Candidate};
 use crate::case::{Case, Tensor};
 use crate::data::{COMBINATIONS, Dy, X};
 use crate::files::{self, Loaded};
-use crate::hard;
 use crate::judge::{beyond, judge_all};
 use crate::measure::Row;
 use crate::table::{self, Entry, LONG, LONG_DATA, SHAPES};
+use crate::{hard, options};
 use bn_core::{Backend, Element};
 use half::{bf16, f16};
 use std::fmt::Write;
@@ -235,6 +235,10 @@ where
             }
             (case.into(), Origin::Hard(kind))
         }));
+    }
+    let make = if answered { options::answered::<T> } else { options::dressed::<T> };
+    for (entry, kind, number) in options::all() {
+        jobs.push(Box::new(move || (make(entry, kind, number).into(), Origin::Options(entry))));
     }
 }
 

@@ -150,6 +150,11 @@ pub fn inputs<T: Element>(entry: Entry, (x, dy): (X, Dy), variant: usize) -> Cas
 /// The oracle's answer to a case.
 #[must_use]
 pub fn expected<T: Element>(case: &Case<T>) -> Results {
+    expected_of(case, &answers(case))
+}
+
+/// The oracle's answer to each feature of a case.
+pub(crate) fn answers<T: Element>(case: &Case<T>) -> Vec<Expected> {
     let valid = |tensor: &[T]| -> Vec<Vec<f64>> {
         case.by_feature(tensor).into_iter().map(|values| case.valid(values)).collect()
     };
@@ -160,16 +165,16 @@ pub fn expected<T: Element>(case: &Case<T>) -> Results {
         Some(m) => (m, 1.0),
         None => (1.0, (case.num_batches_tracked + 1) as f64),
     };
-    let features: Vec<Expected> = x
-        .into_iter()
+    x.into_iter()
         .zip(dy.into_iter().zip(plus))
         .enumerate()
         .map(|(f, (x, (dy, plus)))| {
             let feature = Feature {
                 x,
+                below: dy.iter().map(|dy| case.below(*dy)).collect(),
                 dy,
                 plus,
-                activation: case.activation,
+                activation: case.rounded_activation(),
                 affine: case.params(f),
                 running: case.running.as_ref().map(|[m, v]| (m[f].to_f64(), v[f].to_f64())),
                 from_batch: case.from_batch(),
@@ -179,8 +184,11 @@ pub fn expected<T: Element>(case: &Case<T>) -> Results {
             };
             answer(&feature)
         })
-        .collect();
+        .collect()
+}
 
+/// The same as tensors.
+pub(crate) fn expected_of<T: Element>(case: &Case<T>, features: &[Expected]) -> Results {
     let mut results = Results::default();
     let mut insert = |tensor, values: Vec<Exact>| match T::NAME {
         // Of the other types f64 has digits to spare.

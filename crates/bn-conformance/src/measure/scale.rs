@@ -41,6 +41,12 @@ impl Scales {
         Self((0..x.len()).map(of).collect())
     }
 
+    /// That of y of feature `f`.
+    #[must_use]
+    pub fn y(&self, f: usize) -> f64 {
+        self.0[f].y.to_f64()
+    }
+
     /// Of feature `f`, for a tensor whose value there (one that is per feature) should be `expect`.
     pub(super) fn get(&self, tensor: Tensor, f: usize, expect: Ext) -> Ext {
         let (feature, own) = (&self.0[f], finite(expect.abs()));
@@ -73,15 +79,14 @@ fn largest(values: impl Iterator<Item = Ext>) -> Ext {
     values.map(|v| finite(v.abs())).fold(Ext::ZERO, Ext::max)
 }
 
-/// What an activation multiplies dy by; `None` where nothing passes, not even a NaN.
-fn derivative(activation: Activation, v: Ext) -> Option<Ext> {
+/// What passes an activation at v: dy, what is below its corner, or nothing.
+fn passed(activation: Activation, v: Ext, [dy, below]: [f64; 2]) -> Ext {
     let (low, high) = (v <= Ext::ZERO, v >= Ext::new(6.0));
-    match activation {
-        Activation::Relu if low => None,
-        Activation::Relu6 if low || high => None,
-        Activation::LeakyRelu(slope) if low => (slope != 0.0).then(|| Ext::new(slope)),
-        _ => Some(Ext::new(1.0)),
-    }
+    Ext::new(match activation {
+        Activation::Relu | Activation::Relu6 | Activation::LeakyRelu(_) if low => below,
+        Activation::Relu6 if high => 0.0,
+        _ => dy,
+    })
 }
 
 fn norm(values: impl Iterator<Item = Ext>) -> Ext {
@@ -114,9 +119,8 @@ impl Feature {
         let plus: Vec<Ext> = plus.iter().map(|v| Ext::new(*v)).collect();
         let before =
             |i: usize| Ext::new(gamma) * xhat[i] + Ext::new(bias) + plus.get(i).copied().unwrap_or(Ext::ZERO);
-        let passes = |i: usize| derivative(case.activation, before(i));
-        let dy: Vec<Ext> =
-            dy.iter().enumerate().map(|(i, v)| passes(i).map_or(Ext::ZERO, |by| by * Ext::new(*v))).collect();
+        let passed = |(i, dy): (usize, &f64)| passed(case.activation, before(i), [*dy, case.below(*dy)]);
+        let dy: Vec<Ext> = dy.iter().enumerate().map(passed).collect();
         let max_dy = largest(dy.iter().copied());
         let share = Ext::power_of_two(SHARE);
         let (mut dx, mut on_top) = (finite(gain * max_dy), Ext::ZERO);

@@ -18,6 +18,7 @@ fn feature(x: X, dy: Dy, from_batch: bool) -> Feature {
         affine: (1.3, -0.7),
         plus: Vec::new(),
         activation: Activation::Identity,
+        below: Vec::new(),
         running: Some((0.4, 2.5)),
         from_batch,
         eps: 1e-5,
