@@ -61,6 +61,6 @@ fn sums<T: Real>(
     let mut lanes = vec![0.0; 4 * T::Wide::PARTS * width];
     let (moments, grads) = lanes.split_at_mut(2 * T::Wide::PARTS * width);
     kernels.sum(tile, &Sum::Moments { x, pilot }, fetch, Acc::new(moments, width));
-    kernels.sum(tile, &Sum::Grads { x, dy, pilot }, fetch, Acc::new(grads, width));
+    kernels.sum(tile, &Sum::Grads { x, dy, pilot, gate: None }, fetch, Acc::new(grads, width));
     lanes
 }

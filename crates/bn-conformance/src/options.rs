@@ -112,14 +112,16 @@ pub fn dressed<T: Element>(entry: Entry, kind: Kind, number: usize) -> Case<T> {
 pub fn answered<T: Element>(entry: Entry, kind: Kind, number: usize) -> Case<T> {
     let mut case = dressed::<T>(entry, kind, number);
     let scales = Scales::of(&case);
-    let near: Vec<Vec<bool>> =
-        answers(&case).iter().enumerate().map(|(f, e)| near::<T>(e, scales.y(f))).collect();
-    let near: Vec<_> = near.into_iter().map(|feature| case.spread(feature, false)).collect();
-    let near = case.by_position(&near);
-    if let Some(dy) = case.dy.as_mut().filter(|_| case.activation != Activation::Identity) {
-        dy.iter_mut().zip(near).filter(|(_, near)| *near).for_each(|(dy, _)| *dy = T::default());
+    let mut found = answers(&case);
+    let near: Vec<Vec<bool>> = found.iter().enumerate().map(|(f, e)| near::<T>(e, scales.y(f))).collect();
+    if case.activation != Activation::Identity && near.iter().flatten().any(|near| *near) {
+        let near: Vec<_> = near.into_iter().map(|feature| case.spread(feature, false)).collect();
+        let near = case.by_position(&near);
+        let dy = case.dy.iter_mut().flatten();
+        dy.zip(near).filter(|(_, near)| *near).for_each(|(dy, _)| *dy = T::default());
+        found = answers(&case);
     }
-    case.expect = expected_of(&case, &answers(&case));
+    case.expect = expected_of(&case, &found);
     case
 }
 

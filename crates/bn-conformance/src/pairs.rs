@@ -91,8 +91,8 @@ impl<T: Real> Tensor<T> {
         let mut strips = strips.unwrap_or_else(|| unreachable!("ROWS of STRIDE"));
         let (to, acc) = (strips.columns(cols), Acc::new(&mut lanes, width));
         let (map, next) = if backward {
-            let map = Map::GradInput { x, dy, affine: GradAffine { k, a, c, d, m } };
-            (map, Sum::Grads { x: next_x, dy: next_dy, pilot: None })
+            let map = Map::GradInput { x, dy, affine: GradAffine { k, a, c, d, m }, gate: None };
+            (map, Sum::Grads { x: next_x, dy: next_dy, pilot: None, gate: None })
         } else {
             let map = Map::Normalize { x, affine: Affine { k, a, b: d }, post: Post::Pass };
             (map, Sum::Moments { x: next_x, pilot: None })

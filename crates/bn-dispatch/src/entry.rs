@@ -14,7 +14,7 @@ use crate::runs::Paired;
 use crate::shifts::Shifts;
 #[cfg(all(feature = "half", target_arch = "x86_64"))]
 use crate::sse2::Sse2 as Basic;
-use crate::sum::{Pilot, Term, Zero};
+use crate::sum::{Passed, Pilot, Term, Zero};
 use crate::{Dispatch, columns, runs};
 use bn_core::Element;
 use bn_core::kernel::{
@@ -55,19 +55,27 @@ macro_rules! functions {
                     (Walk::Runs { inner }, Sum::Moments { x, pilot: Some(pilot) }) => {
                         sum_runs::<_, 1, false>(inner, &[x], Pilot(pilot), fetch, acc)
                     }
-                    (Walk::Runs { inner }, Sum::Grads { x, dy, pilot: None }) if fetch.ahead.into == Cache::L2 => {
+                    (Walk::Runs { inner }, Sum::Grads { x, dy, pilot: None, gate: None }) if fetch.ahead.into == Cache::L2 => {
                         sum_runs::<_, 2, true>(inner, &[x, dy], Zero::<$fused>, fetch, acc)
                     }
-                    (Walk::Runs { inner }, Sum::Grads { x, dy, pilot: None }) => {
+                    (Walk::Runs { inner }, Sum::Grads { x, dy, pilot: None, gate: None }) => {
                         sum_runs::<_, 2, false>(inner, &[x, dy], Zero::<$fused>, fetch, acc)
                     }
-                    (Walk::Runs { inner }, Sum::Grads { x, dy, pilot: Some(pilot) }) => {
+                    (Walk::Runs { inner }, Sum::Grads { x, dy, pilot: Some(pilot), gate: None }) => {
                         sum_runs::<_, 2, false>(inner, &[x, dy], Pilot(pilot), fetch, acc)
+                    }
+                    (Walk::Runs { inner }, Sum::Grads { x, dy, pilot: None, gate: Some(gate) }) => {
+                        sum_runs::<_, 2, false>(inner, &[x, dy], Passed(Zero::<$fused>, gate), fetch, acc)
+                    }
+                    (Walk::Runs { inner }, Sum::Grads { x, dy, pilot: Some(pilot), gate: Some(gate) }) => {
+                        sum_runs::<_, 2, false>(inner, &[x, dy], Passed(Pilot(pilot), gate), fetch, acc)
                     }
                     (Walk::Columns, Sum::Moments { x, pilot: None }) => sum_columns(&[x], Zero::<$fused>, fetch, acc),
                     (Walk::Columns, Sum::Moments { x, pilot: Some(pilot) }) => sum_columns(&[x], Pilot(pilot), fetch, acc),
-                    (Walk::Columns, Sum::Grads { x, dy, pilot: None }) => sum_columns(&[x, dy], Zero::<$fused>, fetch, acc),
-                    (Walk::Columns, Sum::Grads { x, dy, pilot: Some(pilot) }) => sum_columns(&[x, dy], Pilot(pilot), fetch, acc),
+                    (Walk::Columns, Sum::Grads { x, dy, pilot: None, gate: None }) => sum_columns(&[x, dy], Zero::<$fused>, fetch, acc),
+                    (Walk::Columns, Sum::Grads { x, dy, pilot: Some(pilot), gate: None }) => sum_columns(&[x, dy], Pilot(pilot), fetch, acc),
+                    (Walk::Columns, Sum::Grads { x, dy, pilot: None, gate: Some(gate) }) => sum_columns(&[x, dy], Passed(Zero::<$fused>, gate), fetch, acc),
+                    (Walk::Columns, Sum::Grads { x, dy, pilot: Some(pilot), gate: Some(gate) }) => sum_columns(&[x, dy], Passed(Pilot(pilot), gate), fetch, acc),
                 }
             }
 

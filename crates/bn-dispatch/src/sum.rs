@@ -1,7 +1,7 @@
 //! What a chunk of elements adds to its virtual lanes. Arrays of lanes, elementwise: one vector instruction per
 //! operation and register, whatever the instruction set. What one element adds is [`Sums`]'.
 
-use bn_core::kernel::{Acc, Plane};
+use bn_core::kernel::{Acc, Affine, Clamp, Gate, Plane};
 use bn_core::walk::{Convert, Sums, compensated};
 use bn_core::{Element, Real};
 
@@ -234,6 +234,46 @@ impl<R: Real> Term<R> for Pilot<'_, R> {
             }
             lanes.set(i, sums);
         }
+    }
+}
+
+/// Of the dy that passes a gate.
+#[derive(Clone, Copy)]
+pub(crate) struct Passed<'a, S, R>(pub(crate) S, pub(crate) Gate<'a, R>);
+
+/// What W columns pass: k, a and b of each.
+type Doors<R, const W: usize> = ([[R; W]; 3], Clamp<R>);
+
+impl<R: Real, S: Term<R>> Term<R> for Passed<'_, S, R> {
+    const RARE: bool = true;
+    type Around<const W: usize> = (S::Around<W>, Doors<R, W>);
+
+    #[inline(always)]
+    fn columns<const W: usize>(self, at: usize) -> Self::Around<W> {
+        let Affine { k, a, b } = self.1.affine;
+        let coefs = [*chunk::<R, W>(k, at), *chunk::<R, W>(a, at), *chunk::<R, W>(b, at)];
+        (self.0.columns::<W>(at), (coefs, self.1.clamp))
+    }
+    #[inline(always)]
+    fn feature<const W: usize>(self, f: usize) -> Self::Around<W> {
+        let Affine { k, a, b } = self.1.affine;
+        (self.0.feature::<W>(f), ([[k[f]; W], [a[f]; W], [b[f]; W]], self.1.clamp))
+    }
+
+    #[inline(always)]
+    fn add<const W: usize, const N: usize>(
+        lanes: &mut Lanes<W>,
+        (around, ([k, a, b], clamp)): &Self::Around<W>,
+        chunk: [&[R; W]; N],
+        n: usize,
+    ) {
+        let (x, dy, mut passed) = (chunk[0], chunk[N - 1], [R::default(); W]);
+        for i in 0..W {
+            passed[i] = clamp.gate((x[i] - k[i]) * a[i] + b[i], dy[i]);
+        }
+        let mut inputs = [x; N];
+        inputs[N - 1] = &passed;
+        S::add::<W, N>(lanes, around, inputs, n);
     }
 }
 

@@ -71,8 +71,8 @@ fn streams_what_it_writes<T: Element>(kernels: &dyn Kernels<T>, name: &str) {
         };
         let (x, dy) = (strips(&x), strips(&dy));
         both(Map::Normalize { x, affine: Affine { k, a, b: d }, post: Post::Pass });
-        both(Map::GradInput { x, dy, affine: GradAffine { k, a, c, d, m } });
-        both(Map::Scale { dy, a });
+        both(Map::GradInput { x, dy, affine: GradAffine { k, a, c, d, m }, gate: None });
+        both(Map::Scale { dy, a, gate: None });
     }
 }
 

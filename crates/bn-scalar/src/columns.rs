@@ -4,10 +4,10 @@
 //!    the accumulator element by element, which the compiler vectorizes.
 //! 2. Few features are no concern of this file: the driver then hands over several rows as one strip.
 
-use crate::map::{gated, grad_input, normalize, scale};
+use crate::map::{gate_of, grad_input, normalize, scale};
 use crate::sum::{Summand, load, store};
 use bn_core::kernel::{Acc, Affine, GradAffine, Map, Sum};
-use bn_core::tensor::StripsMut;
+use bn_core::tensor::{Strips, StripsMut};
 
 pub(crate) fn sum<T: Summand>(sum: &Sum<'_, T>, mut acc: Acc<'_>) {
     for row in 0..sum.rows() {
@@ -18,9 +18,10 @@ pub(crate) fn sum<T: Summand>(sum: &Sum<'_, T>, mut acc: Acc<'_>) {
                     store::<T>(T::add_moments(load::<T>(&acc, f), x, k), &mut acc, f);
                 }
             }
-            Sum::Grads { x, dy, pilot } => {
+            Sum::Grads { x, dy, pilot, gate } => {
                 for (f, (&x, &dy)) in x.strip(row).iter().zip(dy.strip(row)).enumerate() {
                     let k = pilot.map_or(T::default(), |pilot| pilot[f]);
+                    let dy = gate_of(gate, f)(x, dy);
                     store::<T>(T::add_grads(load::<T>(&acc, f), x, dy, k), &mut acc, f);
                 }
             }
@@ -38,19 +39,24 @@ pub(crate) fn map<T: Summand>(map: &Map<'_, T>, mut out: StripsMut<'_, T>) {
                     (0..x.len()).map(|f| normalize(x[f], plus.map(|r| r[f]), [k[f], a[f], b[f]], post)),
                 );
             }
-            Map::GradInput { x, dy, affine: GradAffine { k, a, c, d, m } } => {
-                let coefs = k.iter().zip(a).zip(c.iter().zip(d)).zip(m);
-                let values = x.strip(row).iter().zip(dy.strip(row)).zip(coefs);
-                out.fill_from(
-                    values.map(|((&x, &dy), (((&k, &a), (&c, &d)), &m))| grad_input(x, dy, [k, a, c, d, m])),
-                );
+            Map::GradInput { x, dy, affine: GradAffine { k, a, c, d, m }, gate } => {
+                let (x, dy) = (x.strip(row), dy.strip(row));
+                out.fill_from((0..x.len()).map(|f| {
+                    let dy = gate_of(gate, f)(x[f], dy[f]);
+                    grad_input(x[f], dy, [k[f], a[f], c[f], d[f], m[f]])
+                }));
             }
-            Map::Scale { dy, a } => {
-                out.fill_from(dy.strip(row).iter().zip(a).map(|(&dy, &a)| scale(dy, a)));
+            Map::Scale { dy, a, gate } => {
+                let dy = dy.strip(row);
+                out.fill_from((0..dy.len()).map(|f| {
+                    let passed =
+                        |(x, gate): (Strips<'_, T>, _)| gate_of(Some(gate), f)(x.strip(row)[f], dy[f]);
+                    scale(gate.map_or(dy[f], passed), a[f])
+                }));
             }
             Map::Gated { dy, y, clamp } => {
                 let values = y.strip(row).iter().zip(dy.strip(row));
-                out.fill_from(values.map(|(&y, &dy)| gated(y, dy, clamp)));
+                out.fill_from(values.map(|(&y, &dy)| clamp.gate(y, dy)));
             }
         }
     }

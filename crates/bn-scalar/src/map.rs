@@ -1,7 +1,7 @@
 //! What one element is mapped to. Every operation is rounded on its own, in the order written.
 
 use bn_core::Real;
-use bn_core::kernel::{Clamp, Post};
+use bn_core::kernel::{Affine, Clamp, Gate, Post};
 
 /// y = (x − k)·a + b, or (x − k)·a + (b + r), and what `post` makes of it.
 #[inline(always)]
@@ -9,38 +9,21 @@ pub(crate) fn normalize<T: Real>(x: T, r: Option<T>, [k, a, b]: [T; 3], post: Po
     let v = (x - k) * a + r.map_or(b, |r| b + r);
     match post {
         Post::Pass => v,
-        Post::Clamp(corners) | Post::AddClamp(_, corners) => clamp(v, corners),
+        Post::Clamp(clamp) | Post::AddClamp(_, clamp) => clamp.of(v),
     }
 }
 
-/// What is left of `v` on the lower side of an activation.
+/// What of dy passes a gate at x.
 #[inline(always)]
-fn below<T: Real>(v: T, slope: T) -> T {
-    if slope == T::default() { slope } else { v * slope }
+pub(crate) fn passed<T: Real>(x: T, dy: T, [k, a, b]: [T; 3], clamp: Clamp<T>) -> T {
+    clamp.gate((x - k) * a + b, dy)
 }
 
-/// An activation.
+/// The gate of feature `f`, if there is one.
 #[inline(always)]
-fn clamp<T: Real>(v: T, Clamp { low, slope, high }: Clamp<T>) -> T {
-    if v <= low {
-        below(v, slope)
-    } else if v >= high {
-        high
-    } else {
-        v
-    }
-}
-
-/// What of dy passes its gate at y.
-#[inline(always)]
-pub(crate) fn gated<T: Real>(y: T, dy: T, Clamp { low, slope, high }: Clamp<T>) -> T {
-    if y <= low {
-        below(dy, slope)
-    } else if y >= high {
-        T::default()
-    } else {
-        dy
-    }
+pub(crate) fn gate_of<T: Real>(gate: Option<Gate<'_, T>>, f: usize) -> impl Fn(T, T) -> T + use<T> {
+    let of = gate.map(|Gate { affine: Affine { k, a, b }, clamp }| ([k[f], a[f], b[f]], clamp));
+    move |x, dy| of.map_or(dy, |(coefs, clamp)| passed(x, dy, coefs, clamp))
 }
 
 /// dx = ((dy − m)·a + (x − k)·c) + d.

@@ -5,7 +5,7 @@
 //! 2. Lanes live in the accumulator between strips: a block's lanes stay in L1, and the strips of a feature may
 //!    be far apart.
 
-use crate::map::{gated, grad_input, normalize, scale};
+use crate::map::{gate_of, grad_input, normalize, scale};
 use crate::sum::{Lane, Summand, load, store};
 use bn_core::kernel::{Acc, Affine, GradAffine, Map, Sum};
 use bn_core::tensor::StripsMut;
@@ -21,12 +21,12 @@ pub(crate) fn sum<T: Summand, const L: usize>(inner: usize, sum: &Sum<'_, T>, ac
                 }
             });
         }
-        Sum::Grads { x, dy, pilot } => {
+        Sum::Grads { x, dy, pilot, gate } => {
             each_chunk::<T, L>(inner, x.rows(), x.len(), acc, |lanes, row, f, at| {
-                let k = pilot.map_or(T::default(), |pilot| pilot[f]);
+                let (k, passed) = (pilot.map_or(T::default(), |pilot| pilot[f]), gate_of(gate, f));
                 let values = x.strip(row)[at.clone()].iter().zip(&dy.strip(row)[at]);
                 for (lane, (&x, &dy)) in lanes.iter_mut().zip(values) {
-                    *lane = T::add_grads(*lane, x, dy, k);
+                    *lane = T::add_grads(*lane, x, passed(x, dy), k);
                 }
             });
         }
@@ -63,20 +63,21 @@ pub(crate) fn map<T: Summand>(inner: usize, map: &Map<'_, T>, out: StripsMut<'_,
             let (x, plus) = (&x.strip(row)[at.clone()], post.plus().map(|r| &r.strip(row)[at]));
             x.iter().enumerate().map(move |(i, &x)| normalize(x, plus.map(|r| r[i]), coefs, post))
         }),
-        Map::GradInput { x, dy, affine: GradAffine { k, a, c, d, m } } => {
+        Map::GradInput { x, dy, affine: GradAffine { k, a, c, d, m }, gate } => {
             each_run(inner, out, |row, f, at| {
-                let coefs = [k[f], a[f], c[f], d[f], m[f]];
+                let (coefs, passed) = ([k[f], a[f], c[f], d[f], m[f]], gate_of(gate, f));
                 let values = x.strip(row)[at.clone()].iter().zip(&dy.strip(row)[at]);
-                values.map(move |(&x, &dy)| grad_input(x, dy, coefs))
+                values.map(move |(&x, &dy)| grad_input(x, passed(x, dy), coefs))
             });
         }
-        Map::Scale { dy, a } => each_run(inner, out, |row, f, at| {
-            let a = a[f];
-            dy.strip(row)[at].iter().map(move |&dy| scale(dy, a))
+        Map::Scale { dy, a, gate } => each_run(inner, out, |row, f, at| {
+            let (a, passed) = (a[f], gate_of(gate.map(|(_, gate)| gate), f));
+            let (dy, x) = (&dy.strip(row)[at.clone()], gate.map(|(x, _)| &x.strip(row)[at]));
+            dy.iter().enumerate().map(move |(i, &dy)| scale(x.map_or(dy, |x| passed(x[i], dy)), a))
         }),
         Map::Gated { dy, y, clamp } => each_run(inner, out, |row, _, at| {
             let values = y.strip(row)[at.clone()].iter().zip(&dy.strip(row)[at]);
-            values.map(move |(&y, &dy)| gated(y, dy, clamp))
+            values.map(move |(&y, &dy)| clamp.gate(y, dy))
         }),
     }
 }

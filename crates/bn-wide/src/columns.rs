@@ -3,9 +3,9 @@
 //! As many vectors of features as there are registers for go down a stack of strips that stays in L1 at a time; the features
 //! behind the last whole vector go one by one.
 
-use crate::sum::{Eight, VECTORS, add, add_about, load_all, store_all};
+use crate::sum::{Doors, Eight, VECTORS, add, add_about, load_all, store_all};
 use crate::vector::{Item, Register};
-use bn_core::kernel::{Acc, Fetch, Sum};
+use bn_core::kernel::{Acc, Fetch, Gate, Sum};
 use bn_core::tensor::Strips;
 use bn_core::walk::{EachStack, Stack, low_stacks, stacks};
 use std::ops::Range;
@@ -13,32 +13,41 @@ use std::ops::Range;
 /// Adds `sum` of columns.
 pub(crate) fn sum<T: Item>(sum: &Sum<'_, T>, fetch: Fetch, acc: &mut Acc<'_>) {
     match *sum {
-        Sum::Moments { x, pilot } => reduce(&[x], pilot, fetch, acc),
-        Sum::Grads { x, dy, pilot } => reduce(&[x, dy], pilot, fetch, acc),
+        Sum::Moments { x, pilot } => reduce::<T, 1, false>(&[x], (pilot, None), fetch, acc),
+        Sum::Grads { x, dy, pilot, gate: None } => reduce::<T, 2, false>(&[x, dy], (pilot, None), fetch, acc),
+        Sum::Grads { x, dy, pilot, gate } => reduce::<T, 2, true>(&[x, dy], (pilot, gate), fetch, acc),
     }
 }
 
-fn reduce<T: Item, const N: usize>(
+fn reduce<T: Item, const N: usize, const GATED: bool>(
     inputs: &[Strips<'_, T>; N],
-    pilot: Option<&[T]>,
+    (pilot, gate): (Option<&[T]>, Option<Gate<'_, T>>),
     fetch: Fetch,
     acc: &mut Acc<'_>,
 ) {
     let len = inputs[0].len();
     match pilot {
-        None => stacks(inputs, fetch, &mut Columns::<T, false> { pilots: &[], acc, len }),
-        Some(pilots) => low_stacks(inputs, fetch, &mut Columns::<T, true> { pilots, acc, len }),
+        None if GATED => {
+            low_stacks(inputs, fetch, &mut Columns::<T, false, GATED> { pilots: &[], gate, acc, len });
+        }
+        None => stacks(inputs, fetch, &mut Columns::<T, false, GATED> { pilots: &[], gate, acc, len }),
+        Some(pilots) => {
+            low_stacks(inputs, fetch, &mut Columns::<T, true, GATED> { pilots, gate, acc, len });
+        }
     }
 }
 
 /// Adds the columns of stacks of strips: several vectors at a time, one, and single ones.
-struct Columns<'s, 'a, T, const AROUND: bool> {
+struct Columns<'s, 'a, T, const AROUND: bool, const GATED: bool> {
     pilots: &'s [T],
+    gate: Option<Gate<'s, T>>,
     acc: &'s mut Acc<'a>,
     len: usize,
 }
 
-impl<T: Item, const N: usize, const AROUND: bool> EachStack<T, N> for Columns<'_, '_, T, AROUND> {
+impl<T: Item, const N: usize, const AROUND: bool, const GATED: bool> EachStack<T, N>
+    for Columns<'_, '_, T, AROUND, GATED>
+{
     #[inline(always)]
     fn take<const R: usize>(&mut self, stack: &Stack<'_, T, N, R>) {
         let (wide, whole) = (self.len / (8 * VECTORS) * (8 * VECTORS), self.len / 8 * 8);
@@ -48,7 +57,7 @@ impl<T: Item, const N: usize, const AROUND: bool> EachStack<T, N> for Columns<'_
     }
 }
 
-impl<T: Item, const AROUND: bool> Columns<'_, '_, T, AROUND> {
+impl<T: Item, const AROUND: bool, const GATED: bool> Columns<'_, '_, T, AROUND, GATED> {
     #[inline(always)]
     fn add_chunks<
         V: Register,
@@ -62,7 +71,7 @@ impl<T: Item, const AROUND: bool> Columns<'_, '_, T, AROUND> {
         stack: &Stack<'_, T, N, R>,
         cols: Range<usize>,
     ) {
-        let Self { pilots, acc, .. } = self;
+        let Self { pilots, gate, acc, .. } = self;
         let start = cols.start;
         stack.chunks::<W>(cols, |i, rows| {
             let at = start + i * W;
@@ -76,10 +85,11 @@ impl<T: Item, const AROUND: bool> Columns<'_, '_, T, AROUND> {
             for r in 0..R {
                 let inputs = rows[r].map(|values| &values[..]);
                 for g in 0..G {
+                    let door = Doors::<T, GATED>::of(*gate, at + 8 * g);
                     if AROUND {
-                        add_about::<T, V, N>(&mut sums[g], inputs, 8 * g, k[g]);
+                        add_about::<T, V, N, GATED>(&mut sums[g], inputs, 8 * g, k[g], door);
                     } else {
-                        add::<T, V, FUSED, N>(&mut sums[g], inputs, 8 * g);
+                        add::<T, V, FUSED, N, GATED>(&mut sums[g], inputs, 8 * g, door);
                     }
                 }
             }

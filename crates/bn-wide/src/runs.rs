@@ -4,9 +4,9 @@
 //!    strip come one after the other, the lanes wait in the accumulator meanwhile.
 //! 2. The elements behind the last whole step are added lane by lane, in the accumulator.
 
-use crate::sum::{Eight, add, add_about, load, load_all, store, store_all};
+use crate::sum::{Door, Eight, add, add_about, load, load_all, store, store_all};
 use crate::vector::Item;
-use bn_core::kernel::{Acc, Cache, Fetch, Sum};
+use bn_core::kernel::{Acc, Cache, Fetch, Gate, Sum};
 use bn_core::mem::prefetch;
 use bn_core::tensor::Strips;
 use bn_core::walk::{Held, Same, Sums, TURN};
@@ -21,20 +21,27 @@ pub(crate) fn sum<T: Item, const G: usize, const H: usize>(
     match *sum {
         // Into which cache is not a variable: a branch in the loop costs registers.
         Sum::Moments { x, pilot } if fetch.ahead.into == Cache::L2 => {
-            reduce::<T, G, H, 1, true>(inner, [x], pilot, fetch, acc);
+            reduce::<T, G, H, 1, true, false>(inner, [x], (pilot, None), fetch, acc);
         }
-        Sum::Moments { x, pilot } => reduce::<T, G, H, 1, false>(inner, [x], pilot, fetch, acc),
-        Sum::Grads { x, dy, pilot } if fetch.ahead.into == Cache::L2 => {
-            reduce::<T, G, H, 2, true>(inner, [x, dy], pilot, fetch, acc);
+        Sum::Moments { x, pilot } => {
+            reduce::<T, G, H, 1, false, false>(inner, [x], (pilot, None), fetch, acc)
         }
-        Sum::Grads { x, dy, pilot } => reduce::<T, G, H, 2, false>(inner, [x, dy], pilot, fetch, acc),
+        Sum::Grads { x, dy, pilot, gate: None } if fetch.ahead.into == Cache::L2 => {
+            reduce::<T, G, H, 2, true, false>(inner, [x, dy], (pilot, None), fetch, acc);
+        }
+        Sum::Grads { x, dy, pilot, gate: None } => {
+            reduce::<T, G, H, 2, false, false>(inner, [x, dy], (pilot, None), fetch, acc);
+        }
+        Sum::Grads { x, dy, pilot, gate } => {
+            reduce::<T, G, H, 2, false, true>(inner, [x, dy], (pilot, gate), fetch, acc);
+        }
     }
 }
 
-fn reduce<T: Item, const G: usize, const H: usize, const N: usize, const INTO_L2: bool>(
+fn reduce<T: Item, const G: usize, const H: usize, const N: usize, const INTO_L2: bool, const GATED: bool>(
     inner: usize,
     inputs: [Strips<'_, T>; N],
-    pilot: Option<&[T]>,
+    (pilot, gate): (Option<&[T]>, Option<Gate<'_, T>>),
     fetch: Fetch,
     acc: &mut Acc<'_>,
 ) {
@@ -52,6 +59,7 @@ fn reduce<T: Item, const G: usize, const H: usize, const N: usize, const INTO_L2
                     }
                 }
             };
+            let door = Door::<T, GATED>::of(gate, f);
             match pilot.map(|pilot| pilot[f].to_f64()) {
                 None => add_run::<T, G, H>(
                     acc,
@@ -59,9 +67,9 @@ fn reduce<T: Item, const G: usize, const H: usize, const N: usize, const INTO_L2
                     inner,
                     |sums, at| {
                         ask(at);
-                        add::<T, Eight, true, N>(sums, runs, at);
+                        add::<T, Eight, true, N, GATED>(sums, runs, at, door);
                     },
-                    |sum, at| add::<T, f64, false, N>(sum, runs, at),
+                    |sum, at| add::<T, f64, false, N, GATED>(sum, runs, at, door),
                 ),
                 Some(k) => add_run::<T, G, H>(
                     acc,
@@ -69,9 +77,9 @@ fn reduce<T: Item, const G: usize, const H: usize, const N: usize, const INTO_L2
                     inner,
                     |sums, at| {
                         ask(at);
-                        add_about::<T, Eight, N>(sums, runs, at, Eight::from(k));
+                        add_about::<T, Eight, N, GATED>(sums, runs, at, Eight::from(k), door);
                     },
-                    |sum, at| add_about::<T, f64, N>(sum, runs, at, k),
+                    |sum, at| add_about::<T, f64, N, GATED>(sum, runs, at, k, door),
                 ),
             }
         }
@@ -109,6 +117,11 @@ fn add_run<T: Item, const G: usize, const H: usize>(
     }
 }
 
+/// No gate.
+const fn open<T>() -> Door<T, false> {
+    Door::OPEN
+}
+
 /// H vectors of lanes that are summed while something is mapped.
 #[derive(Clone, Copy)]
 pub(crate) struct Paired<const H: usize>([Sums<Eight>; H]);
@@ -127,7 +140,7 @@ impl<T: Item, const W: usize, const H: usize> Held<T, Same, W> for Paired<H> {
     fn add<const N: usize>(&mut self, _: Same, chunk: [&[T; W]; N]) {
         let inputs = chunk.map(|values| &values[..]);
         for h in 0..H {
-            add::<T, Eight, true, N>(&mut self.0[h], inputs, 8 * h);
+            add::<T, Eight, true, N, false>(&mut self.0[h], inputs, 8 * h, open());
         }
     }
     #[inline(always)]
@@ -137,8 +150,8 @@ impl<T: Item, const W: usize, const H: usize> Held<T, Same, W> for Paired<H> {
                 acc,
                 f * T::LANES,
                 n,
-                |sums, at| add::<T, Eight, true, N>(sums, runs, at),
-                |sum, at| add::<T, f64, false, N>(sum, runs, at),
+                |sums, at| add::<T, Eight, true, N, false>(sums, runs, at, open()),
+                |sum, at| add::<T, f64, false, N, false>(sum, runs, at, open()),
             );
         } else {
             unreachable!("pairs are of f32");

@@ -1,7 +1,7 @@
 //! Virtual lanes of a sum in registers: eight to a vector, and single ones for the elements behind the last whole vector.
 
 use crate::vector::{Item, Register, Simd};
-use bn_core::kernel::{Acc, Plane};
+use bn_core::kernel::{Acc, Affine, Clamp, Gate, Plane};
 use bn_core::walk::{Sums, compensated};
 use wide::f64x8;
 
@@ -61,35 +61,105 @@ pub(crate) fn store_all<T: Item, V: Register, const G: usize>(
     }
 }
 
+/// A gate that elements pass before they are summed; one for all, or each its own. Without GATED it is open.
+#[derive(Clone, Copy)]
+pub(crate) struct Gated<C, T, const GATED: bool>(Option<([C; 3], Clamp<T>)>);
+
+/// A feature's gate.
+pub(crate) type Door<T, const GATED: bool> = Gated<T, T, GATED>;
+/// The gates of the features that elements are of.
+pub(crate) type Doors<'a, T, const GATED: bool> = Gated<&'a [T], T, GATED>;
+
+impl<C, T> Gated<C, T, false> {
+    pub(crate) const OPEN: Self = Self(None);
+}
+
+impl<T: Item, const GATED: bool> Door<T, GATED> {
+    /// That of feature `f`.
+    #[inline(always)]
+    pub(crate) fn of(gate: Option<Gate<'_, T>>, f: usize) -> Self {
+        let of = |Gate { affine: Affine { k, a, b }, clamp }: Gate<'_, T>| ([k[f], a[f], b[f]], clamp);
+        Self(if GATED { gate.map(of) } else { None })
+    }
+}
+
+impl<'a, T: Item, const GATED: bool> Doors<'a, T, GATED> {
+    /// Those from feature `f` on.
+    #[inline(always)]
+    pub(crate) fn of(gate: Option<Gate<'a, T>>, f: usize) -> Self {
+        let of =
+            |Gate { affine: Affine { k, a, b }, clamp }: Gate<'a, T>| ([&k[f..], &a[f..], &b[f..]], clamp);
+        Self(if GATED { gate.map(of) } else { None })
+    }
+}
+
+/// A coefficient of element `i`.
+pub(crate) trait Of<T>: Copy {
+    fn at(self, i: usize) -> T;
+}
+
+impl<T: Item> Of<T> for T {
+    #[inline(always)]
+    fn at(self, _: usize) -> T {
+        self
+    }
+}
+
+impl<T: Item> Of<T> for &[T] {
+    #[inline(always)]
+    fn at(self, i: usize) -> T {
+        self[i]
+    }
+}
+
+/// The dy of a register that passes, widened.
+#[inline(always)]
+fn passed<T: Item, C: Of<T>, V: Register, const GATED: bool>(
+    x: &[T],
+    dy: &[T],
+    Gated(gate): Gated<C, T, GATED>,
+) -> V {
+    let Some(([k, a, b], clamp)) = gate.filter(|_| GATED) else {
+        return V::widen(dy);
+    };
+    let mut through = [T::default(); 8];
+    for i in 0..V::PLACES {
+        through[i] = clamp.gate((x[i] - k.at(i)) * a.at(i) + b.at(i), dy[i]);
+    }
+    V::widen(&through)
+}
+
 /// What elements at `at` of N inputs add to their lanes: of one input, x, its moments; of two, x and dy, the sums of the
 /// backward. With FUSED a product and its sum may be one operation; of a number by itself that would be a call of a library,
 /// where the machine has none.
 #[inline(always)]
-pub(crate) fn add<T: Item, V: Register, const FUSED: bool, const N: usize>(
+pub(crate) fn add<T: Item, V: Register, const FUSED: bool, const N: usize, const GATED: bool>(
     sums: &mut Sums<V>,
     inputs: [&[T]; N],
     at: usize,
+    gate: Gated<impl Of<T>, T, GATED>,
 ) {
-    let x = V::widen(&inputs[0][at..]);
+    let (x, dy) = (&inputs[0][at..], &inputs[N - 1][at..]);
     if N == 1 {
-        sums.add_moments::<T, FUSED>(x);
+        sums.add_moments::<T, FUSED>(V::widen(x));
     } else {
-        sums.add_grads::<T, FUSED>(x, V::widen(&inputs[N - 1][at..]));
+        sums.add_grads::<T, FUSED>(V::widen(x), passed(x, dy, gate));
     }
 }
 
 /// The same around k.
 #[inline(always)]
-pub(crate) fn add_about<T: Item, V: Register, const N: usize>(
+pub(crate) fn add_about<T: Item, V: Register, const N: usize, const GATED: bool>(
     sums: &mut Sums<V>,
     inputs: [&[T]; N],
     at: usize,
     k: V,
+    gate: Gated<impl Of<T>, T, GATED>,
 ) {
-    let x = V::widen(&inputs[0][at..]);
+    let (x, dy) = (&inputs[0][at..], &inputs[N - 1][at..]);
     if N == 1 {
-        sums.add_moments_about::<T>(x, k);
+        sums.add_moments_about::<T>(V::widen(x), k);
     } else {
-        sums.add_grads_about::<T>(x, V::widen(&inputs[N - 1][at..]), k);
+        sums.add_grads_about::<T>(V::widen(x), passed(x, dy, gate), k);
     }
 }

@@ -83,11 +83,15 @@ impl Lane for Simd<f64x8> {
 
 /// A register of virtual lanes, or one lane by itself.
 pub(crate) trait Register: Lane + Vector<f64> {
+    /// Its lanes.
+    const PLACES: usize;
     /// The first elements, widened.
     fn widen<T: Item>(values: &[T]) -> Self;
 }
 
 impl Register for f64 {
+    const PLACES: usize = 1;
+
     #[inline(always)]
     fn widen<T: Item>(values: &[T]) -> Self {
         values[0].to_f64()
@@ -95,6 +99,8 @@ impl Register for f64 {
 }
 
 impl Register for Simd<f64x8> {
+    const PLACES: usize = 8;
+
     #[inline(always)]
     fn widen<T: Item>(values: &[T]) -> Self {
         Self(f64x8::from(first::<T, 8>(values).map(T::to_f64)))

@@ -4,7 +4,7 @@ use super::blocks::run;
 use super::hard::Hard;
 use super::plan::{Plan, leaf_samples};
 use super::schedule::Task;
-use super::step::{Settled, Step, split_columns, split_optional, split_some};
+use super::step::{Doors, Settled, Step, split_columns, split_optional, split_some};
 use super::tree;
 use super::workspace::{COEFS, State, Workspace};
 use crate::kernel::{Backend, KernelSet, Map, Sum};
@@ -73,9 +73,9 @@ impl<T: Element> Step<T> for Summing<'_, T> {
         true
     }
 
-    fn sum<'s>(&'s self, pilot: Option<&'s [T::Compute]>) -> Option<Sum<'s, T>> {
+    fn sum<'s>(&'s self, pilot: Option<&'s [T::Compute]>, _: Doors<'s, T>) -> Option<Sum<'s, T>> {
         match self.reads() {
-            [Some(x), Some(dy)] => Some(Sum::Grads { x, dy, pilot }),
+            [Some(x), Some(dy)] => Some(Sum::Grads { x, dy, pilot, gate: None }),
             [Some(x), None] => Some(Sum::Moments { x, pilot }),
             _ => None,
         }
@@ -102,7 +102,11 @@ impl<T: Element> Step<T> for Summing<'_, T> {
         &[]
     }
 
-    fn map<'s>(&'s mut self, _: [&'s [T::Compute]; COEFS]) -> Option<(Map<'s, T>, StripsMut<'s, T>)> {
+    fn map<'s>(
+        &'s mut self,
+        _: [&'s [T::Compute]; COEFS],
+        _: Doors<'s, T>,
+    ) -> Option<(Map<'s, T>, StripsMut<'s, T>)> {
         None
     }
 

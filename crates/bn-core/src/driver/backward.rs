@@ -6,7 +6,7 @@ use super::given::Given;
 use super::hard::{Hard, Tensors};
 use super::plan::Plan;
 use super::schedule::Task;
-use super::step::{Settled, Step, split_columns, split_optional, split_some};
+use super::step::{Doors, Settled, Step, split_columns, split_optional, split_some};
 use super::workspace::{COEFS, State};
 use crate::kernel::{GradAffine, KernelSet, Map, Sum};
 use crate::maths::{Params, StatsRef, Totals, features};
@@ -51,7 +51,10 @@ pub(super) enum Needs {
 impl<T: Element> Backward<'_, T> {
     /// What of dy has passed the gate, if there is one.
     fn dy(&self) -> Strips<'_, T> {
-        self.gate.as_ref().map_or_else(|| self.dy.reborrow(), |gate| gate.passed.read())
+        match &self.gate {
+            Some(gate) if !gate.open => gate.passed.read(),
+            _ => self.dy.reborrow(),
+        }
     }
 
     fn needs(&self) -> Needs {
@@ -166,6 +169,7 @@ impl<T: Element> Step<T> for Backward<'_, T> {
 
     fn reads(&self) -> [Option<Strips<'_, T>>; 2] {
         match self.needs() {
+            _ if self.is_open() => [Some(self.x.reborrow()), Some(self.dy())],
             Needs::Both => [Some(self.x.reborrow()), Some(self.dy())],
             Needs::Dy | Needs::None => [Some(self.dy()), None],
         }
@@ -175,8 +179,35 @@ impl<T: Element> Step<T> for Backward<'_, T> {
         self.dx.as_ref().map(StripsMut::place)
     }
 
+    fn open(&mut self, kernels: &impl KernelSet, State { gates, hard, .. }: &mut State<T::Compute>) {
+        let needs = self.needs();
+        let (stats, from_batch, weight) = (self.stats, self.from_batch, self.params.weight);
+        let Some(Gate { open, by: By::Again(again), .. }) = &mut self.gate else {
+            return;
+        };
+        // Σdy alone is no sum of x as well. What is added is a third input, which the kernels have no room for.
+        if needs == Needs::Dy || again.post.plus().is_some() {
+            return;
+        }
+        let ([k, a, b, ..], bias) = (gates.values(stats.k.len()), again.bias);
+        kernels.vectorize(
+            #[inline(always)]
+            || features::affine(from_batch, stats, Params { weight, bias }, [k, a, b], hard),
+        );
+        // The values of hard features came about otherwise.
+        *open = !hard[..stats.k.len()].contains(&true);
+    }
+
+    fn is_open(&self) -> bool {
+        self.gate.as_ref().is_some_and(|gate| gate.open)
+    }
+
+    fn close(&mut self) {
+        self.gate.iter_mut().for_each(|gate| gate.open = false);
+    }
+
     fn again(&mut self) -> Option<Forward<'_, T>> {
-        let By::Again(again) = &mut self.gate.as_mut()?.by else {
+        let Gate { open: false, by: By::Again(again), .. } = self.gate.as_mut()? else {
             return None;
         };
         let x = (self.shape, self.x.reborrow());
@@ -191,7 +222,7 @@ impl<T: Element> Step<T> for Backward<'_, T> {
 
     fn before(&mut self) -> Option<(Map<'_, T>, StripsMut<'_, T>)> {
         let dy = self.dy.reborrow();
-        self.gate.as_mut().map(|gate| gate.map(dy))
+        self.gate.as_mut().filter(|gate| !gate.open).map(|gate| gate.map(dy))
     }
 
     fn pilots(&self, kernels: &impl KernelSet, pilots: &mut [T::Compute]) -> bool {
@@ -207,13 +238,15 @@ impl<T: Element> Step<T> for Backward<'_, T> {
         off_centre
     }
 
-    fn sum<'s>(&'s self, pilot: Option<&'s [T::Compute]>) -> Option<Sum<'s, T>> {
+    fn sum<'s>(&'s self, pilot: Option<&'s [T::Compute]>, gates: Doors<'s, T>) -> Option<Sum<'s, T>> {
         if self.given.is_some() {
             return None;
         }
         let (x, dy) = (self.x.reborrow(), self.dy());
         match self.needs() {
-            Needs::Both => Some(Sum::Grads { x, dy, pilot }),
+            Needs::Both => {
+                Some(Sum::Grads { x, dy, pilot, gate: self.gate.as_ref().and_then(|gate| gate.of(gates)) })
+            }
             // The first of them is Σdy, to the bit; x need not be read for it.
             Needs::Dy => Some(Sum::Moments { x: dy, pilot: None }),
             Needs::None => None,
@@ -224,7 +257,7 @@ impl<T: Element> Step<T> for Backward<'_, T> {
         let (stats, _) = self.stats.split_at(features.min(self.features()));
         // What passes a gate is not known before its turn.
         let around_0 = self.gate.is_none() && self.from_batch && !features::off_centre(true, stats);
-        self.sum(None).filter(|_| around_0)
+        self.sum(None, [&[]; COEFS]).filter(|_| around_0)
     }
 
     fn settle(&mut self, _: &impl KernelSet, state: &mut State<T::Compute>, _: bool) -> Settled {
@@ -271,16 +304,18 @@ impl<T: Element> Step<T> for Backward<'_, T> {
     fn map<'s>(
         &'s mut self,
         [k, a, c, d, m]: [&'s [T::Compute]; COEFS],
+        gates: Doors<'s, T>,
     ) -> Option<(Map<'s, T>, StripsMut<'s, T>)> {
         let x = self.x.reborrow();
+        let gate = self.gate.as_ref().and_then(|gate| gate.of(gates));
         let dy = match &self.gate {
-            Some(gate) => gate.passed.read(),
-            None => self.dy.reborrow(),
+            Some(gate) if !gate.open => gate.passed.read(),
+            _ => self.dy.reborrow(),
         };
         let map = match self.from_batch {
-            true => Map::GradInput { x, dy, affine: GradAffine { k, a, c, d, m } },
-            // x does not enter, be it NaN.
-            false => Map::Scale { dy, a },
+            true => Map::GradInput { x, dy, affine: GradAffine { k, a, c, d, m }, gate },
+            // Without a gate x does not enter, be it NaN.
+            false => Map::Scale { dy, a, gate: gate.map(|gate| (x, gate)) },
         };
         Some((map, self.dx.as_mut()?.reborrow()))
     }

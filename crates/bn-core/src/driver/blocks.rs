@@ -7,7 +7,7 @@ use super::pass::{Pass, join};
 use super::plan::Plan;
 use super::schedule::{self, Policy};
 use super::step::{Settled, Step};
-use super::workspace::{Room, Workspace};
+use super::workspace::{COEFS, Room, Workspace};
 use crate::kernel::{Backend, Executor, KernelSet};
 use crate::num::Element;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -61,6 +61,17 @@ impl<T: Element, K: KernelSet> Pass<'_, T, K> {
         self.block(rest, None, summed, &mut room);
     }
 
+    /// Puts what passes a gate aside, where the kernels do not go through it themselves.
+    fn put_aside<S: Step<T>>(&self, step: &mut S, room: &mut Room<'_, T::Compute>) {
+        if let Some(forward) = step.again() {
+            self.block(forward, None, false, room);
+        }
+        if let Some((map, out)) = step.before() {
+            let cut = &Cut { stream: false, ..*self.cut };
+            Pass { cut, ..*self }.map(&map, out, [None; 2], 0, room.scratches.len());
+        }
+    }
+
     fn split<S: Step<T>>(&self, step: S, feature: usize) -> (S, S) {
         step.split_at(feature, feature * self.plan.shape.inner())
     }
@@ -77,19 +88,14 @@ impl<T: Element, K: KernelSet> Pass<'_, T, K> {
         let (plan, set, features) = (self.plan, self.set, step.features());
 
         // 0. What the sums read and the caller has not.
-        if let Some(forward) = step.again() {
-            self.block(forward, None, false, room);
-        }
-        if let Some((map, out)) = step.before() {
-            let cut = &Cut { stream: false, ..*self.cut };
-            Pass { cut, ..*self }.map(&map, out, [None; 2], 0, room.scratches.len());
-        }
+        step.open(set, &mut room.states[0]);
+        self.put_aside(&mut step, room);
 
         let (scratches, state) = (&mut *room.scratches, &mut room.states[0]);
         let lead = step.out().map_or(0, |out| out.lead);
         let reads_next = next.map_or([None; 2], Step::reads);
         let fetch = self.cut.fetch(reads_next);
-        let is_summed = step.sum(None).is_some();
+        let is_summed = step.sum(None, [&[]; COEFS]).is_some();
 
         // 1. Sum and settle, perhaps once more around other pilots.
         let (mut summed, mut again) = (summed, false);
@@ -100,7 +106,8 @@ impl<T: Element, K: KernelSet> Pass<'_, T, K> {
                 self.sums_beside(&mut scratches[0], totals);
             } else if is_summed {
                 let pilots = off_centre.then(|| state.pilots.spread(plan, features, lead));
-                if let Some(sum) = step.sum(pilots) {
+                let gates = state.gates.spread(step.gates(), plan, features, lead, 0);
+                if let Some(sum) = step.sum(pilots, gates) {
                     self.sums((&sum, fetch), scratches, totals);
                 }
             }
@@ -123,9 +130,10 @@ impl<T: Element, K: KernelSet> Pass<'_, T, K> {
             self.odd.store(true, Ordering::Relaxed);
         }
         let coefs = state.coefs.spread(step.used(), plan, features, lead, shift);
+        let gates = state.gates.spread(step.gates(), plan, features, lead, shift);
         let mut ready = false;
         let any = state.found.len() < features;
-        if let Some((map, out)) = step.map(coefs).filter(|_| any) {
+        if let Some((map, out)) = step.map(coefs, gates).filter(|_| any) {
             let alone = self.cut.stream && is_summed && scratches.len() == 1;
             match next.filter(|_| alone).and_then(|next| self.sum_beside(next, features)) {
                 Some(sum) => {
@@ -142,6 +150,14 @@ impl<T: Element, K: KernelSet> Pass<'_, T, K> {
 
         // 4. Hard features.
         if !state.found.is_empty() {
+            if step.is_open() {
+                step.close();
+                let mut spare = state.spare.take().unwrap_or_default();
+                spare.grow(plan, features);
+                let states = std::slice::from_mut(&mut *spare);
+                self.put_aside(&mut step, &mut Room { scratches: &mut *scratches, states });
+                state.spare = Some(spare);
+            }
             let desk = state.desk.get_or_insert_default();
             let (inner, long) = (plan.shape.inner(), plan.shape.features() == 1 && plan.phases() > 1);
             for features in state.found.chunks(hard::fitting(inner)) {

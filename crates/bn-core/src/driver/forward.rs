@@ -4,7 +4,7 @@ use super::gate::split_post;
 use super::hard::Hard;
 use super::plan::Plan;
 use super::schedule::Task;
-use super::step::{Settled, Step, split_columns};
+use super::step::{Doors, Settled, Step, split_columns};
 use super::workspace::{COEFS, State};
 use crate::kernel::{Affine, KernelSet, Map, Post, Sum};
 use crate::maths::{Moments, Params, StatsMut, StatsRef, Totals, features};
@@ -111,13 +111,13 @@ impl<T: Element> Step<T> for Forward<'_, T> {
         Some(self.y.place())
     }
 
-    fn sum<'s>(&'s self, pilot: Option<&'s [T::Compute]>) -> Option<Sum<'s, T>> {
+    fn sum<'s>(&'s self, pilot: Option<&'s [T::Compute]>, _: Doors<'s, T>) -> Option<Sum<'s, T>> {
         let summed = matches!(self.stats, Statistics::Batch(_));
         summed.then(|| Sum::Moments { x: self.x.reborrow(), pilot })
     }
 
     fn sum_beside(&self, _: usize) -> Option<Sum<'_, T>> {
-        self.sum(None)
+        self.sum(None, [&[]; COEFS])
     }
 
     fn settle(
@@ -149,6 +149,7 @@ impl<T: Element> Step<T> for Forward<'_, T> {
     fn map<'s>(
         &'s mut self,
         [k, a, b, ..]: [&'s [T::Compute]; COEFS],
+        _: Doors<'s, T>,
     ) -> Option<(Map<'s, T>, StripsMut<'s, T>)> {
         let (x, post) = (self.x.reborrow(), self.post.reborrow());
         let map = Map::Normalize { x, affine: Affine { k, a, b }, post };

@@ -2,8 +2,8 @@
 
 use super::forward::{Forward, Statistics};
 use super::plan::{NEEDS_CONTIGUOUS, Plan};
-use super::step::split_columns;
-use crate::kernel::{Clamp, Map, Post};
+use super::step::{Doors, split_columns};
+use crate::kernel::{self, Affine, Clamp, Map, Post};
 use crate::maths::{Params, StatsMut, StatsVec};
 use crate::num::Element;
 use crate::tensor::{Held, Shape, Strips, StripsMut};
@@ -12,6 +12,8 @@ use crate::tensor::{Held, Shape, Strips, StripsMut};
 #[derive(Debug)]
 pub(crate) struct Gate<'a, T: Element> {
     pub(crate) clamp: Clamp<T::Compute>,
+    /// Whether the kernels go through it, so that nothing is put aside.
+    pub(crate) open: bool,
     pub(crate) by: By<'a, T>,
     pub(crate) passed: Held<'a, T>,
 }
@@ -78,11 +80,11 @@ impl<'a, T: Element> Gate<'a, T> {
                 By::Again(Again { y: held(y), post: post.with(|plus| plan.walked(shape, plus)), bias, stats })
             }
         };
-        Self { clamp: self.clamp, by, passed: held(self.passed) }
+        Self { clamp: self.clamp, open: self.open, by, passed: held(self.passed) }
     }
 
     pub(super) fn split_at(self, feature: usize, col: usize) -> (Self, Self) {
-        let Self { clamp, by, passed } = self;
+        let Self { clamp, open, by, passed } = self;
         let (passed, passed1) = passed.split_columns(col);
         let (by, by1) = match by {
             By::Output(y) => {
@@ -97,7 +99,12 @@ impl<'a, T: Element> Gate<'a, T> {
                 (By::Again(Again { y, post, bias, stats }), By::Again(tail))
             }
         };
-        (Self { clamp, by, passed }, Self { clamp, by: by1, passed: passed1 })
+        (Self { clamp, open, by, passed }, Self { clamp, open, by: by1, passed: passed1 })
+    }
+
+    /// Its coefficients for the kernels, where they go through it.
+    pub(super) fn of<'s>(&self, [k, a, b, ..]: Doors<'s, T>) -> Option<kernel::Gate<'s, T::Compute>> {
+        self.open.then_some(kernel::Gate { affine: Affine { k, a, b }, clamp: self.clamp })
     }
 
     /// The map that lets dy pass.

@@ -5,7 +5,7 @@ use super::forward::settle_batch;
 use super::hard::Hard;
 use super::plan::Plan;
 use super::schedule::Task;
-use super::step::{Settled, Step, split_columns, split_optional};
+use super::step::{Doors, Settled, Step, split_columns, split_optional};
 use super::workspace::{COEFS, State, Workspace};
 use crate::kernel::{Backend, KernelSet, Map, Sum};
 use crate::maths::{Moments, StatsMut, StatsVec, Totals};
@@ -58,7 +58,7 @@ impl<T: Element> Step<T> for Gathering<'_, T> {
         None
     }
 
-    fn sum<'s>(&'s self, pilot: Option<&'s [T::Compute]>) -> Option<Sum<'s, T>> {
+    fn sum<'s>(&'s self, pilot: Option<&'s [T::Compute]>, _: Doors<'s, T>) -> Option<Sum<'s, T>> {
         Some(Sum::Moments { x: self.x.reborrow(), pilot })
     }
 
@@ -82,7 +82,11 @@ impl<T: Element> Step<T> for Gathering<'_, T> {
         &[]
     }
 
-    fn map<'s>(&'s mut self, _: [&'s [T::Compute]; COEFS]) -> Option<(Map<'s, T>, StripsMut<'s, T>)> {
+    fn map<'s>(
+        &'s mut self,
+        _: [&'s [T::Compute]; COEFS],
+        _: Doors<'s, T>,
+    ) -> Option<(Map<'s, T>, StripsMut<'s, T>)> {
         None
     }
 

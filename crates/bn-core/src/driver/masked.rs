@@ -143,7 +143,7 @@ impl<T: Element> Masked<T> for Backward<'_, T> {
                     stats: stats.reborrow(),
                 }),
             };
-            Gate { clamp: gate.clamp, by, passed: held(&mut *passed) }
+            Gate { clamp: gate.clamp, open: false, by, passed: held(&mut *passed) }
         });
         let gated = gate.is_some();
         let step = Backward {

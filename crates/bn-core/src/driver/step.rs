@@ -19,6 +19,9 @@ pub(super) enum Settled {
     Again,
 }
 
+/// The coefficients of gates, k, a and b, as the kernels get them; empty where there are none.
+pub(super) type Doors<'s, T> = [&'s [<T as Element>::Compute]; COEFS];
+
 /// A pass over a range of features: what is summed, what the sums become, and what is mapped. Each may be nothing.
 ///
 /// For a block the loop first does what [`again`](Step::again) and [`before`](Step::before) say. Then it calls [`pilots`](Step::pilots), sums what [`sum`](Step::sum) says, lets the step
@@ -43,6 +46,19 @@ pub(super) trait Step<T: Element>: Sized + Send {
     /// Where its map writes, if it has one.
     fn out(&self) -> Option<Place>;
 
+    /// Looks at its gates: whether the kernels go through them while they sum and map, by coefficients that are put into the
+    /// block's state.
+    fn open(&mut self, _: &impl KernelSet, _: &mut State<T::Compute>) {}
+    /// Whether they do.
+    fn is_open(&self) -> bool {
+        false
+    }
+    /// Which coefficients its gates have.
+    fn gates(&self) -> &'static [usize] {
+        if self.is_open() { &[0, 1, 2] } else { &[] }
+    }
+    /// What passes is put aside after all: hard features need it.
+    fn close(&mut self) {}
     /// What is to be run before: a forward whose output it needs.
     fn again(&mut self) -> Option<Forward<'_, T>> {
         None
@@ -55,8 +71,8 @@ pub(super) trait Step<T: Element>: Sized + Send {
     fn pilots(&self, _: &impl KernelSet, _: &mut [T::Compute]) -> bool {
         false
     }
-    /// What is summed around these pilots.
-    fn sum<'s>(&'s self, pilot: Option<&'s [T::Compute]>) -> Option<Sum<'s, T>>;
+    /// What is summed around these pilots, through these gates.
+    fn sum<'s>(&'s self, pilot: Option<&'s [T::Compute]>, gates: Doors<'s, T>) -> Option<Sum<'s, T>>;
     /// The sum of so many features, the first ones, if it may be taken while another block is mapped: around 0.
     fn sum_beside(&self, _: usize) -> Option<Sum<'_, T>> {
         None
@@ -67,8 +83,12 @@ pub(super) trait Step<T: Element>: Sized + Send {
     fn coefficients(&mut self, kernels: &impl KernelSet, state: &mut State<T::Compute>);
     /// Which of the [`COEFS`] coefficients its map has.
     fn used(&self) -> &'static [usize];
-    /// Its map with these coefficients, and where it goes.
-    fn map<'s>(&'s mut self, coefs: [&'s [T::Compute]; COEFS]) -> Option<(Map<'s, T>, StripsMut<'s, T>)>;
+    /// Its map with these coefficients, through these gates, and where it goes.
+    fn map<'s>(
+        &'s mut self,
+        coefs: [&'s [T::Compute]; COEFS],
+        gates: Doors<'s, T>,
+    ) -> Option<(Map<'s, T>, StripsMut<'s, T>)>;
     /// Maps hard features anew, not more than go together; `totals` are the block's.
     fn hard(&mut self, hard: Hard<'_, impl KernelSet>, totals: &[Totals<T::Compute>]);
 }

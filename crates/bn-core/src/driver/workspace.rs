@@ -143,6 +143,10 @@ pub(super) struct State<R: Real> {
     /// Features to sum again.
     pub(super) again: Vec<bool>,
     pub(super) coefs: Coefs<R>,
+    /// Those of a gate, k, a and b.
+    pub(super) gates: Coefs<R>,
+    /// Another one, for a forward that a step of the block runs in between.
+    pub(super) spare: Option<Box<State<R>>>,
     /// Features that leave the type's arithmetic.
     pub(super) hard: Vec<bool>,
     /// What they need, once there was one, and their numbers.
@@ -170,13 +174,15 @@ pub(super) struct Coefs<R> {
 
 impl<R: Real> Default for State<R> {
     fn default() -> Self {
-        let coefs = Coefs { values: Vec::new(), rows: Default::default() };
+        let [coefs, gates] = [(); 2].map(|()| Coefs { values: Vec::new(), rows: Default::default() });
         let pilots = Pilots { values: Vec::new(), row: Vec::new() };
         Self {
             totals: Vec::new(),
             pilots,
             again: Vec::new(),
             coefs,
+            gates,
+            spare: None,
             hard: Vec::new(),
             desk: None,
             found: Vec::new(),
@@ -218,13 +224,14 @@ pub(super) const fn set_of<R: Real>(features: usize) -> usize {
 }
 
 impl<R: Real> State<R> {
-    fn grow(&mut self, plan: &Plan, features: usize) {
+    pub(super) fn grow(&mut self, plan: &Plan, features: usize) {
         at_least(&mut self.totals, features);
         at_least(&mut self.again, features);
         at_least(&mut self.hard, features);
         at_least(&mut self.coefs.values, COEFS * Coefs::<R>::stride(features));
+        at_least(&mut self.gates.values, COEFS * Coefs::<R>::stride(features));
         at_least(&mut self.pilots.values, features);
-        for row in self.coefs.rows.iter_mut().chain([&mut self.pilots.row]) {
+        for row in self.coefs.rows.iter_mut().chain(&mut self.gates.rows).chain([&mut self.pilots.row]) {
             at_least(row, features * plan.copies() + 2 * LINE / size_of::<R>());
         }
     }

@@ -47,6 +47,22 @@ pub struct Clamp<R> {
     pub high: R,
 }
 
+/// The gate of an activation: of dy passes as much as [`Clamp::gate`] lets where the forward's value was (x − k)·a + b.
+#[derive(Clone, Copy, Debug)]
+pub struct Gate<'a, R> {
+    /// The forward's coefficients.
+    pub affine: Affine<'a, R>,
+    /// The activation.
+    pub clamp: Clamp<R>,
+}
+
+impl<'a, R> Gate<'a, R> {
+    fn over<'b, S>(self, coefs: impl Fn(&'a [R]) -> &'b [S], clamp: Clamp<S>) -> Gate<'b, S> {
+        let Affine { k, a, b } = self.affine;
+        Gate { affine: Affine { k: coefs(k), a: coefs(a), b: coefs(b) }, clamp }
+    }
+}
+
 /// What becomes of a normalized value.
 #[derive(Clone, Copy, Debug)]
 pub enum Post<'a, T: Element> {
@@ -70,6 +86,19 @@ impl<R: Real> Clamp<R> {
     #[must_use]
     pub fn widened(self) -> Clamp<f64> {
         Clamp { low: self.low.to_f64(), slope: self.slope.to_f64(), high: self.high.to_f64() }
+    }
+
+    /// What of dy passes at `v`: dy·slope where v ≤ low, 0 where v ≥ high, else dy; 0 where `slope` is.
+    #[inline(always)]
+    #[must_use]
+    pub fn gate(self, v: R, dy: R) -> R {
+        if v <= self.low {
+            if self.slope == R::default() { R::default() } else { dy * self.slope }
+        } else if v >= self.high {
+            R::default()
+        } else {
+            dy
+        }
     }
 
     /// What becomes of `v`.
@@ -145,6 +174,8 @@ pub enum Sum<'a, T: Element> {
         dy: Strips<'a, T>,
         /// k, or 0.
         pilot: Option<&'a [T::Compute]>,
+        /// What dy passes before anything else.
+        gate: Option<Gate<'a, T::Compute>>,
     },
 }
 
@@ -168,6 +199,8 @@ pub enum Map<'a, T: Element> {
         dy: Strips<'a, T>,
         /// k, a, c, d and m.
         affine: GradAffine<'a, T::Compute>,
+        /// What dy passes before anything else; its k and a are the map's.
+        gate: Option<Gate<'a, T::Compute>>,
     },
     /// dx = dy·a + 0: where the statistics are constants. The sum makes +0 of −0, as that of
     /// [`Map::GradInput`] does.
@@ -176,6 +209,8 @@ pub enum Map<'a, T: Element> {
         dy: Strips<'a, T>,
         /// γ·invstd.
         a: &'a [T::Compute],
+        /// x, and what dy passes by it before anything else; its a is the map's.
+        gate: Option<(Strips<'a, T>, Gate<'a, T::Compute>)>,
     },
     /// What of dy passes the gate of an activation: dy·slope where y ≤ low, 0 where y ≥ high, else dy; 0 where `slope` is.
     Gated {
@@ -212,15 +247,16 @@ impl<'a, T: Element> Sum<'a, T> {
     }
 
     /// The same sums of other strips around other pilots, of the inputs in their order.
-    pub fn over<'b, U: Element>(
+    pub fn over<'b, U: Element<Compute = T::Compute>>(
         &self,
         mut strips: impl FnMut(Strips<'a, T>) -> Strips<'b, U>,
         coefs: impl Fn(&'a [T::Compute]) -> &'b [U::Compute],
     ) -> Sum<'b, U> {
         match *self {
             Self::Moments { x, pilot } => Sum::Moments { x: strips(x), pilot: pilot.map(coefs) },
-            Self::Grads { x, dy, pilot } => {
-                Sum::Grads { x: strips(x), dy: strips(dy), pilot: pilot.map(coefs) }
+            Self::Grads { x, dy, pilot, gate } => {
+                let gate = gate.map(|gate| gate.over(&coefs, gate.clamp));
+                Sum::Grads { x: strips(x), dy: strips(dy), pilot: pilot.map(coefs), gate }
             }
         }
     }
@@ -239,11 +275,16 @@ impl<'a, T: Element> Map<'a, T> {
                 let x = strips(x);
                 Map::Normalize { x, affine, post: post.with(strips) }
             }
-            Self::GradInput { x, dy, affine: GradAffine { k, a, c, d, m } } => {
+            Self::GradInput { x, dy, affine: GradAffine { k, a, c, d, m }, gate } => {
                 let affine = GradAffine { k: coefs(k), a: coefs(a), c: coefs(c), d: coefs(d), m: coefs(m) };
-                Map::GradInput { x: strips(x), dy: strips(dy), affine }
+                let gate = gate.map(|gate| gate.over(&coefs, gate.clamp));
+                Map::GradInput { x: strips(x), dy: strips(dy), affine, gate }
             }
-            Self::Scale { dy, a } => Map::Scale { dy: strips(dy), a: coefs(a) },
+            Self::Scale { dy, a, gate } => {
+                let dy = strips(dy);
+                let gate = gate.map(|(x, gate)| (strips(x), gate.over(&coefs, gate.clamp)));
+                Map::Scale { dy, a: coefs(a), gate }
+            }
             Self::Gated { dy, y, clamp } => Map::Gated { dy: strips(dy), y: strips(y), clamp },
         }
     }

@@ -173,7 +173,7 @@ impl<T: Element> StridedBack<'_, T> {
                 By::Again(Again { y: held(y), post, bias: step.bias, stats })
             }
         };
-        let gate = Gate { clamp, by, passed: held(dresidual.unwrap_or(passed)) };
+        let gate = Gate { clamp, open: false, by, passed: held(dresidual.unwrap_or(passed)) };
         run(step.step(saved, Some(gate)), workspace);
         workspace.put_room(room);
     }

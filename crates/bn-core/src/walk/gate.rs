@@ -2,7 +2,7 @@
 
 use super::convert::{Convert, Stored};
 use super::fill::{LineMap, lines};
-use super::linear::{Coef, in_vectors, line, load, seen};
+use super::linear::{Coef, grad_input, in_vectors, line, load, scale, seen};
 use super::vector::Vector;
 use crate::kernel::Clamp;
 use crate::num::{Element, Real};
@@ -111,7 +111,7 @@ where
             b = b + self.plus[m][at].to_compute();
         }
         let v = (self.x[at].to_compute() - k) * a + b;
-        T::from_compute(Corners::<T::Compute>::new(self.clamp).clamp(v))
+        T::from_compute(self.clamp.of(v))
     }
 }
 
@@ -148,6 +148,102 @@ where
     #[inline(always)]
     fn one(&self, at: usize) -> T {
         let (y, dy) = (self.y[at].to_compute(), self.dy[at].to_compute());
-        T::from_compute(Corners::<T::Compute>::new(self.clamp).gate(y, dy))
+        T::from_compute(self.clamp.gate(y, dy))
+    }
+}
+
+/// dx = ((dy − m)·a + (x − k)·c) + d of the dy that passes at (x − k)·a + b.
+pub(super) struct GradGated<'a, T: Element, C, W, const K: usize> {
+    /// How elements are converted.
+    pub(super) by: W,
+    /// x.
+    pub(super) x: &'a [T],
+    /// dy.
+    pub(super) dy: &'a [T],
+    /// k, a, c, d and m.
+    pub(super) coefs: [C; 5],
+    /// b.
+    pub(super) b: C,
+    pub(super) clamp: Clamp<T::Compute>,
+}
+
+impl<T, V, C, W, const K: usize> LineMap<T, V> for GradGated<'_, T, C, W, K>
+where
+    T: Stored,
+    V: Vector<T::Compute>,
+    C: Coef<T::Compute, V>,
+    W: Convert<T>,
+{
+    #[inline(always)]
+    fn lines<const L: usize>(&self, start: usize, n: usize) -> impl Fn(usize) -> [T; L] {
+        let (by, [k, a, c, d, m]) = (self.by, seen::<T, V, C, _>(self.coefs, self.by));
+        let [b] = seen::<T, V, C, 1>([self.b], self.by);
+        let n = n * (L / K);
+        let (x, dy) = (lines::<T, K>(self.x, start, n), lines::<T, K>(self.dy, start, n));
+        let (k, a) = (k.lines::<K>(start, n), a.lines::<K>(start, n));
+        let (c, d) = (c.lines::<K>(start, n), d.lines::<K>(start, n));
+        let (m, b) = (m.lines::<K>(start, n), b.lines::<K>(start, n));
+        let corners = Corners::<V>::new(self.clamp);
+        in_vectors(
+            #[inline(always)]
+            move |i| {
+                let (x, dy) = (load::<T, V, C, W, K>(by, &x[i]), load::<T, V, C, W, K>(by, &dy[i]));
+                let dy = corners.gate((x - k(i)) * a(i) + b(i), dy);
+                line::<T, V, C, W, K>(by, grad_input(x, dy, [k(i), a(i), c(i), d(i), m(i)]))
+            },
+        )
+    }
+    #[inline(always)]
+    fn one(&self, at: usize) -> T {
+        let [k, a, c, d, m] = self.coefs;
+        let coefs = [k.one(at), a.one(at), c.one(at), d.one(at), m.one(at)];
+        let (x, dy) = (self.x[at].to_compute(), self.dy[at].to_compute());
+        let dy = self.clamp.gate((x - coefs[0]) * coefs[1] + self.b.one(at), dy);
+        T::from_compute(grad_input(x, dy, coefs))
+    }
+}
+
+/// dx = dy·a + 0 of the dy that passes at (x − k)·a + b.
+pub(super) struct ScaleGated<'a, T: Element, C, W, const K: usize> {
+    /// How elements are converted.
+    pub(super) by: W,
+    /// x.
+    pub(super) x: &'a [T],
+    /// dy.
+    pub(super) dy: &'a [T],
+    /// k, a and b.
+    pub(super) coefs: [C; 3],
+    pub(super) clamp: Clamp<T::Compute>,
+}
+
+impl<T, V, C, W, const K: usize> LineMap<T, V> for ScaleGated<'_, T, C, W, K>
+where
+    T: Stored,
+    V: Vector<T::Compute>,
+    C: Coef<T::Compute, V>,
+    W: Convert<T>,
+{
+    #[inline(always)]
+    fn lines<const L: usize>(&self, start: usize, n: usize) -> impl Fn(usize) -> [T; L] {
+        let (by, [k, a, b]) = (self.by, seen::<T, V, C, _>(self.coefs, self.by));
+        let n = n * (L / K);
+        let (x, dy) = (lines::<T, K>(self.x, start, n), lines::<T, K>(self.dy, start, n));
+        let (k, a, b) = (k.lines::<K>(start, n), a.lines::<K>(start, n), b.lines::<K>(start, n));
+        let corners = Corners::<V>::new(self.clamp);
+        in_vectors(
+            #[inline(always)]
+            move |i| {
+                let (x, dy) = (load::<T, V, C, W, K>(by, &x[i]), load::<T, V, C, W, K>(by, &dy[i]));
+                let dy = corners.gate((x - k(i)) * a(i) + b(i), dy);
+                line::<T, V, C, W, K>(by, scale(dy, a(i), corners.zero))
+            },
+        )
+    }
+    #[inline(always)]
+    fn one(&self, at: usize) -> T {
+        let [k, a, b] = self.coefs;
+        let (k, a, b) = (k.one(at), a.one(at), b.one(at));
+        let dy = self.clamp.gate((self.x[at].to_compute() - k) * a + b, self.dy[at].to_compute());
+        T::from_compute(scale(dy, a, T::Compute::default()))
     }
 }

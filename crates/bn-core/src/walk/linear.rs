@@ -8,7 +8,7 @@ use crate::num::Element;
 use std::ops::{Add, Mul, Sub};
 
 /// A vector, or an element by itself.
-trait Number: Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> {}
+pub(super) trait Number: Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> {}
 impl<V: Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self>> Number for V {}
 
 /// A coefficient of every element: one for all, or one each.
@@ -198,7 +198,7 @@ where
 }
 
 #[inline(always)]
-fn grad_input<V: Number>(x: V, dy: V, [k, a, c, d, m]: [V; 5]) -> V {
+pub(super) fn grad_input<V: Number>(x: V, dy: V, [k, a, c, d, m]: [V; 5]) -> V {
     ((dy - m) * a + (x - k) * c) + d
 }
 
@@ -239,6 +239,6 @@ where
 }
 
 #[inline(always)]
-fn scale<V: Number>(dy: V, a: V, zero: V) -> V {
+pub(super) fn scale<V: Number>(dy: V, a: V, zero: V) -> V {
     dy * a + zero
 }

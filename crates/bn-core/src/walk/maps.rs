@@ -2,10 +2,10 @@
 
 use super::convert::{Convert, Stored};
 use super::fill::{LineMap, Next, fill};
-use super::gate::{Activated, Gated};
+use super::gate::{Activated, Gated, GradGated, ScaleGated};
 use super::linear::{GradInput, Normalize, Scale};
 use super::vector::Vector;
-use crate::kernel::{Affine, GradAffine, Hints, Map, Out, Post, Tile, Walk};
+use crate::kernel::{Affine, Gate, GradAffine, Hints, Map, Out, Post, Tile, Walk};
 use crate::mem::{Bare, Output, Stores};
 use crate::tensor::{Strips, StripsMut};
 
@@ -73,7 +73,7 @@ fn runs<T: Stored, V: Vector<T::Compute>, const K: usize, const L: usize, const 
                 |f, [x, r]| Activated::<_, _, _, 1, K> { by, x, plus: [r], coefs: [k[f], a[f], b[f]], clamp },
             );
         }
-        Map::GradInput { x, dy, affine: GradAffine { k, a, c, d, m } } => {
+        Map::GradInput { x, dy, affine: GradAffine { k, a, c, d, m }, gate: None } => {
             each_run::<_, V, _, 2, L, BYTES>(
                 inner,
                 [x, dy],
@@ -83,7 +83,7 @@ fn runs<T: Stored, V: Vector<T::Compute>, const K: usize, const L: usize, const 
                 |f, [x, dy]| GradInput::<_, _, _, K> { by, x, dy, coefs: [k[f], a[f], c[f], d[f], m[f]] },
             );
         }
-        Map::Scale { dy, a } => each_run::<_, V, _, 1, L, BYTES>(
+        Map::Scale { dy, a, gate: None } => each_run::<_, V, _, 1, L, BYTES>(
             inner,
             [dy],
             out,
@@ -91,6 +91,30 @@ fn runs<T: Stored, V: Vector<T::Compute>, const K: usize, const L: usize, const 
             #[inline(always)]
             |f, [dy]| Scale::<_, _, _, K> { by, dy, a: a[f] },
         ),
+        Map::GradInput { x, dy, affine: GradAffine { k, a, c, d, m }, gate: Some(gate) } => {
+            let (b, clamp) = (gate.affine.b, gate.clamp);
+            each_run::<_, V, _, 2, L, BYTES>(
+                inner,
+                [x, dy],
+                out,
+                memory,
+                #[inline(always)]
+                |f, [x, dy]| {
+                    let (coefs, b) = ([k[f], a[f], c[f], d[f], m[f]], b[f]);
+                    GradGated::<_, _, _, K> { by, x, dy, coefs, b, clamp }
+                },
+            );
+        }
+        Map::Scale { dy, gate: Some((x, Gate { affine: Affine { k, a, b }, clamp })), .. } => {
+            each_run::<_, V, _, 2, L, BYTES>(
+                inner,
+                [x, dy],
+                out,
+                memory,
+                #[inline(always)]
+                |f, [x, dy]| ScaleGated::<_, _, _, K> { by, x, dy, coefs: [k[f], a[f], b[f]], clamp },
+            );
+        }
         Map::Gated { .. } => columns::<T, V, K, L, BYTES>(map, out, memory, by),
     }
 }
@@ -144,7 +168,7 @@ fn columns<T: Stored, V: Vector<T::Compute>, const K: usize, const L: usize, con
                 },
             );
         }
-        Map::GradInput { x, dy, affine: GradAffine { k, a, c, d, m } } => {
+        Map::GradInput { x, dy, affine: GradAffine { k, a, c, d, m }, gate: None } => {
             each_strip::<_, 2, BYTES>(
                 [x, dy],
                 out,
@@ -160,7 +184,7 @@ fn columns<T: Stored, V: Vector<T::Compute>, const K: usize, const L: usize, con
                 },
             );
         }
-        Map::Scale { dy, a } => {
+        Map::Scale { dy, a, gate: None } => {
             each_strip::<_, 1, BYTES>(
                 [dy],
                 out,
@@ -168,6 +192,31 @@ fn columns<T: Stored, V: Vector<T::Compute>, const K: usize, const L: usize, con
                 #[inline(always)]
                 |[dy], out, stores, next| {
                     fill::<T, V, L, BYTES>(out, stores, next, &Scale::<_, _, _, K> { by, dy, a });
+                },
+            );
+        }
+        Map::GradInput { x, dy, affine: GradAffine { k, a, c, d, m }, gate: Some(gate) } => {
+            let (b, clamp) = (gate.affine.b, gate.clamp);
+            each_strip::<_, 2, BYTES>(
+                [x, dy],
+                out,
+                memory,
+                #[inline(always)]
+                |[x, dy], out, stores, next| {
+                    let map = GradGated::<_, _, _, K> { by, x, dy, coefs: [k, a, c, d, m], b, clamp };
+                    fill::<T, V, L, BYTES>(out, stores, next, &map);
+                },
+            );
+        }
+        Map::Scale { dy, gate: Some((x, Gate { affine: Affine { k, a, b }, clamp })), .. } => {
+            each_strip::<_, 2, BYTES>(
+                [x, dy],
+                out,
+                memory,
+                #[inline(always)]
+                |[x, dy], out, stores, next| {
+                    let map = ScaleGated::<_, _, _, K> { by, x, dy, coefs: [k, a, b], clamp };
+                    fill::<T, V, L, BYTES>(out, stores, next, &map);
                 },
             );
         }

@@ -8,6 +8,7 @@
 
 use super::convert::{Convert, Stored};
 use super::fill::{LineMap, begin, lines, ones};
+use super::gate::Activated;
 use super::linear::{GradInput, Normalize};
 use super::vector::Vector;
 use crate::kernel::{Acc, Affine, Cache, GradAffine, Map, Out, Post, Sum, Turns, Units};
@@ -92,8 +93,8 @@ pub trait Held<T: Element, C, const W: usize>: Copy {
 pub fn take_turns<T: Element>(map: &Map<'_, T>, next: &Sum<'_, T>) -> bool {
     matches!(
         (map, next),
-        (Map::Normalize { post: Post::Pass, .. }, Sum::Moments { pilot: None, .. })
-            | (Map::GradInput { .. }, Sum::Grads { pilot: None, .. })
+        (Map::Normalize { post: Post::Pass | Post::Clamp(_), .. }, Sum::Moments { pilot: None, .. })
+            | (Map::GradInput { gate: None, .. }, Sum::Grads { pilot: None, gate: None, .. })
     )
 }
 
@@ -140,8 +141,8 @@ pub fn map_and_sum<
             units,
         ),
         (
-            Map::GradInput { x, dy, affine: GradAffine { k, a, c, d, m } },
-            Sum::Grads { x: next_x, dy: next_dy, pilot: None },
+            Map::GradInput { x, dy, affine: GradAffine { k, a, c, d, m }, gate: None },
+            Sum::Grads { x: next_x, dy: next_dy, pilot: None, gate: None },
         ) => in_turns::<T, V, C, _, H, W, L, P, 2, BYTES>(
             inner,
             #[inline(always)]
@@ -150,6 +151,19 @@ pub fn map_and_sum<
             (stores, by, turns),
             &[x, dy],
             &[next_x, next_dy],
+            units,
+        ),
+        (
+            Map::Normalize { x, affine: Affine { k, a, b }, post: Post::Clamp(clamp) },
+            Sum::Moments { x: next, pilot: None },
+        ) => in_turns::<T, V, C, _, H, W, L, P, 1, BYTES>(
+            inner,
+            #[inline(always)]
+            |f, [x]| Activated::<_, _, _, 0, K> { by, x, plus: [], coefs: [k[f], a[f], b[f]], clamp },
+            out,
+            (stores, by, turns),
+            &[x],
+            &[next],
             units,
         ),
         _ => unreachable!("operations that do not take turns"),

@@ -205,8 +205,8 @@ impl Pieces {
                 let post = if both { Post::AddClamp(dy, Clamp::none()) } else { Post::Pass };
                 Map::Normalize { x, affine: Affine { k, a, b: bc }, post }
             }
-            Kind::GradInput => Map::GradInput { x, dy, affine: GradAffine { k, a, c: bc, d, m } },
-            Kind::Scale => Map::Scale { dy, a },
+            Kind::GradInput => Map::GradInput { x, dy, affine: GradAffine { k, a, c: bc, d, m }, gate: None },
+            Kind::Scale => Map::Scale { dy, a, gate: None },
         };
         let to = StripsMut::from_output((&mut self.result[at]).into(), rows, width);
         let to = Out::Fresh(to.unwrap_or_else(|| unreachable!("rows of a piece")));
@@ -235,7 +235,7 @@ impl Pieces {
             let cut = |v| Strips::from_slice(v, height, width).unwrap_or_else(|| unreachable!("a piece"));
             let (x, pilot) = (cut(&self.x), Some(&self.k[..width]));
             let sum = match dy {
-                Some(_) => Sum::Grads { x, dy: cut(&self.dy), pilot },
+                Some(_) => Sum::Grads { x, dy: cut(&self.dy), pilot, gate: None },
                 None => Sum::Moments { x, pilot },
             };
             let tile = Tile { features: width, walk: Walk::Columns };
