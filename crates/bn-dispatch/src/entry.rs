@@ -9,7 +9,7 @@
 #[cfg(all(feature = "half", target_arch = "x86_64"))]
 use crate::f16c::F16c;
 use crate::level::Level;
-use crate::runs::Paired;
+use crate::runs::{Paired, Through};
 #[cfg(feature = "half")]
 use crate::shifts::Shifts;
 #[cfg(all(feature = "half", target_arch = "x86_64"))]
@@ -189,6 +189,7 @@ macro_rules! pairs {
                     Chunk<f32, { $vector }>,
                     _,
                     Paired<{ $runs }, true>,
+                    Through<{ $runs }, true>,
                     { $runs },
                     { $vector },
                     { $line },

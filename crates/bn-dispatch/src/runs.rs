@@ -6,8 +6,8 @@
 //! 3. What is left of a run behind its last chunk is taken eight lanes at a time. The last eight read on into the
 //!    next feature and mask what is not theirs; only at a strip's end they are copied.
 
-use crate::sum::{Lanes, Term, Zero, add, padded};
-use bn_core::kernel::{Acc, Ahead};
+use crate::sum::{Door, Lanes, Passed, Term, Zero, add, padded};
+use bn_core::kernel::{Acc, Ahead, Gate};
 use bn_core::mem::prefetch;
 use bn_core::tensor::Strips;
 use bn_core::walk::{Convert, Held, lines};
@@ -212,14 +212,13 @@ fn add_eight<T: Element, S: Term<T::Compute>, const AT: usize, const W: usize, c
 
 /// Adds the `n` elements that a run has behind the chunks that were summed in turns with its map.
 #[inline(always)]
-fn add_end<T: Element, S: Term<T::Compute> + Default, const W: usize, const N: usize>(
+fn add_end<T: Element, S: Term<T::Compute>, const W: usize, const N: usize>(
     by: impl Convert<T>,
     acc: &mut Acc<'_>,
-    f: usize,
+    (f, term): (usize, S),
     runs: [&[T]; N],
     n: usize,
 ) {
-    let term = S::default();
     for part in (0..lanes_of::<T>()).step_by(W) {
         let (whole, rest) = chunks::<W>(n, part, lanes_of::<T>());
         if whole == 0 && rest == 0 {
@@ -243,6 +242,10 @@ fn add_end<T: Element, S: Term<T::Compute> + Default, const W: usize, const N: u
 pub(crate) struct Paired<const W: usize, const FUSED: bool>(Lanes<W>);
 
 impl<T: Element, C: Convert<T>, const W: usize, const FUSED: bool> Held<T, C, W> for Paired<W, FUSED> {
+    type Door = ();
+
+    #[inline(always)]
+    fn door(_: Option<Gate<'_, T::Compute>>, _: usize) {}
     #[inline(always)]
     fn load(acc: &mut Acc<'_>, at: usize) -> Self {
         Self(Lanes::load::<T::Compute>(acc, at))
@@ -252,11 +255,48 @@ impl<T: Element, C: Convert<T>, const W: usize, const FUSED: bool> Held<T, C, W>
         self.0.store::<T::Compute>(acc, at);
     }
     #[inline(always)]
-    fn add<const N: usize>(&mut self, by: C, chunk: [&[T; W]; N]) {
+    fn add<const N: usize>(&mut self, by: C, (): &(), chunk: [&[T; W]; N]) {
         add::<T, Zero<FUSED>, W, N>(by, &mut self.0, &(), chunk, W);
     }
     #[inline(always)]
-    fn add_end<const N: usize>(by: C, acc: &mut Acc<'_>, f: usize, runs: [&[T]; N], n: usize) {
-        add_end::<T, Zero<FUSED>, W, N>(by, acc, f, runs, n);
+    fn add_end<const N: usize>(by: C, acc: &mut Acc<'_>, (f, ()): (usize, &()), runs: [&[T]; N], n: usize) {
+        add_end::<T, Zero<FUSED>, W, N>(by, acc, (f, Zero), runs, n);
+    }
+}
+
+/// The same of what passes a gate.
+#[derive(Clone, Copy)]
+pub(crate) struct Through<const W: usize, const FUSED: bool>(Lanes<W>);
+
+impl<T: Element, C: Convert<T>, const W: usize, const FUSED: bool> Held<T, C, W> for Through<W, FUSED> {
+    type Door = Door<T::Compute>;
+
+    #[inline(always)]
+    fn door(gate: Option<Gate<'_, T::Compute>>, f: usize) -> Self::Door {
+        let gate = gate.unwrap_or_else(|| unreachable!("what passes a gate has one"));
+        Door::of(gate, f)
+    }
+    #[inline(always)]
+    fn load(acc: &mut Acc<'_>, at: usize) -> Self {
+        Self(Lanes::load::<T::Compute>(acc, at))
+    }
+    #[inline(always)]
+    fn store(self, acc: &mut Acc<'_>, at: usize) {
+        self.0.store::<T::Compute>(acc, at);
+    }
+    #[inline(always)]
+    fn add<const N: usize>(&mut self, by: C, door: &Self::Door, chunk: [&[T; W]; N]) {
+        let around = door.around::<W>();
+        add::<T, Passed<Zero<FUSED>, Door<T::Compute>>, W, N>(by, &mut self.0, &((), around), chunk, W);
+    }
+    #[inline(always)]
+    fn add_end<const N: usize>(
+        by: C,
+        acc: &mut Acc<'_>,
+        (f, door): (usize, &Self::Door),
+        runs: [&[T]; N],
+        n: usize,
+    ) {
+        add_end::<T, _, W, N>(by, acc, (f, Passed(Zero::<FUSED>, *door)), runs, n);
     }
 }

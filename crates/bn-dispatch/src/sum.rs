@@ -237,27 +237,77 @@ impl<R: Real> Term<R> for Pilot<'_, R> {
     }
 }
 
-/// Of the dy that passes a gate.
+/// Of the dy that passes a gate, or a feature's [`Door`].
 #[derive(Clone, Copy)]
-pub(crate) struct Passed<'a, S, R>(pub(crate) S, pub(crate) Gate<'a, R>);
+pub(crate) struct Passed<S, G>(pub(crate) S, pub(crate) G);
 
-/// What W columns pass: k, a and b of each.
-type Doors<R, const W: usize> = ([[R; W]; 3], Clamp<R>);
+/// The gates of W elements: k, a and b of each.
+pub(crate) type Doors<R, const W: usize> = ([[R; W]; 3], Clamp<R>);
 
-impl<R: Real, S: Term<R>> Term<R> for Passed<'_, S, R> {
+/// Where gates come from.
+pub(crate) trait Gates<R: Real>: Copy {
+    /// Those of W columns from `at` on.
+    fn columns<const W: usize>(self, at: usize) -> Doors<R, W>;
+    /// That of feature `f`, W times.
+    fn feature<const W: usize>(self, f: usize) -> Doors<R, W>;
+}
+
+impl<R: Real> Gates<R> for Gate<'_, R> {
+    #[inline(always)]
+    fn columns<const W: usize>(self, at: usize) -> Doors<R, W> {
+        let Affine { k, a, b } = self.affine;
+        ([*chunk::<R, W>(k, at), *chunk::<R, W>(a, at), *chunk::<R, W>(b, at)], self.clamp)
+    }
+    #[inline(always)]
+    fn feature<const W: usize>(self, f: usize) -> Doors<R, W> {
+        Door::of(self, f).around::<W>()
+    }
+}
+
+/// The gate of one feature.
+#[derive(Clone, Copy)]
+pub(crate) struct Door<R> {
+    coefs: [R; 3],
+    clamp: Clamp<R>,
+}
+
+impl<R: Real> Door<R> {
+    /// That of feature `f`.
+    #[inline(always)]
+    pub(crate) fn of(Gate { affine: Affine { k, a, b }, clamp }: Gate<'_, R>, f: usize) -> Self {
+        Self { coefs: [k[f], a[f], b[f]], clamp }
+    }
+
+    /// W times.
+    #[inline(always)]
+    pub(crate) fn around<const W: usize>(&self) -> Doors<R, W> {
+        let [k, a, b] = self.coefs;
+        ([[k; W], [a; W], [b; W]], self.clamp)
+    }
+}
+
+impl<R: Real> Gates<R> for Door<R> {
+    #[inline(always)]
+    fn columns<const W: usize>(self, _: usize) -> Doors<R, W> {
+        self.around::<W>()
+    }
+    #[inline(always)]
+    fn feature<const W: usize>(self, _: usize) -> Doors<R, W> {
+        self.around::<W>()
+    }
+}
+
+impl<R: Real, S: Term<R>, G: Gates<R>> Term<R> for Passed<S, G> {
     const RARE: bool = true;
     type Around<const W: usize> = (S::Around<W>, Doors<R, W>);
 
     #[inline(always)]
     fn columns<const W: usize>(self, at: usize) -> Self::Around<W> {
-        let Affine { k, a, b } = self.1.affine;
-        let coefs = [*chunk::<R, W>(k, at), *chunk::<R, W>(a, at), *chunk::<R, W>(b, at)];
-        (self.0.columns::<W>(at), (coefs, self.1.clamp))
+        (self.0.columns::<W>(at), self.1.columns::<W>(at))
     }
     #[inline(always)]
     fn feature<const W: usize>(self, f: usize) -> Self::Around<W> {
-        let Affine { k, a, b } = self.1.affine;
-        (self.0.feature::<W>(f), ([[k[f]; W], [a[f]; W], [b[f]; W]], self.1.clamp))
+        (self.0.feature::<W>(f), self.1.feature::<W>(f))
     }
 
     #[inline(always)]

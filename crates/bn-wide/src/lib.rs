@@ -67,7 +67,7 @@ kernels!(
     ) {
         match tile.walk {
             Walk::Runs { inner } if REGISTERS && walk::take_turns(map, next) => {
-                walk::map_and_sum::<f32, vector::Simd<wide::f32x16>, Same, Paired<PAIRED>, { 8 * PAIRED }, 16, 16, { PAIRED / 2 }, _>(
+                walk::map_and_sum::<f32, vector::Simd<wide::f32x16>, Same, Paired<PAIRED, false>, Paired<PAIRED, true>, { 8 * PAIRED }, 16, 16, { PAIRED / 2 }, _>(
                     inner,
                     map,
                     out,

@@ -24,7 +24,7 @@ pub(crate) fn sum<T: Item, const G: usize, const H: usize>(
             reduce::<T, G, H, 1, true, false>(inner, [x], (pilot, None), fetch, acc);
         }
         Sum::Moments { x, pilot } => {
-            reduce::<T, G, H, 1, false, false>(inner, [x], (pilot, None), fetch, acc)
+            reduce::<T, G, H, 1, false, false>(inner, [x], (pilot, None), fetch, acc);
         }
         Sum::Grads { x, dy, pilot, gate: None } if fetch.ahead.into == Cache::L2 => {
             reduce::<T, G, H, 2, true, false>(inner, [x, dy], (pilot, None), fetch, acc);
@@ -117,16 +117,17 @@ fn add_run<T: Item, const G: usize, const H: usize>(
     }
 }
 
-/// No gate.
-const fn open<T>() -> Door<T, false> {
-    Door::OPEN
-}
-
-/// H vectors of lanes that are summed while something is mapped.
+/// H vectors of lanes that are summed while something is mapped; with GATED of what passes a gate.
 #[derive(Clone, Copy)]
-pub(crate) struct Paired<const H: usize>([Sums<Eight>; H]);
+pub(crate) struct Paired<const H: usize, const GATED: bool>([Sums<Eight>; H]);
 
-impl<T: Item, const W: usize, const H: usize> Held<T, Same, W> for Paired<H> {
+impl<T: Item, const W: usize, const H: usize, const GATED: bool> Held<T, Same, W> for Paired<H, GATED> {
+    type Door = Door<T, GATED>;
+
+    #[inline(always)]
+    fn door(gate: Option<Gate<'_, T>>, f: usize) -> Self::Door {
+        Door::<T, GATED>::of(gate, f)
+    }
     #[inline(always)]
     fn load(acc: &mut Acc<'_>, at: usize) -> Self {
         const { assert!(W == 8 * H) };
@@ -137,21 +138,27 @@ impl<T: Item, const W: usize, const H: usize> Held<T, Same, W> for Paired<H> {
         store_all::<T, Eight, H>(&self.0, acc, at);
     }
     #[inline(always)]
-    fn add<const N: usize>(&mut self, _: Same, chunk: [&[T; W]; N]) {
+    fn add<const N: usize>(&mut self, _: Same, door: &Self::Door, chunk: [&[T; W]; N]) {
         let inputs = chunk.map(|values| &values[..]);
         for h in 0..H {
-            add::<T, Eight, true, N, false>(&mut self.0[h], inputs, 8 * h, open());
+            add::<T, Eight, true, N, GATED>(&mut self.0[h], inputs, 8 * h, *door);
         }
     }
     #[inline(always)]
-    fn add_end<const N: usize>(_: Same, acc: &mut Acc<'_>, f: usize, runs: [&[T]; N], n: usize) {
+    fn add_end<const N: usize>(
+        _: Same,
+        acc: &mut Acc<'_>,
+        (f, door): (usize, &Self::Door),
+        runs: [&[T]; N],
+        n: usize,
+    ) {
         if T::LANES == 4 * 8 {
             add_run::<T, 4, H>(
                 acc,
                 f * T::LANES,
                 n,
-                |sums, at| add::<T, Eight, true, N, false>(sums, runs, at, open()),
-                |sum, at| add::<T, f64, false, N, false>(sum, runs, at, open()),
+                |sums, at| add::<T, Eight, true, N, GATED>(sums, runs, at, *door),
+                |sum, at| add::<T, f64, false, N, GATED>(sum, runs, at, *door),
             );
         } else {
             unreachable!("pairs are of f32");

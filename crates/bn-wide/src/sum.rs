@@ -70,10 +70,6 @@ pub(crate) type Door<T, const GATED: bool> = Gated<T, T, GATED>;
 /// The gates of the features that elements are of.
 pub(crate) type Doors<'a, T, const GATED: bool> = Gated<&'a [T], T, GATED>;
 
-impl<C, T> Gated<C, T, false> {
-    pub(crate) const OPEN: Self = Self(None);
-}
-
 impl<T: Item, const GATED: bool> Door<T, GATED> {
     /// That of feature `f`.
     #[inline(always)]

@@ -6,7 +6,7 @@ use super::given::Given;
 use super::hard::{Hard, Tensors};
 use super::plan::Plan;
 use super::schedule::Task;
-use super::step::{Doors, Settled, Step, split_columns, split_optional, split_some};
+use super::step::{Doors, Opening, Settled, Step, split_columns, split_optional, split_some};
 use super::workspace::{COEFS, State};
 use crate::kernel::{GradAffine, KernelSet, Map, Sum};
 use crate::maths::{Params, StatsRef, Totals, features};
@@ -180,22 +180,32 @@ impl<T: Element> Step<T> for Backward<'_, T> {
     }
 
     fn open(&mut self, kernels: &impl KernelSet, State { gates, hard, .. }: &mut State<T::Compute>) {
-        let needs = self.needs();
-        let (stats, from_batch, weight) = (self.stats, self.from_batch, self.params.weight);
-        let Some(Gate { open, by: By::Again(again), .. }) = &mut self.gate else {
-            return;
+        let open = self.opens(kernels, self.features(), (gates, hard));
+        self.gate.iter_mut().for_each(|gate| gate.open = open);
+    }
+
+    fn opens(
+        &self,
+        kernels: &impl KernelSet,
+        features: usize,
+        (gates, hard): Opening<'_, T::Compute>,
+    ) -> bool {
+        let Some(Gate { by: By::Again(again), .. }) = &self.gate else {
+            return false;
         };
         // Σdy alone is no sum of x as well. What is added is a third input, which the kernels have no room for.
-        if needs == Needs::Dy || again.post.plus().is_some() {
-            return;
+        if self.needs() == Needs::Dy || again.post.plus().is_some() {
+            return false;
         }
-        let ([k, a, b, ..], bias) = (gates.values(stats.k.len()), again.bias);
+        let (stats, _) = self.stats.split_at(features);
+        let (params, _) = Params { weight: self.params.weight, bias: again.bias }.split_at(features);
+        let [k, a, b, ..] = gates.values(features);
         kernels.vectorize(
             #[inline(always)]
-            || features::affine(from_batch, stats, Params { weight, bias }, [k, a, b], hard),
+            || features::affine(self.from_batch, stats, params, [k, a, b], hard),
         );
         // The values of hard features came about otherwise.
-        *open = !hard[..stats.k.len()].contains(&true);
+        !hard[..features].contains(&true)
     }
 
     fn is_open(&self) -> bool {
@@ -253,11 +263,16 @@ impl<T: Element> Step<T> for Backward<'_, T> {
         }
     }
 
-    fn sum_beside(&self, features: usize) -> Option<Sum<'_, T>> {
+    fn sum_beside<'s>(&'s self, features: usize, gates: Doors<'s, T>) -> Option<Sum<'s, T>> {
         let (stats, _) = self.stats.split_at(features.min(self.features()));
-        // What passes a gate is not known before its turn.
-        let around_0 = self.gate.is_none() && self.from_batch && !features::off_centre(true, stats);
-        self.sum(None, [&[]; COEFS]).filter(|_| around_0)
+        let around_0 = self.from_batch && !features::off_centre(true, stats);
+        let Some(gate) = self.gate.as_ref() else {
+            return self.sum(None, gates).filter(|_| around_0);
+        };
+        // What is put aside is not known before its turn.
+        let (x, dy, through) = (self.x.reborrow(), self.dy.reborrow(), !gates[0].is_empty());
+        let gate = Some(gate.through(gates));
+        (around_0 && through).then_some(Sum::Grads { x, dy, pilot: None, gate })
     }
 
     fn settle(&mut self, _: &impl KernelSet, state: &mut State<T::Compute>, _: bool) -> Settled {

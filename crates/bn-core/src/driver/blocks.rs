@@ -134,8 +134,9 @@ impl<T: Element, K: KernelSet> Pass<'_, T, K> {
         let mut ready = false;
         let any = state.found.len() < features;
         if let Some((map, out)) = step.map(coefs, gates).filter(|_| any) {
+            let opening = (&mut state.beside, &mut state.again[..]);
             let alone = self.cut.stream && is_summed && scratches.len() == 1;
-            match next.filter(|_| alone).and_then(|next| self.sum_beside(next, features)) {
+            match next.filter(|_| alone).and_then(|next| self.sum_beside(next, features, opening)) {
                 Some(sum) => {
                     self.map_and_sum(&map, out, &sum, &mut scratches[0], features);
                     ready = true;

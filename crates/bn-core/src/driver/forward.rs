@@ -116,8 +116,8 @@ impl<T: Element> Step<T> for Forward<'_, T> {
         summed.then(|| Sum::Moments { x: self.x.reborrow(), pilot })
     }
 
-    fn sum_beside(&self, _: usize) -> Option<Sum<'_, T>> {
-        self.sum(None, [&[]; COEFS])
+    fn sum_beside<'s>(&'s self, _: usize, gates: Doors<'s, T>) -> Option<Sum<'s, T>> {
+        self.sum(None, gates)
     }
 
     fn settle(

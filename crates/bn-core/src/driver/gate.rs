@@ -43,10 +43,11 @@ impl<T: Element> GateRoom<T> {
         let Self { passed, y, stats } = self;
         let of = |own: &mut Vec<T>| {
             if own.len() < len {
-                own.resize(len, T::default())
+                own.resize(len, T::default());
             }
         };
-        (of(passed), of(y));
+        of(passed);
+        of(y);
         stats.resize(features);
         (&mut passed[..len], &mut y[..len], stats.as_mut())
     }
@@ -103,8 +104,13 @@ impl<'a, T: Element> Gate<'a, T> {
     }
 
     /// Its coefficients for the kernels, where they go through it.
-    pub(super) fn of<'s>(&self, [k, a, b, ..]: Doors<'s, T>) -> Option<kernel::Gate<'s, T::Compute>> {
-        self.open.then_some(kernel::Gate { affine: Affine { k, a, b }, clamp: self.clamp })
+    pub(super) fn of<'s>(&self, gates: Doors<'s, T>) -> Option<kernel::Gate<'s, T::Compute>> {
+        self.open.then(|| self.through(gates))
+    }
+
+    /// Those coefficients with its activation.
+    pub(super) fn through<'s>(&self, [k, a, b, ..]: Doors<'s, T>) -> kernel::Gate<'s, T::Compute> {
+        kernel::Gate { affine: Affine { k, a, b }, clamp: self.clamp }
     }
 
     /// The map that lets dy pass.

@@ -4,7 +4,7 @@ use super::forward::Forward;
 use super::hard::Hard;
 use super::plan::Plan;
 use super::schedule::Task;
-use super::workspace::{COEFS, State};
+use super::workspace::{COEFS, Coefs, State};
 use crate::kernel::{KernelSet, Map, Sum};
 use crate::maths::Totals;
 use crate::num::Element;
@@ -21,6 +21,9 @@ pub(super) enum Settled {
 
 /// The coefficients of gates, k, a and b, as the kernels get them; empty where there are none.
 pub(super) type Doors<'s, T> = [&'s [<T as Element>::Compute]; COEFS];
+
+/// Room for the coefficients of gates, and for whether features are hard.
+pub(super) type Opening<'s, R> = (&'s mut Coefs<R>, &'s mut [bool]);
 
 /// A pass over a range of features: what is summed, what the sums become, and what is mapped. Each may be nothing.
 ///
@@ -74,8 +77,12 @@ pub(super) trait Step<T: Element>: Sized + Send {
     /// What is summed around these pilots, through these gates.
     fn sum<'s>(&'s self, pilot: Option<&'s [T::Compute]>, gates: Doors<'s, T>) -> Option<Sum<'s, T>>;
     /// The sum of so many features, the first ones, if it may be taken while another block is mapped: around 0.
-    fn sum_beside(&self, _: usize) -> Option<Sum<'_, T>> {
+    fn sum_beside<'s>(&'s self, _: usize, _: Doors<'s, T>) -> Option<Sum<'s, T>> {
         None
+    }
+    /// As [`open`](Step::open), of the gates of so many features, the first ones: whether the kernels go through them.
+    fn opens(&self, _: &impl KernelSet, _: usize, _: Opening<'_, T::Compute>) -> bool {
+        false
     }
     /// Takes the sums in, the first ones or those that it asked for.
     fn settle(&mut self, kernels: &impl KernelSet, state: &mut State<T::Compute>, again: bool) -> Settled;

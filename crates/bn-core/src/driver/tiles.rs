@@ -3,7 +3,7 @@
 use super::pass::Pass;
 use super::reduce::Merging;
 use super::rows::map_rows;
-use super::step::Step;
+use super::step::{Opening, Step};
 use super::workspace::{Scratch, set_of};
 use crate::kernel::{Acc, KernelSet, Map, Out, Sum, Tile, Units, Walk};
 use crate::num::{Element, Real};
@@ -12,12 +12,20 @@ use crate::tensor::{Strips, StripsMut};
 impl<T: Element, K: KernelSet> Pass<'_, T, K> {
     /// The sum of the first `features` features of the block that begins where `next` does, if the kernels take it while
     /// they map a block of as many: of runs that are written past the caches by a single thread.
-    pub(super) fn sum_beside<'s, S: Step<T>>(&self, next: &'s S, features: usize) -> Option<Sum<'s, T>> {
+    pub(super) fn sum_beside<'s, S: Step<T>>(
+        &self,
+        next: &'s S,
+        features: usize,
+        (gates, hard): Opening<'s, T::Compute>,
+    ) -> Option<Sum<'s, T>> {
         if !self.cut.overlap || next.features() < features {
             return None;
         }
+        let used: &[usize] =
+            if next.opens(self.set, features, (&mut *gates, hard)) { &[0, 1, 2] } else { &[] };
+        let gates = gates.spread(used, self.plan, features, 0, 0);
         let cols = 0..features * self.plan.shape.inner();
-        let sum = next.sum_beside(features)?;
+        let sum = next.sum_beside(features, gates)?;
         Some(sum.over::<T>(|strips| strips.columns(cols.clone()), |pilots| pilots))
     }
 

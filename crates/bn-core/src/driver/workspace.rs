@@ -145,6 +145,8 @@ pub(super) struct State<R: Real> {
     pub(super) coefs: Coefs<R>,
     /// Those of a gate, k, a and b.
     pub(super) gates: Coefs<R>,
+    /// Those of the next block, which is summed beside this one's map.
+    pub(super) beside: Coefs<R>,
     /// Another one, for a forward that a step of the block runs in between.
     pub(super) spare: Option<Box<State<R>>>,
     /// Features that leave the type's arithmetic.
@@ -174,7 +176,7 @@ pub(super) struct Coefs<R> {
 
 impl<R: Real> Default for State<R> {
     fn default() -> Self {
-        let [coefs, gates] = [(); 2].map(|()| Coefs { values: Vec::new(), rows: Default::default() });
+        let [coefs, gates, beside] = [(); 3].map(|()| Coefs { values: Vec::new(), rows: Default::default() });
         let pilots = Pilots { values: Vec::new(), row: Vec::new() };
         Self {
             totals: Vec::new(),
@@ -182,6 +184,7 @@ impl<R: Real> Default for State<R> {
             again: Vec::new(),
             coefs,
             gates,
+            beside,
             spare: None,
             hard: Vec::new(),
             desk: None,
@@ -230,8 +233,16 @@ impl<R: Real> State<R> {
         at_least(&mut self.hard, features);
         at_least(&mut self.coefs.values, COEFS * Coefs::<R>::stride(features));
         at_least(&mut self.gates.values, COEFS * Coefs::<R>::stride(features));
+        at_least(&mut self.beside.values, COEFS * Coefs::<R>::stride(features));
         at_least(&mut self.pilots.values, features);
-        for row in self.coefs.rows.iter_mut().chain(&mut self.gates.rows).chain([&mut self.pilots.row]) {
+        for row in self
+            .coefs
+            .rows
+            .iter_mut()
+            .chain(&mut self.gates.rows)
+            .chain(&mut self.beside.rows)
+            .chain([&mut self.pilots.row])
+        {
             at_least(row, features * plan.copies() + 2 * LINE / size_of::<R>());
         }
     }

@@ -8,10 +8,10 @@
 
 use super::convert::{Convert, Stored};
 use super::fill::{LineMap, begin, lines, ones};
-use super::gate::Activated;
+use super::gate::{Activated, GradGated};
 use super::linear::{GradInput, Normalize};
 use super::vector::Vector;
-use crate::kernel::{Acc, Affine, Cache, GradAffine, Map, Out, Post, Sum, Turns, Units};
+use crate::kernel::{Acc, Affine, Cache, Gate, GradAffine, Map, Out, Post, Sum, Turns, Units};
 use crate::mem::{Stores, prefetch};
 use crate::num::{Element, Real};
 use crate::tensor::{Strips, StripsMut};
@@ -78,14 +78,25 @@ impl<'m, 's, T: Copy, const N: usize> Beside<'m, 's, T, N> {
 
 /// W lanes of both sums in registers, of T around 0; elements are converted as a C does.
 pub trait Held<T: Element, C, const W: usize>: Copy {
+    /// What a feature's elements pass before they are added.
+    type Door: Copy;
+
+    /// That of feature `f`.
+    fn door(gate: Option<Gate<'_, T::Compute>>, f: usize) -> Self::Door;
     /// The lanes from `at` on.
     fn load(acc: &mut Acc<'_>, at: usize) -> Self;
     /// Puts them back.
     fn store(self, acc: &mut Acc<'_>, at: usize);
     /// Adds W elements of each input: of one input, x, its moments; of two, x and dy, the sums of the backward.
-    fn add<const N: usize>(&mut self, by: C, chunk: [&[T; W]; N]);
+    fn add<const N: usize>(&mut self, by: C, door: &Self::Door, chunk: [&[T; W]; N]);
     /// Adds the `n` elements that a run of feature `f` has behind its last whole step.
-    fn add_end<const N: usize>(by: C, acc: &mut Acc<'_>, f: usize, runs: [&[T]; N], n: usize);
+    fn add_end<const N: usize>(
+        by: C,
+        acc: &mut Acc<'_>,
+        feature: (usize, &Self::Door),
+        runs: [&[T]; N],
+        n: usize,
+    );
 }
 
 /// Whether [`map_and_sum`] knows this pair of operations.
@@ -95,6 +106,7 @@ pub fn take_turns<T: Element>(map: &Map<'_, T>, next: &Sum<'_, T>) -> bool {
         (map, next),
         (Map::Normalize { post: Post::Pass | Post::Clamp(_), .. }, Sum::Moments { pilot: None, .. })
             | (Map::GradInput { gate: None, .. }, Sum::Grads { pilot: None, gate: None, .. })
+            | (Map::GradInput { gate: Some(_), .. }, Sum::Grads { pilot: None, gate: Some(_), .. })
     )
 }
 
@@ -106,6 +118,7 @@ pub fn map_and_sum<
     V,
     C,
     H,
+    G,
     const W: usize,
     const K: usize,
     const L: usize,
@@ -124,6 +137,7 @@ pub fn map_and_sum<
     V: Vector<T::Compute>,
     C: Convert<T>,
     H: Held<T, C, W>,
+    G: Held<T, C, W>,
 {
     let Out::Fresh(out) = out;
     match (*map, *next) {
@@ -137,7 +151,7 @@ pub fn map_and_sum<
             out,
             (stores, by, turns),
             &[x],
-            &[next],
+            (&[next], None),
             units,
         ),
         (
@@ -150,7 +164,7 @@ pub fn map_and_sum<
             out,
             (stores, by, turns),
             &[x, dy],
-            &[next_x, next_dy],
+            (&[next_x, next_dy], None),
             units,
         ),
         (
@@ -163,7 +177,23 @@ pub fn map_and_sum<
             out,
             (stores, by, turns),
             &[x],
-            &[next],
+            (&[next], None),
+            units,
+        ),
+        (
+            Map::GradInput { x, dy, affine: GradAffine { k, a, c, d, m }, gate: Some(gate) },
+            Sum::Grads { x: next_x, dy: next_dy, pilot: None, gate: Some(next) },
+        ) => in_turns::<T, V, C, _, G, W, L, P, 2, BYTES>(
+            inner,
+            #[inline(always)]
+            |f, [x, dy]| {
+                let (coefs, b, clamp) = ([k[f], a[f], c[f], d[f], m[f]], gate.affine.b[f], gate.clamp);
+                GradGated::<_, _, _, K> { by, x, dy, coefs, b, clamp }
+            },
+            out,
+            (stores, by, turns),
+            &[x, dy],
+            (&[next_x, next_dy], Some(next)),
             units,
         ),
         _ => unreachable!("operations that do not take turns"),
@@ -189,7 +219,7 @@ fn in_turns<
     mut out: StripsMut<'_, T>,
     (stores, by, turns): (&Stores<BYTES>, C, Turns),
     own: &[Strips<'a, T>; N],
-    next: &[Strips<'_, T>; N],
+    (next, gate): (&[Strips<'_, T>; N], Option<Gate<'_, T::Compute>>),
     units: &mut Units<'_>,
 ) where
     T: Stored,
@@ -212,6 +242,7 @@ fn in_turns<
                 let (_, out) = out.split_at(part.start);
                 let (out, _) = out.split_at(part.len());
                 let runs = beside.summed.map(|strip| &strip[cols.clone()]);
+                let door = H::door(gate, f);
                 let map = map(f, beside.mapped.map(|strip| &strip[cols.clone()]));
                 let (start, all, tail) = begin::<T, V, L>(out, &map);
                 let value = map.lines::<L>(start, all.len());
@@ -232,7 +263,7 @@ fn in_turns<
                             beside.ask(cols.start + (at + i) * step_len, step_len);
                             for j in 0..chunks_of_step {
                                 let chunk = (first + i * parts) * chunks_of_step + j * parts + part;
-                                held.add(by, chunks.map(|chunks| &chunks[chunk]));
+                                held.add(by, &door, chunks.map(|chunks| &chunks[chunk]));
                             }
                             for (j, line) in step.iter_mut().enumerate() {
                                 stores.write(line, value((at + i) * P + j));
@@ -246,7 +277,7 @@ fn in_turns<
                 }
                 ones(tail, end, &map);
                 let end = summed * step_len;
-                H::add_end(by, acc, f, runs.map(|run| &run[end..]), part.len() - end);
+                H::add_end(by, acc, (f, &door), runs.map(|run| &run[end..]), part.len() - end);
             }
         }
         units.done();
