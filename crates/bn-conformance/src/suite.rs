@@ -10,6 +10,7 @@ use crate::files::{self, Loaded};
 use crate::hard;
 use crate::judge::{beyond, judge_all};
 use crate::measure::Row;
+use crate::second;
 use crate::table::{self, Entry, LONG, LONG_DATA, SHAPES};
 use bn_core::{Backend, Element};
 use half::{bf16, f16};
@@ -234,6 +235,19 @@ where
                 case.expect = table::expected(&case);
             }
             (case.into(), Origin::Hard(kind))
+        }));
+    }
+    for (entry, kind, turn) in second::all() {
+        jobs.push(Box::new(move || {
+            let mut case = second::case::<T>(entry, kind, turn);
+            if answered {
+                case.expect = table::expected(&case);
+            }
+            let origin = match kind {
+                second::Kind::Plain(_) => Origin::Shape(entry),
+                second::Kind::Hard(kind, _) => Origin::Hard(kind),
+            };
+            (case.into(), origin)
         }));
     }
 }

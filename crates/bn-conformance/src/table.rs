@@ -4,6 +4,7 @@ use crate::case::{Case, Results, Tensor};
 use crate::data::{self, Dy, X};
 use crate::exact::Exact;
 use crate::oracle::{Expected, Feature, answer};
+use crate::oracle_second::{Cotangent, Second, answer_second};
 use bn_core::{Config, RunningVar};
 use bn_core::{Element, Layout, Mode, Real};
 
@@ -156,12 +157,12 @@ pub fn expected<T: Element>(case: &Case<T>) -> Results {
         Some(m) => (m, 1.0),
         None => (1.0, (case.num_batches_tracked + 1) as f64),
     };
-    let features: Vec<Expected> = x
+    let features: Vec<Feature> = x
         .into_iter()
         .zip(dy)
         .enumerate()
         .map(|(f, (x, dy))| {
-            let feature = Feature {
+            Feature {
                 x,
                 dy,
                 affine: case.params(f),
@@ -170,10 +171,11 @@ pub fn expected<T: Element>(case: &Case<T>) -> Results {
                 eps: case.config.eps,
                 momentum,
                 biased: case.config.running_var == RunningVar::Biased,
-            };
-            answer(&feature)
+            }
         })
         .collect();
+    let second = second(case, &features);
+    let features: Vec<Expected> = features.iter().map(answer).collect();
 
     let mut results = Results::default();
     let mut insert = |tensor, values: Vec<Exact>| match T::NAME {
@@ -207,5 +209,30 @@ pub fn expected<T: Element>(case: &Case<T>) -> Results {
         insert(Tensor::RunningMean, pick(&|r| r.0, mean));
         insert(Tensor::RunningVar, pick(&|r| r.1, var));
     }
+    if let Some(second) = second {
+        let tensor = |value: &dyn Fn(&Second) -> Vec<Exact>| {
+            case.by_position(&second.iter().map(value).collect::<Vec<_>>())
+        };
+        insert(Tensor::DdDy, tensor(&|e| e.dy.clone()));
+        insert(Tensor::DdX, tensor(&|e| e.x.clone()));
+        if case.affine[0].is_some() {
+            insert(Tensor::DdWeight, second.iter().map(|e| e.weight).collect());
+        }
+    }
     results
+}
+
+/// The double backward's answer, where the case has cotangents.
+fn second<T: Element>(case: &Case<T>, features: &[Feature]) -> Option<Vec<Second>> {
+    let own = case.cotangents.as_ref()?;
+    let v = own.dx.as_ref().map(|dx| case.by_feature(dx));
+    let of = |param: &Option<Vec<T::Compute>>, f: usize| param.as_ref().map(|p| p[f].to_f64());
+    let each = features.iter().enumerate().map(|(f, feature)| {
+        let cotangent = Cotangent {
+            v: v.as_ref().map(|v| v[f].clone()),
+            params: (of(&own.dweight, f), of(&own.dbias, f)),
+        };
+        answer_second(feature, &cotangent)
+    });
+    Some(each.collect())
 }

@@ -43,7 +43,7 @@ pub use kernel::{Backend, Executor, KernelSet, Kernels, Serial};
 #[cfg(feature = "safetensors")]
 pub use layer::checkpoint;
 pub use layer::{
-    Affine, BatchNorm, Config, Error, Folded, Frozen, Gradients, Grads, Mode, NonFinite, OneValue,
+    Affine, BatchNorm, Config, Cotangents, DoubleGradients, Error, Folded, Frozen, Gradients, Grads, Mode, NonFinite, OneValue,
     ParameterGradients, Recalibrate, RunningStats, RunningVar, Saved, Sizes, functions, parts,
 };
 pub use num::{Element, Real};

@@ -17,7 +17,6 @@ pub use write::to_bytes;
 /// What the layer does not do yet, as (file in `cases/`, what is missing). A file is replayed whole, or what is
 /// missing stands here.
 pub const NOT_YET: &[(&str, &str)] = &[
-    ("nc_train_double_backward", "the double backward"),
     ("nc_train_renorm", "renormalization"),
     ("nchw_train_add_relu", "activation add_relu"),
     ("nchw_train_mask_relu", "a mask and activation relu"),

@@ -2,6 +2,7 @@
 
 mod ext;
 mod scale;
+mod second;
 #[cfg(test)]
 mod tests;
 mod unit;

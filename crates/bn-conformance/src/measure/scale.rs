@@ -1,11 +1,12 @@
 //! The scales of error(t), feature by feature: the sum of the sizes of the terms that make a value.
 
 use super::ext::Ext;
+use super::second::{Own, Second};
 use crate::case::{Case, Tensor};
 use bn_core::{Element, Mode, Real};
 
 /// The weight of what the wide type's own errors are measured against: 2 to this power.
-const SHARE: i32 = -20;
+pub(super) const SHARE: i32 = -20;
 
 /// The scales of every feature of a case. They do not depend on what a backend gives.
 #[derive(Clone, Debug)]
@@ -24,6 +25,8 @@ struct Feature {
     /// √var of the batch.
     mean: Ext,
     running_mean: Option<Ext>,
+    /// Of the double backward.
+    second: Option<Second>,
 }
 
 impl Scales {
@@ -32,7 +35,9 @@ impl Scales {
     pub fn of<T: Element>(case: &Case<T>) -> Self {
         let x = case.by_feature(&case.x);
         let dy = case.dy.as_ref().map_or_else(|| vec![vec![]; x.len()], |dy| case.by_feature(dy));
-        Self(x.iter().zip(&dy).enumerate().map(|(f, (x, dy))| Feature::of(case, f, x, dy)).collect())
+        let v = case.cotangents.as_ref().and_then(|own| Some(case.by_feature(own.dx.as_ref()?)));
+        let v = |f: usize| v.as_ref().map_or(&[][..], |v| &v[f]);
+        Self(x.iter().zip(&dy).enumerate().map(|(f, (x, dy))| Feature::of(case, f, x, dy, v(f))).collect())
     }
 
     /// Of feature `f`, for a tensor whose value there (one that is per feature) should be `expect`.
@@ -46,7 +51,9 @@ impl Scales {
             Tensor::Mean => own.max(feature.mean),
             Tensor::RunningMean => feature.running_mean.unwrap_or(own),
             Tensor::Var | Tensor::RunningVar | Tensor::Dresidual => own,
-            Tensor::DdDy | Tensor::DdX | Tensor::DdWeight => own,
+            Tensor::DdDy | Tensor::DdX | Tensor::DdWeight => {
+                feature.second.as_ref().map_or(own, |second| second.get(tensor, own))
+            }
         }
     }
 
@@ -57,21 +64,21 @@ impl Scales {
 }
 
 /// A term, or nothing where it is not finite: then what is finite is held to the other terms.
-fn finite(term: Ext) -> Ext {
+pub(super) fn finite(term: Ext) -> Ext {
     if term.is_finite() { term } else { Ext::ZERO }
 }
 
 /// The largest size; NaN and infinities do not count.
-fn largest(values: impl Iterator<Item = Ext>) -> Ext {
+pub(super) fn largest(values: impl Iterator<Item = Ext>) -> Ext {
     values.map(|v| finite(v.abs())).fold(Ext::ZERO, Ext::max)
 }
 
-fn norm(values: impl Iterator<Item = Ext>) -> Ext {
+pub(super) fn norm(values: impl Iterator<Item = Ext>) -> Ext {
     finite(values.map(|v| v * v).sum::<Ext>().sqrt())
 }
 
 impl Feature {
-    fn of<T: Element>(case: &Case<T>, f: usize, x: &[f64], dy: &[f64]) -> Self {
+    fn of<T: Element>(case: &Case<T>, f: usize, x: &[f64], dy: &[f64], v: &[f64]) -> Self {
         let from_batch = case.from_batch();
         let n = Ext::new(x.len() as f64);
         let one = Ext::new(1.0);
@@ -106,6 +113,16 @@ impl Feature {
             on_top = finite(share * dy.iter().map(|v| v.abs()).sum());
         }
         let std = finite(batch_var.sqrt());
+        let own = case.cotangents.as_ref().map(|cotangents| Own {
+            from_batch,
+            invstd,
+            gain,
+            xhat: &xhat,
+            dy: &dy,
+            v: v.iter().map(|v| Ext::new(*v)).collect(),
+            params: [&cotangents.dweight, &cotangents.dbias]
+                .map(|param| param.as_ref().map_or(Ext::ZERO, |param| Ext::new(param[f].to_f64()).abs())),
+        });
         Self {
             constant: (weight.is_finite() && x.iter().all(|v| *v == first && v.is_finite())).then_some(bias),
             y: finite(weight * max_xhat) + finite(Ext::new(bias).abs()),
@@ -121,6 +138,7 @@ impl Feature {
                 let batch = finite((batch_mean + Ext::new(first)).abs()).max(std);
                 finite(((one - momentum) * old).abs()) + finite(momentum.abs() * batch)
             }),
+            second: own.map(|own| Second::of(&own)),
         }
     }
 }

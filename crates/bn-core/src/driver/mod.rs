@@ -3,7 +3,7 @@
 //! ```text
 //! run                 the whole tensor as a step, in blocks (blocks.rs):
 //!   share out         halves of the features, until a job has a scratch of its own
-//!   for each block    as the step says (step.rs; forward.rs, backward.rs, apart.rs, gather.rs):
+//!   for each block    as the step says (step.rs; forward.rs, backward.rs, second.rs, apart.rs, gather.rs):
 //!     sum             unit by unit into lanes, which are folded and merged in a tree (reduce.rs, tree.rs)
 //!     settle          sums become statistics or gradients (maths), or are taken again around their pilots
 //!     coefficients    of the map
@@ -27,6 +27,7 @@ mod plan;
 mod reduce;
 mod rows;
 pub mod schedule;
+mod second;
 mod step;
 mod tiles;
 mod tree;
@@ -40,5 +41,6 @@ pub(crate) use forward::{Forward, Statistics};
 pub(crate) use gather::moments;
 pub(crate) use given::Given;
 pub(crate) use plan::leaf_samples;
+pub(crate) use second::{DoubleBackward, double_backward};
 pub(crate) use tree::are_siblings;
 pub use workspace::Workspace;

@@ -4,6 +4,7 @@ use super::cut::Cut;
 use super::hard::Desk;
 use super::plan::Plan;
 use super::schedule;
+use super::second::Kept;
 use crate::kernel::Executor;
 use crate::maths::Totals;
 use crate::mem::LINE;
@@ -18,11 +19,13 @@ use std::ops::Range;
 pub struct Workspace<T: Element> {
     scratches: Vec<Scratch>,
     states: Vec<State<T::Compute>>,
+    /// Of the double backward.
+    pub(super) second: Kept<T::Compute>,
 }
 
 impl<T: Element> Default for Workspace<T> {
     fn default() -> Self {
-        Self { scratches: Vec::new(), states: Vec::new() }
+        Self { scratches: Vec::new(), states: Vec::new(), second: Kept::default() }
     }
 }
 
@@ -76,7 +79,7 @@ impl<R: Real> Room<'_, R> {
 }
 
 /// The most coefficients that a map has.
-pub(super) const COEFS: usize = 5;
+pub(super) const COEFS: usize = 7;
 
 /// What one job sums with.
 #[derive(Clone, Debug, Default)]

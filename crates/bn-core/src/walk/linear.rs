@@ -8,7 +8,7 @@ use crate::num::Element;
 use std::ops::{Add, Mul, Sub};
 
 /// A vector, or an element by itself.
-trait Number: Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> {}
+pub(super) trait Number: Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> {}
 impl<V: Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self>> Number for V {}
 
 /// A coefficient of every element: one for all, or one each.
@@ -62,7 +62,7 @@ impl<T: Bare, V: Vector<T>> Coef<T, V> for &[T] {
 
 /// Coefficients as they go into what `by` rounds.
 #[inline(always)]
-fn seen<T, V, C, const N: usize>(mut coefs: [C; N], by: impl Convert<T>) -> [C; N]
+pub(super) fn seen<T, V, C, const N: usize>(mut coefs: [C; N], by: impl Convert<T>) -> [C; N]
 where
     T: Stored,
     V: Vector<T::Compute>,
@@ -76,7 +76,7 @@ where
 
 /// A line, in the order of the coefficients where that matters.
 #[inline(always)]
-fn load<T, V, C, W, const L: usize>(by: W, from: &[T; L]) -> V
+pub(super) fn load<T, V, C, W, const L: usize>(by: W, from: &[T; L]) -> V
 where
     T: Stored,
     V: Vector<T::Compute>,
@@ -88,7 +88,7 @@ where
 
 /// What was computed of such lines, rounded.
 #[inline(always)]
-fn line<T, V, C, W, const L: usize>(by: W, v: V) -> [T; L]
+pub(super) fn line<T, V, C, W, const L: usize>(by: W, v: V) -> [T; L]
 where
     T: Stored,
     V: Vector<T::Compute>,
@@ -100,7 +100,7 @@ where
 
 /// Lines of L elements, of which `vector` gives K at a time.
 #[inline(always)]
-fn in_vectors<T: Bare, const K: usize, const L: usize>(
+pub(super) fn in_vectors<T: Bare, const K: usize, const L: usize>(
     vector: impl Fn(usize) -> [T; K],
 ) -> impl Fn(usize) -> [T; L] {
     const { assert!(L.is_multiple_of(K)) };

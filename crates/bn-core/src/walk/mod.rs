@@ -10,6 +10,7 @@ mod fill;
 mod linear;
 mod maps;
 mod pair;
+mod second;
 mod stack;
 mod terms;
 mod vector;

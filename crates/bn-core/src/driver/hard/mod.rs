@@ -17,6 +17,7 @@ mod class;
 mod direct;
 mod extent;
 mod pieces;
+pub(super) mod second;
 mod settle;
 mod window;
 mod work;
