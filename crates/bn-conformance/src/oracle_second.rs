@@ -56,7 +56,7 @@ pub fn second<N: Number>(f: &Feature, cotangent: &Cotangent) -> Second {
         to.iter_mut().enumerate().for_each(|(i, to)| *to = to.clone() + term(i));
     };
     let gc = centred(&g, &mean(&g));
-    let h = mean(&product(&gc, &xhat));
+    let h = mean(&product(&g, &xhat));
     match (&cotangent.v, f.from_batch) {
         (None, _) => {}
         (Some(v), false) => {
@@ -75,7 +75,10 @@ pub fn second<N: Number>(f: &Feature, cotangent: &Cotangent) -> Second {
                 let terms = h.clone() * vc[i].clone() + p.clone() * gc[i].clone();
                 N::new(0.0) - gain.clone() * s.clone() * (terms + xhat[i].clone() * along.clone())
             });
-            weight = n.clone() * s.clone() * (q - hp);
+            // Of nothing there are no means.
+            if !v.is_empty() {
+                weight = n.clone() * s.clone() * (q - hp);
+            }
         }
     }
     if let Some(w) = cotangent.params.0.map(N::new) {

@@ -16,6 +16,8 @@ pub(crate) struct Side {
     pub(crate) sums: [Dd; 2],
     /// Σ of what is not finite: 0 where there is none.
     pub(crate) others: f64,
+    /// Whether all else is 0, so that its term is nothing beside the others.
+    pub(crate) nothing: bool,
 }
 
 /// A factor, which may be infinite: then the signs of its terms count.
@@ -66,8 +68,9 @@ impl Frame {
         let own = |v: R| if from_batch { factor(v.to_f64()) } else { mantissa(Dd::from_f64(v.to_f64())) };
         let ((gamma, own_gamma), (w, own_w), z) = (own(weight), own(w), z.to_f64());
         let mut coefs: [Scaled; 2] = [(Dd::default(), 0), (w * self.invstd, own_w + self.power)];
-        let (mut m, mut rest) = (0.0, Dd::default());
+        let (mut m, mut rest, mut nothing) = (0.0, Dd::default(), true);
         if let Some((v, n)) = v {
+            nothing = v.nothing;
             let e = own_gamma + self.power - self.unit + v.unit;
             coefs[0] = (gamma * self.invstd, e);
             if from_batch {
@@ -83,7 +86,8 @@ impl Frame {
         let [a, c] = coefs;
         let reach = if far > 0.0 && far.is_finite() { exponent(far) } else { 0 };
         let beside = (z != 0.0 && z.is_finite()).then(|| exponent(z));
-        let out = size(a).max(size(c).map(|e| e + reach)).max(beside).unwrap_or(0);
+        let own = size(a).filter(|_| !nothing).max(size(c).filter(|_| far > 0.0).map(|e| e + reach));
+        let out = own.max(beside).unwrap_or(0);
         let (a, c) = (at(a, out), at(c, out));
         let (delta, moved) = self.split(c);
         let d = ((Dd::from_f64(ldexp(z, -out)) - times(a, rest)) - moved).to_f64();
@@ -108,7 +112,7 @@ impl Frame {
         let beside = own_w + self.power - self.unit + dy.unit;
         let (i, square) = (self.invstd, self.invstd * self.invstd);
         let gain = gamma * square;
-        let a = near_one((-(gain * h), e));
+        let a = if v.nothing { Scaled::default() } else { near_one((-(gain * h), e)) };
         let b = added(near_one((-(gain * p), e)), near_one((w * i, beside)));
         let along = gain * i * (q - Dd::from_f64(3.0) * hp);
         let c = added(near_one((-along, e)), near_one((-(w * square * h), beside + 2 * self.power)));

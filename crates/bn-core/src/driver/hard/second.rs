@@ -183,7 +183,8 @@ impl<K: KernelSet> Work<'_, K> {
         for (slot, _) in self.each() {
             let extent = slot.extent;
             let side = side(&mut slot.second);
-            (side.unit, side.others) = (unit(extent.largest()), extent.others);
+            let largest = extent.largest();
+            (side.unit, side.others, side.nothing) = (unit(largest), extent.others, largest == 0.0);
         }
     }
 
