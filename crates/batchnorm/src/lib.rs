@@ -81,9 +81,9 @@ pub use backend::DefaultBackend;
 pub use bn_core::checkpoint;
 pub use bn_core::mem::Output;
 pub use bn_core::{
-    Affine, Config, Cotangents, DoubleGradients, Element, Error, Folded, Frozen, Gradients, Grads, Layout, Mode, NonFinite, OneValue,
-    ParameterGradients, Real, Recalibrate, RunningStats, RunningVar, Saved, Shape, ShapeError, Sizes,
-    Workspace, functions, parts, schedule,
+    Affine, Config, Cotangents, DoubleGradients, Element, Error, Folded, Frozen, Gradients, Grads, Layout,
+    Mode, NonFinite, OneValue, ParameterGradients, Real, Recalibrate, RunningStats, RunningVar, Saved, Shape,
+    ShapeError, Sizes, Workspace, functions, parts, schedule,
 };
 /// The version of ndarray whose arrays the layer takes.
 pub use ndarray;

@@ -31,9 +31,8 @@ pub fn second<N: Number>(f: &Feature, cotangent: &Cotangent) -> Second {
     let n = N::new(f.x.len() as f64);
     let all = |values: &[f64]| values.iter().map(|&v| N::new(v)).collect::<Vec<N>>();
     let mean = |values: &[N]| sum(values.iter().cloned()) / n.clone();
-    let centred = |values: &[N], mean: &N| {
-        values.iter().map(|v| v.clone() - mean.clone()).collect::<Vec<N>>()
-    };
+    let centred =
+        |values: &[N], mean: &N| values.iter().map(|v| v.clone() - mean.clone()).collect::<Vec<N>>();
     let product = |a: &[N], b: &[N]| a.iter().zip(b).map(|(a, b)| a.clone() * b.clone()).collect::<Vec<N>>();
     let (x, g) = (all(&f.x), all(&f.dy));
     let (mu, var) = match f.running {

@@ -161,17 +161,15 @@ pub fn expected<T: Element>(case: &Case<T>) -> Results {
         .into_iter()
         .zip(dy)
         .enumerate()
-        .map(|(f, (x, dy))| {
-            Feature {
-                x,
-                dy,
-                affine: case.params(f),
-                running: case.running.as_ref().map(|[m, v]| (m[f].to_f64(), v[f].to_f64())),
-                from_batch: case.from_batch(),
-                eps: case.config.eps,
-                momentum,
-                biased: case.config.running_var == RunningVar::Biased,
-            }
+        .map(|(f, (x, dy))| Feature {
+            x,
+            dy,
+            affine: case.params(f),
+            running: case.running.as_ref().map(|[m, v]| (m[f].to_f64(), v[f].to_f64())),
+            from_batch: case.from_batch(),
+            eps: case.config.eps,
+            momentum,
+            biased: case.config.running_var == RunningVar::Biased,
         })
         .collect();
     let second = second(case, &features);

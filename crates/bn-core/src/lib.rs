@@ -43,8 +43,9 @@ pub use kernel::{Backend, Executor, KernelSet, Kernels, Serial};
 #[cfg(feature = "safetensors")]
 pub use layer::checkpoint;
 pub use layer::{
-    Affine, BatchNorm, Config, Cotangents, DoubleGradients, Error, Folded, Frozen, Gradients, Grads, Mode, NonFinite, OneValue,
-    ParameterGradients, Recalibrate, RunningStats, RunningVar, Saved, Sizes, functions, parts,
+    Affine, BatchNorm, Config, Cotangents, DoubleGradients, Error, Folded, Frozen, Gradients, Grads, Mode,
+    NonFinite, OneValue, ParameterGradients, Recalibrate, RunningStats, RunningVar, Saved, Sizes, functions,
+    parts,
 };
 pub use num::{Element, Real};
 pub use tensor::{Layout, Shape, ShapeError};

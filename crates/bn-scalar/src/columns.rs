@@ -48,9 +48,10 @@ pub(crate) fn map<T: Summand>(map: &Map<'_, T>, mut out: StripsMut<'_, T>) {
             }
             Map::Second { x, dy, v, affine: SecondAffine { k, a, b, c, d, m, l } } => {
                 let [x, dy, v] = [x, dy, v].map(|of| of.strip(row));
-                out.fill_from((0..x.len()).map(|f| {
-                    second([x[f], dy[f], v[f]], [k[f], a[f], b[f], c[f], d[f], m[f], l[f]])
-                }));
+                out.fill_from(
+                    (0..x.len())
+                        .map(|f| second([x[f], dy[f], v[f]], [k[f], a[f], b[f], c[f], d[f], m[f], l[f]])),
+                );
             }
         }
     }

@@ -4,7 +4,8 @@ use crate::common::{bits, values};
 use batchnorm::functions::{self, Backward, DoubleBackward, Forward, Running};
 use batchnorm::parts::{Moments, Pooled};
 use batchnorm::{
-    BatchNorm, Config, Cotangents, DefaultBackend, Element, Error, Frozen, Mode, Real, Saved, Shape, Workspace,
+    BatchNorm, Config, Cotangents, DefaultBackend, Element, Error, Frozen, Mode, Real, Saved, Shape,
+    Workspace,
 };
 use ndarray::{Array1, Array2, Array4, Axis, array};
 
@@ -73,7 +74,8 @@ impl<T: Element> Inputs<T> {
             d_weight: weight.then_some(&mut all.weight),
             ..DoubleBackward::new(&self.x, &self.dy)
         };
-        functions::double_backward(&DefaultBackend::default(), step, saved, &mut Workspace::default()).unwrap();
+        functions::double_backward(&DefaultBackend::default(), step, saved, &mut Workspace::default())
+            .unwrap();
         all
     }
 }
@@ -194,8 +196,9 @@ fn absent_cotangents_are_zero() {
                 if !there[0] {
                     zeros.v.fill(0.0);
                 }
-                for (values, _) in
-                    [(&mut zeros.w, there[1]), (&mut zeros.z, there[2])].into_iter().filter(|(_, there)| !there)
+                for (values, _) in [(&mut zeros.w, there[1]), (&mut zeros.z, there[2])]
+                    .into_iter()
+                    .filter(|(_, there)| !there)
                 {
                     values.fill(0.0);
                 }

@@ -57,8 +57,7 @@ impl Second {
         let (g, u) = (centred(dy), centred(v));
         let (h, p, q) = (mean(&g, xhat), mean(&u, xhat), mean(&g, &u));
         let (far_g, far_u, hp) = (max(&g), max(&u), (h * p).abs());
-        let (share, most, three) =
-            (Ext::power_of_two(SHARE), max_xhat.max(Ext::new(1.0)), Ext::new(3.0));
+        let (share, most, three) = (Ext::power_of_two(SHARE), max_xhat.max(Ext::new(1.0)), Ext::new(3.0));
         let both = share * s * max_v * max_dy;
         Self {
             dy: finite(gain * far_u)

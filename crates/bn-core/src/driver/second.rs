@@ -76,12 +76,7 @@ pub(crate) fn double_backward<T: Element, B: Backend>(
 }
 
 impl<T: Element> DoubleBackward<'_, T> {
-    fn through<B: Backend>(
-        mut self,
-        backend: &B,
-        kept: &mut Kept<T::Compute>,
-        workspace: &mut Workspace<T>,
-    ) {
+    fn through<B: Backend>(mut self, backend: &B, kept: &mut Kept<T::Compute>, workspace: &mut Workspace<T>) {
         let (shape, features, stats) = (self.shape, self.shape.features(), self.stats);
         let Kept { dy, v, both, values } = kept;
         let (mut d_x, d_weight) = (self.d_x.take(), std::mem::take(&mut self.d_weight));
@@ -186,7 +181,17 @@ impl<T: Element> DoubleBackward<'_, T> {
         };
         let params = Params { weight: self.weight, bias: self.z };
         let batch = Batch { count: self.shape.count(), eps: self.eps, from_batch: self.from_batch };
-        Mapping { shape: self.shape, inputs, out, d_weight, params, w: self.w, stats: self.stats, batch, kind }
+        Mapping {
+            shape: self.shape,
+            inputs,
+            out,
+            d_weight,
+            params,
+            w: self.w,
+            stats: self.stats,
+            batch,
+            kind,
+        }
     }
 }
 

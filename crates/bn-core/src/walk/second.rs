@@ -26,7 +26,8 @@ where
     fn lines<const L: usize>(&self, start: usize, n: usize) -> impl Fn(usize) -> [T; L] {
         let (by, [k, a, b, c, d, m, l]) = (self.by, seen::<T, V, C, _>(self.coefs, self.by));
         let (n, [x, dy, v]) = (n * (L / K), self.inputs);
-        let (x, dy, v) = (lines::<T, K>(x, start, n), lines::<T, K>(dy, start, n), lines::<T, K>(v, start, n));
+        let (x, dy, v) =
+            (lines::<T, K>(x, start, n), lines::<T, K>(dy, start, n), lines::<T, K>(v, start, n));
         let (k, a, b) = (k.lines::<K>(start, n), a.lines::<K>(start, n), b.lines::<K>(start, n));
         let (c, d) = (c.lines::<K>(start, n), d.lines::<K>(start, n));
         let (m, l) = (m.lines::<K>(start, n), l.lines::<K>(start, n));
