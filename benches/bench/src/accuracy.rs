@@ -30,9 +30,7 @@ pub(crate) fn errors<T: Real>(
         x: inputs.x_slice().to_vec(),
         dy: Some(inputs.dy_slice().to_vec()),
         affine: [&inputs.weight, &inputs.bias].map(|param| Some(param.to_vec())),
-        running: None,
-        expect: Results::default(),
-        rounded: None,
+        ..Case::default()
     };
     case.expect = expected(&case);
     case.expect.keep(&[Tensor::Y, Tensor::Dx]);

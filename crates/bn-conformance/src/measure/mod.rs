@@ -3,6 +3,7 @@
 mod ext;
 mod scale;
 mod second;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod unit;

@@ -2,11 +2,9 @@
 
 use super::ext::Ext;
 use super::second::{Own, Second};
+use super::terms::{SHARE, finite, largest, norm};
 use crate::case::{Case, Tensor};
 use bn_core::{Element, Mode, Real};
-
-/// The weight of what the wide type's own errors are measured against: 2 to this power.
-pub(super) const SHARE: i32 = -20;
 
 /// The scales of every feature of a case. They do not depend on what a backend gives.
 #[derive(Clone, Debug)]
@@ -61,20 +59,6 @@ impl Scales {
     pub(super) fn constant(&self, f: usize) -> Option<f64> {
         self.0[f].constant
     }
-}
-
-/// A term, or nothing where it is not finite: then what is finite is held to the other terms.
-pub(super) fn finite(term: Ext) -> Ext {
-    if term.is_finite() { term } else { Ext::ZERO }
-}
-
-/// The largest size; NaN and infinities do not count.
-pub(super) fn largest(values: impl Iterator<Item = Ext>) -> Ext {
-    values.map(|v| finite(v.abs())).fold(Ext::ZERO, Ext::max)
-}
-
-pub(super) fn norm(values: impl Iterator<Item = Ext>) -> Ext {
-    finite(values.map(|v| v * v).sum::<Ext>().sqrt())
 }
 
 impl Feature {

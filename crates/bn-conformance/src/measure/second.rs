@@ -1,7 +1,7 @@
 //! The scales of the double backward.
 
 use super::ext::Ext;
-use super::scale::{SHARE, finite, largest, norm};
+use super::terms::{SHARE, finite, largest, norm};
 use crate::case::Tensor;
 
 /// What a feature's scales are made of.

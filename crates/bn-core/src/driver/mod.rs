@@ -22,6 +22,7 @@ mod forward;
 mod gather;
 mod given;
 mod hard;
+mod kept;
 mod pass;
 mod plan;
 mod reduce;

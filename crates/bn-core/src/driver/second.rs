@@ -10,6 +10,7 @@ use super::backward::Backward;
 use super::blocks::run;
 use super::hard::Hard;
 use super::hard::second::{Batch, Inputs};
+use super::kept::Kept;
 use super::plan::Plan;
 use super::schedule::Task;
 use super::step::{Settled, Step, split_columns, split_optional, split_some};
@@ -40,22 +41,6 @@ pub(crate) struct DoubleBackward<'a, T: Element> {
     pub(crate) stats: StatsRef<'a, T::Compute>,
     pub(crate) from_batch: bool,
     pub(crate) eps: f64,
-}
-
-/// The sums of a double backward, kept from step to step.
-#[derive(Clone, Debug)]
-pub(super) struct Kept<R: Real> {
-    dy: Vec<Totals<R>>,
-    v: Vec<Totals<R>>,
-    both: Vec<Totals<R>>,
-    /// The means of dy, or zeros.
-    values: Vec<R>,
-}
-
-impl<R: Real> Default for Kept<R> {
-    fn default() -> Self {
-        Self { dy: Vec::new(), v: Vec::new(), both: Vec::new(), values: Vec::new() }
-    }
 }
 
 /// Does as much of a double backward as is wanted.

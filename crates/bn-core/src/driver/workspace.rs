@@ -2,9 +2,9 @@
 
 use super::cut::Cut;
 use super::hard::Desk;
+use super::kept::Kept;
 use super::plan::Plan;
 use super::schedule;
-use super::second::Kept;
 use crate::kernel::Executor;
 use crate::maths::Totals;
 use crate::mem::LINE;

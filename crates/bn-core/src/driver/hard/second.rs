@@ -4,7 +4,7 @@
 use super::class::{self, Asked, Class};
 use super::pieces::{Inputs as Mapped, Kind, Pieces, narrow};
 use super::window::{WIDTH, Window};
-use super::work::{Slot, Work, take_to, unit};
+use super::work::{Second, Slot, Work, take_to, unit};
 use super::{Hard, lengthened, lengthened_mut};
 use crate::kernel::{Hints, KernelSet, Map, Out, SecondAffine, Tile, Walk};
 use crate::maths::frame::{Coef, Frame};
@@ -44,14 +44,6 @@ pub(in crate::driver) struct Batch {
     pub(in crate::driver) count: usize,
     pub(in crate::driver) eps: f64,
     pub(in crate::driver) from_batch: bool,
-}
-
-/// What is found out about a feature beside its frame: sides of dy and v, and how far x reaches from its mean.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Second {
-    dy: Side,
-    v: Side,
-    far: f64,
 }
 
 impl<K: KernelSet> Hard<'_, K> {

@@ -5,16 +5,23 @@ use super::class::{self, Asked, Class};
 use super::direct::{fill_nan, map_one, map_window};
 use super::extent::Extent;
 use super::pieces::{Inputs, Kind, Pieces};
-use super::second::Second;
 use super::window::{WIDTH, Window};
 use crate::driver::given::Known;
 use crate::kernel::KernelSet;
 use crate::maths::frame::{Coef, Frame, double};
-use crate::maths::{Moments, Params, Stats, StatsRef};
+use crate::maths::{Moments, Params, Side, Stats, StatsRef};
 use crate::num::wide::{exponent, ldexp};
 use crate::num::{Dd, Element, Real, Wide};
 use crate::tensor::{Strips, StripsMut};
 use std::ops::Range;
+
+/// What a double backward finds out about a feature beside its frame: sides of dy and v, and how far x reaches from its mean.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Second {
+    pub(super) dy: Side,
+    pub(super) v: Side,
+    pub(super) far: f64,
+}
 
 /// A feature.
 #[derive(Clone, Copy, Debug, Default)]
