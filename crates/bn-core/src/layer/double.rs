@@ -89,6 +89,14 @@ pub fn double_backward<T: Element, B: Backend>(
 
 impl<'a, T: Element> DoubleBackward<'a, T> {
     /// Of these inputs, with γ = 1 and cotangents of 0, and nothing that is asked for.
+    ///
+    /// ```
+    /// use batchnorm::functions::DoubleBackward;
+    ///
+    /// let (x, dy, mut d_dy) = ([1.0_f32, 3.0], [1.0, 0.5], [0.0; 2]);
+    /// let step = DoubleBackward { v_dbias: Some(&[2.0]), d_dy: Some((&mut d_dy).into()), ..DoubleBackward::new(&x, &dy) };
+    /// assert!(step.v_dx.is_none() && step.d_x.is_none());
+    /// ```
     #[must_use]
     pub fn new(x: &'a [T], dy: &'a [T]) -> Self {
         let (v_dx, v_dweight, v_dbias) = (None, None, None);
