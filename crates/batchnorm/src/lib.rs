@@ -81,9 +81,9 @@ pub use backend::DefaultBackend;
 pub use bn_core::checkpoint;
 pub use bn_core::mem::Output;
 pub use bn_core::{
-    Activation, Affine, Config, Element, Error, Folded, Frozen, Gradients, Grads, Kept, Layout, Mode,
-    NonFinite, OneValue, Options, ParameterGradients, Real, Recalibrate, RunningStats, RunningVar, Saved,
-    Shape, ShapeError, Sizes, Workspace, functions, parts, schedule,
+    Activation, Affine, Config, Cotangents, DoubleGradients, Element, Error, Folded, Frozen, Gradients,
+    Grads, Kept, Layout, Mode, NonFinite, OneValue, Options, ParameterGradients, Real, Recalibrate,
+    RunningStats, RunningVar, Saved, Shape, ShapeError, Sizes, Workspace, functions, parts, schedule,
 };
 /// The version of ndarray whose arrays the layer takes.
 pub use ndarray;
@@ -142,6 +142,7 @@ pub use safetensors;
 /// | train, and commit later | [`forward_uncommitted`](BatchNorm::forward_uncommitted) | [`forward_uncommitted_into`](BatchNorm::forward_uncommitted_into) |
 /// | evaluate | [`forward_eval`](BatchNorm::forward_eval) | [`forward_eval_into`](BatchNorm::forward_eval_into) |
 /// | take the gradient of an evaluation | [`forward_eval_saved`](BatchNorm::forward_eval_saved), [`backward_eval`](BatchNorm::backward_eval) | [`forward_eval_into`](BatchNorm::forward_eval_into), [`backward_eval_into`](BatchNorm::backward_eval_into) |
+/// | take gradients of gradients | [`double_backward`](BatchNorm::double_backward) | [`functions::double_backward`] |
 ///
 /// | wish | method |
 /// | --- | --- |

@@ -1,6 +1,6 @@
 //! Cases and backends as values: whatever the element type, whatever the type of the backend.
 
-use crate::case::{Case, Results, Tensor};
+use crate::case::{Case, Cotangents, Results, Tensor};
 use crate::digest::digest;
 use crate::identities;
 use crate::measure::{Row, Scales, check_by, limit_of};
@@ -72,6 +72,12 @@ fn listing<T: Element>(case: &Case<T>) -> String {
     text += &case.dy.as_ref().map_or_else(String::new, |dy| line("dy", dy));
     for (name, values) in case.per_feature() {
         text += &line(name, values);
+    }
+    if let Some(Cotangents { dx, dweight, dbias }) = &case.cotangents {
+        text += &dx.as_ref().map_or_else(String::new, |v| line("v.dx", v));
+        for (name, v) in [("v.dweight", dweight), ("v.dbias", dbias)] {
+            text += &v.as_ref().map_or_else(String::new, |v| line(name, v));
+        }
     }
     text
 }

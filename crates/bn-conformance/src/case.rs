@@ -124,6 +124,17 @@ impl Results {
     }
 }
 
+/// What the gradients are multiplied with: the double backward is that of ⟨dx,dx⟩ + ⟨dweight,dγ⟩ + ⟨dbias,dβ⟩. What is absent is 0.
+#[derive(Clone, Debug, Default)]
+pub struct Cotangents<T: Element> {
+    /// Of dx.
+    pub dx: Option<Vec<T>>,
+    /// Of dγ.
+    pub dweight: Option<Vec<T::Compute>>,
+    /// Of dβ.
+    pub dbias: Option<Vec<T::Compute>>,
+}
+
 /// Inputs of one step, and its expected results.
 #[derive(Clone, Debug, Default)]
 pub struct Case<T: Element> {
@@ -151,6 +162,8 @@ pub struct Case<T: Element> {
     pub mask: Option<Vec<bool>>,
     /// The running mean and variance before the step.
     pub running: Option<[Vec<T::Compute>; 2]>,
+    /// Of the double backward, where it is checked.
+    pub cotangents: Option<Cotangents<T>>,
     /// What the step must give.
     pub expect: Results,
     /// (rtol, atol), where the source's own values are rounded.

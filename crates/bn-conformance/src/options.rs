@@ -121,7 +121,7 @@ pub fn answered<T: Element>(entry: Entry, kind: Kind, number: usize) -> Case<T> 
         dy.zip(near).filter(|(_, near)| *near).for_each(|(dy, _)| *dy = T::default());
         found = answers(&case);
     }
-    case.expect = expected_of(&case, &found);
+    case.expect = expected_of(&case, &found, None);
     case
 }
 

@@ -55,7 +55,7 @@ pub struct Expected {
     pub running: Option<(Exact, Exact)>,
 }
 
-fn sum<N: Number>(terms: impl Iterator<Item = N>) -> N {
+pub(crate) fn sum<N: Number>(terms: impl Iterator<Item = N>) -> N {
     terms.fold(N::new(0.0), |s, v| s + v)
 }
 
@@ -134,19 +134,23 @@ pub fn step<N: Number>(f: &Feature) -> Expected {
 /// The step of one feature in the number that it needs.
 #[must_use]
 pub fn answer(f: &Feature) -> Expected {
-    let running = f.running.map(|(mean, var)| [mean, var]).unwrap_or_default();
-    let parameters = [f.affine.0, f.affine.1, f.eps, running[0], running[1]];
-    let all = || f.x.iter().chain(&f.dy).chain(&f.plus).chain(&parameters);
-    // A variance below 0 has no root, and a single value no unbiased variance.
-    let special = f.x.len() < 2 || running[1] < 0.0 || !all().all(|v| v.is_finite());
-    let far = |v: &f64| *v != 0.0 && v.is_finite() && !(1e-70..1e70).contains(&v.abs());
-    let wide = all().any(far) || close(&f.x);
-    match (special, wide) {
+    match needs(f, &[]) {
         (false, false) => step::<Dd>(f),
         (false, true) => step::<Big>(f),
         (true, false) => step::<Ieee<Dd>>(f),
         (true, true) => step::<Ieee<Big>>(f),
     }
+}
+
+/// Whether a feature, and what there is `more` of it, needs infinities and NaN, and whether it needs big floats.
+pub(crate) fn needs(f: &Feature, more: &[f64]) -> (bool, bool) {
+    let running = f.running.map(|(mean, var)| [mean, var]).unwrap_or_default();
+    let parameters = [f.affine.0, f.affine.1, f.eps, running[0], running[1]];
+    let all = || f.x.iter().chain(&f.dy).chain(&f.plus).chain(&parameters).chain(more);
+    // A variance below 0 has no root, and a single value no unbiased variance.
+    let special = f.x.len() < 2 || running[1] < 0.0 || !all().all(|v| v.is_finite());
+    let far = |v: &f64| *v != 0.0 && v.is_finite() && !(1e-70..1e70).contains(&v.abs());
+    (special, all().any(far) || close(&f.x))
 }
 
 /// Whether values differ by less than 2⁻²³ of their size: a mean of 106 bits is too short for their distances from it. A constant

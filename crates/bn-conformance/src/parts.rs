@@ -39,7 +39,8 @@ fn gives_the_whole<T: Element>(case: &Case<T>) -> bool {
 
 /// Whether a step does more than normalize: it is run whole.
 fn has_options<T: Element>(case: &Case<T>) -> bool {
-    case.mask.is_some() || case.residual.is_some() || case.activation != Activation::Identity
+    let beside = case.mask.is_some() || case.residual.is_some() || case.cotangents.is_some();
+    beside || case.activation != Activation::Identity
 }
 
 /// `n` ranges of samples, cut at leaves. The later ones are longer; where there are fewer leaves, the first ones are empty.

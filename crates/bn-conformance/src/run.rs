@@ -1,8 +1,8 @@
 //! Runs a case on a backend.
 
-use crate::case::{Case, Results, Tensor};
+use crate::case::{Case, Cotangents, Results, Tensor};
 use crate::digest::same_bits;
-use bn_core::functions::{Backward, Forward};
+use bn_core::functions::{self, Backward, DoubleBackward, Forward};
 use bn_core::{
     Activation, Affine, Backend, BatchNorm, Element, Error, Mode, Real, RunningStats, Saved, Workspace,
 };
@@ -97,7 +97,38 @@ pub fn run<T: Element, B: Backend + Clone>(case: &Case<T>, backend: &B) -> Answe
         }
     }
     results.extend(again);
+    if let Some(cotangents) = &case.cotangents {
+        second((case, cotangents), dy, (backend, &saved), &mut workspace, &mut results)?;
+    }
     Ok(results)
+}
+
+/// The double backward.
+fn second<T: Element, B: Backend>(
+    (case, cotangents): (&Case<T>, &Cotangents<T>),
+    dy: &[T],
+    (backend, saved): (&B, &Saved<T>),
+    workspace: &mut Workspace<T>,
+    results: &mut Results,
+) -> Result<(), Error> {
+    let Cotangents { dx, dweight, dbias } = cotangents;
+    let [mut d_dy, mut d_x] = [(); 2].map(|()| vec![T::default(); dy.len()]);
+    let mut d_weight = vec![T::Compute::default(); case.features()];
+    let step = DoubleBackward {
+        weight: case.affine[0].as_deref(),
+        v_dx: dx.as_deref(),
+        v_dweight: dweight.as_deref(),
+        v_dbias: dbias.as_deref(),
+        d_dy: Some((&mut d_dy).into()),
+        d_x: Some((&mut d_x).into()),
+        d_weight: Some(&mut d_weight),
+        ..DoubleBackward::new(&case.x, dy)
+    };
+    functions::double_backward(backend, step, saved, workspace)?;
+    results.insert(Tensor::DdDy, widened(&d_dy));
+    results.insert(Tensor::DdX, widened(&d_x));
+    results.insert(Tensor::DdWeight, widened(&d_weight));
+    Ok(())
 }
 
 /// The values as f64, exactly.

@@ -10,7 +10,7 @@ use crate::files::{self, Loaded};
 use crate::judge::{beyond, judge_all};
 use crate::measure::Row;
 use crate::table::{self, Entry, LONG, LONG_DATA, SHAPES};
-use crate::{hard, options};
+use crate::{hard, options, second};
 use bn_core::{Backend, Element};
 use half::{bf16, f16};
 use std::fmt::Write;
@@ -234,6 +234,19 @@ where
                 case.expect = table::expected(&case);
             }
             (case.into(), Origin::Hard(kind))
+        }));
+    }
+    for (entry, kind, turn) in second::all() {
+        jobs.push(Box::new(move || {
+            let mut case = second::case::<T>(entry, kind, turn);
+            if answered {
+                case.expect = table::expected(&case);
+            }
+            let origin = match kind {
+                second::Kind::Plain(_) => Origin::Shape(entry),
+                second::Kind::Hard(kind, _) => Origin::Hard(kind),
+            };
+            (case.into(), origin)
         }));
     }
     let make = if answered { options::answered::<T> } else { options::dressed::<T> };

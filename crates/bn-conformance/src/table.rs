@@ -4,6 +4,7 @@ use crate::case::{Case, Results, Tensor};
 use crate::data::{self, Dy, X};
 use crate::exact::Exact;
 use crate::oracle::{Expected, Feature, answer};
+use crate::oracle_second::{Cotangent, Second, answer_second};
 use bn_core::{Config, RunningVar};
 use bn_core::{Element, Layout, Mode, Real};
 
@@ -150,11 +151,17 @@ pub fn inputs<T: Element>(entry: Entry, (x, dy): (X, Dy), variant: usize) -> Cas
 /// The oracle's answer to a case.
 #[must_use]
 pub fn expected<T: Element>(case: &Case<T>) -> Results {
-    expected_of(case, &answers(case))
+    let features = features(case);
+    let answers: Vec<Expected> = features.iter().map(answer).collect();
+    expected_of(case, &answers, second(case, &features))
 }
 
 /// The oracle's answer to each feature of a case.
 pub(crate) fn answers<T: Element>(case: &Case<T>) -> Vec<Expected> {
+    features(case).iter().map(answer).collect()
+}
+
+fn features<T: Element>(case: &Case<T>) -> Vec<Feature> {
     let valid = |tensor: &[T]| -> Vec<Vec<f64>> {
         case.by_feature(tensor).into_iter().map(|values| case.valid(values)).collect()
     };
@@ -168,27 +175,28 @@ pub(crate) fn answers<T: Element>(case: &Case<T>) -> Vec<Expected> {
     x.into_iter()
         .zip(dy.into_iter().zip(plus))
         .enumerate()
-        .map(|(f, (x, (dy, plus)))| {
-            let feature = Feature {
-                x,
-                below: dy.iter().map(|dy| case.below(*dy)).collect(),
-                dy,
-                plus,
-                activation: case.rounded_activation(),
-                affine: case.params(f),
-                running: case.running.as_ref().map(|[m, v]| (m[f].to_f64(), v[f].to_f64())),
-                from_batch: case.from_batch(),
-                eps: case.config.eps,
-                momentum,
-                biased: case.config.running_var == RunningVar::Biased,
-            };
-            answer(&feature)
+        .map(|(f, (x, (dy, plus)))| Feature {
+            x,
+            below: dy.iter().map(|dy| case.below(*dy)).collect(),
+            dy,
+            plus,
+            activation: case.rounded_activation(),
+            affine: case.params(f),
+            running: case.running.as_ref().map(|[m, v]| (m[f].to_f64(), v[f].to_f64())),
+            from_batch: case.from_batch(),
+            eps: case.config.eps,
+            momentum,
+            biased: case.config.running_var == RunningVar::Biased,
         })
         .collect()
 }
 
 /// The same as tensors.
-pub(crate) fn expected_of<T: Element>(case: &Case<T>, features: &[Expected]) -> Results {
+pub(crate) fn expected_of<T: Element>(
+    case: &Case<T>,
+    features: &[Expected],
+    second: Option<Vec<Second>>,
+) -> Results {
     let mut results = Results::default();
     let mut insert = |tensor, values: Vec<Exact>| match T::NAME {
         // Of the other types f64 has digits to spare.
@@ -225,5 +233,30 @@ pub(crate) fn expected_of<T: Element>(case: &Case<T>, features: &[Expected]) -> 
         insert(Tensor::RunningMean, pick(&|r| r.0, mean));
         insert(Tensor::RunningVar, pick(&|r| r.1, var));
     }
+    if let Some(second) = second {
+        let tensor = |value: &dyn Fn(&Second) -> Vec<Exact>| {
+            case.by_position(&second.iter().map(value).collect::<Vec<_>>())
+        };
+        insert(Tensor::DdDy, tensor(&|e| e.dy.clone()));
+        insert(Tensor::DdX, tensor(&|e| e.x.clone()));
+        if case.affine[0].is_some() {
+            insert(Tensor::DdWeight, second.iter().map(|e| e.weight).collect());
+        }
+    }
     results
+}
+
+/// The double backward's answer, where the case has cotangents.
+fn second<T: Element>(case: &Case<T>, features: &[Feature]) -> Option<Vec<Second>> {
+    let own = case.cotangents.as_ref()?;
+    let v = own.dx.as_ref().map(|dx| case.by_feature(dx));
+    let of = |param: &Option<Vec<T::Compute>>, f: usize| param.as_ref().map(|p| p[f].to_f64());
+    let each = features.iter().enumerate().map(|(f, feature)| {
+        let cotangent = Cotangent {
+            v: v.as_ref().map(|v| v[f].clone()),
+            params: (of(&own.dweight, f), of(&own.dbias, f)),
+        };
+        answer_second(feature, &cotangent)
+    });
+    Some(each.collect())
 }

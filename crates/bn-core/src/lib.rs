@@ -43,9 +43,9 @@ pub use kernel::{Backend, Executor, KernelSet, Kernels, Serial};
 #[cfg(feature = "safetensors")]
 pub use layer::checkpoint;
 pub use layer::{
-    Activation, Affine, BatchNorm, Config, Error, Folded, Frozen, Gradients, Grads, Kept, Mode, NonFinite,
-    OneValue, Options, ParameterGradients, Recalibrate, RunningStats, RunningVar, Saved, Sizes, functions,
-    parts,
+    Activation, Affine, BatchNorm, Config, Cotangents, DoubleGradients, Error, Folded, Frozen, Gradients,
+    Grads, Kept, Mode, NonFinite, OneValue, Options, ParameterGradients, Recalibrate, RunningStats,
+    RunningVar, Saved, Sizes, functions, parts,
 };
 pub use num::{Element, Real};
 pub use tensor::{Layout, Shape, ShapeError};

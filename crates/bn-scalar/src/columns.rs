@@ -4,9 +4,9 @@
 //!    the accumulator element by element, which the compiler vectorizes.
 //! 2. Few features are no concern of this file: the driver then hands over several rows as one strip.
 
-use crate::map::{gate_of, grad_input, normalize, scale};
+use crate::map::{gate_of, grad_input, normalize, scale, second};
 use crate::sum::{Summand, load, store};
-use bn_core::kernel::{Acc, Affine, GradAffine, Map, Sum};
+use bn_core::kernel::{Acc, Affine, GradAffine, Map, SecondAffine, Sum};
 use bn_core::tensor::{Strips, StripsMut};
 
 pub(crate) fn sum<T: Summand>(sum: &Sum<'_, T>, mut acc: Acc<'_>) {
@@ -57,6 +57,13 @@ pub(crate) fn map<T: Summand>(map: &Map<'_, T>, mut out: StripsMut<'_, T>) {
             Map::Gated { dy, y, clamp } => {
                 let values = y.strip(row).iter().zip(dy.strip(row));
                 out.fill_from(values.map(|(&y, &dy)| clamp.gate(y, dy)));
+            }
+            Map::Second { x, dy, v, affine: SecondAffine { k, a, b, c, d, m, l } } => {
+                let [x, dy, v] = [x, dy, v].map(|of| of.strip(row));
+                out.fill_from(
+                    (0..x.len())
+                        .map(|f| second([x[f], dy[f], v[f]], [k[f], a[f], b[f], c[f], d[f], m[f], l[f]])),
+                );
             }
         }
     }

@@ -37,3 +37,9 @@ pub(crate) fn grad_input<T: Real>(x: T, dy: T, [k, a, c, d, m]: [T; 5]) -> T {
 pub(crate) fn scale<T: Real>(dy: T, a: T) -> T {
     dy * a + T::default()
 }
+
+/// (((v − l)·a + (dy − m)·b) + (x − k)·c) + d.
+#[inline(always)]
+pub(crate) fn second<T: Real>([x, dy, v]: [T; 3], [k, a, b, c, d, m, l]: [T; 7]) -> T {
+    (((v - l) * a + (dy - m) * b) + (x - k) * c) + d
+}

@@ -5,9 +5,9 @@
 //! 2. Lanes live in the accumulator between strips: a block's lanes stay in L1, and the strips of a feature may
 //!    be far apart.
 
-use crate::map::{gate_of, grad_input, normalize, scale};
+use crate::map::{gate_of, grad_input, normalize, scale, second};
 use crate::sum::{Lane, Summand, load, store};
-use bn_core::kernel::{Acc, Affine, GradAffine, Map, Sum};
+use bn_core::kernel::{Acc, Affine, GradAffine, Map, SecondAffine, Sum};
 use bn_core::tensor::StripsMut;
 use std::ops::Range;
 
@@ -79,6 +79,13 @@ pub(crate) fn map<T: Summand>(inner: usize, map: &Map<'_, T>, out: StripsMut<'_,
             let values = y.strip(row)[at.clone()].iter().zip(&dy.strip(row)[at]);
             values.map(move |(&y, &dy)| clamp.gate(y, dy))
         }),
+        Map::Second { x, dy, v, affine: SecondAffine { k, a, b, c, d, m, l } } => {
+            each_run(inner, out, |row, f, at| {
+                let coefs = [k[f], a[f], b[f], c[f], d[f], m[f], l[f]];
+                let [x, dy, v] = [x, dy, v].map(|of| of.strip(row));
+                at.map(move |i| second([x[i], dy[i], v[i]], coefs))
+            });
+        }
     }
 }
 

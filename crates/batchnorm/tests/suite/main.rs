@@ -6,6 +6,7 @@ mod bad_input;
 mod checkpoint;
 mod common;
 mod damaged;
+mod double_backward;
 mod fold;
 mod frozen;
 mod functions;

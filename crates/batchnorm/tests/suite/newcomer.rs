@@ -4,9 +4,10 @@ const README: &str = include_str!("../../../../README.md");
 const RECIPES: &str = include_str!("../../../../docs/recipes.md");
 const FACADE: &str = include_str!("../../src/lib.rs");
 /// Every public function of these files is a method of the layer.
-const METHODS: [&str; 7] = [
+const METHODS: [&str; 8] = [
     include_str!("../../../bn-core/src/layer/mod.rs"),
     include_str!("../../../bn-core/src/layer/arrays.rs"),
+    include_str!("../../../bn-core/src/layer/double.rs"),
     include_str!("../../../bn-core/src/layer/fold.rs"),
     include_str!("../../../bn-core/src/layer/optimize.rs"),
     include_str!("../../../bn-core/src/layer/slices.rs"),

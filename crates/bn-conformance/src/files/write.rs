@@ -1,7 +1,7 @@
 //! A case as a file, in the format of cases/README.md.
 
 use crate::any::AnyCase;
-use crate::case::Case;
+use crate::case::{Case, Cotangents};
 use crate::files::Stored;
 use bn_core::{Activation, Element, Layout, Mode, RunningVar};
 use safetensors::tensor::{Dtype, SafeTensorError, TensorView};
@@ -49,6 +49,12 @@ where
     }
     for (name, values) in case.per_feature() {
         push(&mut tensors, name, &features, values);
+    }
+    if let Some(Cotangents { dx, dweight, dbias }) = &case.cotangents {
+        dx.iter().for_each(|v| push(&mut tensors, "v.dx", &case.dims, v));
+        for (name, v) in [("v.dweight", dweight), ("v.dbias", dbias)] {
+            v.iter().for_each(|v| push(&mut tensors, name, &features, v));
+        }
     }
     for (tensor, values) in case.expect.iter() {
         let dims = if tensor.is_whole() { &case.dims[..] } else { &features };

@@ -2,6 +2,8 @@
 
 mod ext;
 mod scale;
+mod second;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod unit;

@@ -1,11 +1,10 @@
 //! The scales of error(t), feature by feature: the sum of the sizes of the terms that make a value.
 
 use super::ext::Ext;
+use super::second::{Own, Second};
+use super::terms::{SHARE, finite, largest, norm};
 use crate::case::{Case, Tensor};
 use bn_core::{Activation, Element, Mode, Real};
-
-/// The weight of what the wide type's own errors are measured against: 2 to this power.
-const SHARE: i32 = -20;
 
 /// The scales of every feature of a case. They do not depend on what a backend gives.
 #[derive(Clone, Debug)]
@@ -25,6 +24,8 @@ struct Feature {
     /// √var of the batch.
     mean: Ext,
     running_mean: Option<Ext>,
+    /// Of the double backward.
+    second: Option<Second>,
 }
 
 impl Scales {
@@ -35,9 +36,10 @@ impl Scales {
             case.by_feature(tensor).into_iter().map(|values| case.valid(values)).collect()
         };
         let x = valid(&case.x);
-        let [dy, plus] = [&case.dy, &case.residual]
-            .map(|tensor| tensor.as_deref().map_or_else(|| vec![vec![]; x.len()], valid));
-        let of = |f: usize| Feature::of(case, f, &x[f], [&dy[f], &plus[f]]);
+        let v = case.cotangents.as_ref().and_then(|own| own.dx.as_ref());
+        let [dy, plus, v] = [case.dy.as_ref(), case.residual.as_ref(), v]
+            .map(|tensor| tensor.map_or_else(|| vec![vec![]; x.len()], |tensor| valid(tensor)));
+        let of = |f: usize| Feature::of(case, f, &x[f], [&dy[f], &plus[f], &v[f]]);
         Self((0..x.len()).map(of).collect())
     }
 
@@ -59,7 +61,9 @@ impl Scales {
             Tensor::RunningMean => feature.running_mean.unwrap_or(own),
             Tensor::Dresidual => feature.dresidual,
             Tensor::Var | Tensor::RunningVar => own,
-            Tensor::DdDy | Tensor::DdX | Tensor::DdWeight => own,
+            Tensor::DdDy | Tensor::DdX | Tensor::DdWeight => {
+                feature.second.as_ref().map_or(own, |second| second.get(tensor, own))
+            }
         }
     }
 
@@ -67,16 +71,6 @@ impl Scales {
     pub(super) fn constant(&self, f: usize) -> Option<f64> {
         self.0[f].constant
     }
-}
-
-/// A term, or nothing where it is not finite: then what is finite is held to the other terms.
-fn finite(term: Ext) -> Ext {
-    if term.is_finite() { term } else { Ext::ZERO }
-}
-
-/// The largest size; NaN and infinities do not count.
-fn largest(values: impl Iterator<Item = Ext>) -> Ext {
-    values.map(|v| finite(v.abs())).fold(Ext::ZERO, Ext::max)
 }
 
 /// What passes an activation at v: dy, what is below its corner, or nothing.
@@ -89,12 +83,8 @@ fn passed(activation: Activation, v: Ext, [dy, below]: [f64; 2]) -> Ext {
     })
 }
 
-fn norm(values: impl Iterator<Item = Ext>) -> Ext {
-    finite(values.map(|v| v * v).sum::<Ext>().sqrt())
-}
-
 impl Feature {
-    fn of<T: Element>(case: &Case<T>, f: usize, x: &[f64], [dy, plus]: [&[f64]; 2]) -> Self {
+    fn of<T: Element>(case: &Case<T>, f: usize, x: &[f64], [dy, plus, v]: [&[f64]; 3]) -> Self {
         let from_batch = case.from_batch();
         let n = Ext::new(x.len() as f64);
         let one = Ext::new(1.0);
@@ -133,6 +123,16 @@ impl Feature {
             on_top = finite(share * dy.iter().map(|v| v.abs()).sum());
         }
         let std = finite(batch_var.sqrt());
+        let own = case.cotangents.as_ref().map(|cotangents| Own {
+            from_batch,
+            invstd,
+            gain,
+            xhat: &xhat,
+            dy: &dy,
+            v: v.iter().map(|v| Ext::new(*v)).collect(),
+            params: [&cotangents.dweight, &cotangents.dbias]
+                .map(|param| param.as_ref().map_or(Ext::ZERO, |param| Ext::new(param[f].to_f64()).abs())),
+        });
         Self {
             constant: (plus.is_empty()
                 && weight.is_finite()
@@ -152,6 +152,7 @@ impl Feature {
                 let batch = finite((batch_mean + Ext::new(first)).abs()).max(std);
                 finite(((one - momentum) * old).abs()) + finite(momentum.abs() * batch)
             }),
+            second: own.map(|own| Second::of(&own)),
         }
     }
 }

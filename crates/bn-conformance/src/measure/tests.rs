@@ -1,6 +1,7 @@
 //! The measure against itself: what is k units off has the error k, and every term of a scale counts.
 
 use super::*;
+use crate::case::Cotangents;
 use crate::data::{Dy, X, normal, rng};
 use crate::table::{Entry, expected, inputs};
 use bn_core::{Layout, Mode};
@@ -20,6 +21,10 @@ fn case<T: Element>(mode: Mode, (weight, bias): (f64, f64), dy_mean: f64, x_mean
     case.dy = Some(dy.collect());
     case.affine = [weight, bias].map(|v| Some(vec![T::Compute::from_f64(v)]));
     case.running = Some([vec![T::Compute::from_f64(7.0)], vec![T::Compute::from_f64(2.0)]]);
+    // Neither centred nor without x̂.
+    let v = case.x.iter().map(|x| narrow(0.5 * (x.to_compute().to_f64() - x_mean) + normal(&mut rng) + 3.0));
+    let [w, z] = [0.7, -1.3].map(|v| Some(vec![T::Compute::from_f64(v)]));
+    case.cotangents = Some(Cotangents { dx: Some(v.collect()), dweight: w, dbias: z });
     case.expect = expected(&case);
     case
 }
@@ -63,9 +68,36 @@ fn scale_of<T: Element>(case: &Case<T>, tensor: Tensor) -> f64 {
             let sizes = dy.iter().map(|v| v.abs()).sum::<f64>();
             own.max(norm(&both)) + if train { small * sizes } else { 0.0 }
         }
-        Tensor::Dresidual | Tensor::DdDy | Tensor::DdX | Tensor::DdWeight => {
-            unreachable!("not among the steps that are measured here")
+        Tensor::DdDy | Tensor::DdX | Tensor::DdWeight => {
+            let cotangents = case.cotangents.as_ref().unwrap();
+            let param = |p: &Option<Vec<T::Compute>>| p.as_ref().unwrap()[0].to_f64().abs();
+            let (v, w, z) =
+                (wide(cotangents.dx.as_ref().unwrap()), param(&cotangents.dweight), param(&cotangents.dbias));
+            let (s, gain) = (invstd, weight.abs() * invstd);
+            let centred = |v: &[f64]| v.iter().map(|x| x - mean(v)).collect::<Vec<_>>();
+            let times = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).collect::<Vec<_>>();
+            let (u, g, x1) = (centred(&v), centred(&dy), max(&xhat).max(1.0));
+            let (p, q) = (mean(&times(&v, &xhat)), mean(&times(&g, &u)));
+            let hp = (h * p).abs();
+            let all = small * max(&v) * max(&dy) * s;
+            match (tensor, train) {
+                (Tensor::DdDy, true) => {
+                    let through = max(&u) + max(&xhat) * p.abs() + small * max(&v) * x1;
+                    gain * through + w * max(&xhat) + z
+                }
+                (Tensor::DdDy, false) => gain * max(&v) + w * max(&xhat) + z,
+                (Tensor::DdX, true) => {
+                    let through = h.abs() * max(&u) + p.abs() * max(&g) + max(&xhat) * (q.abs() + 3.0 * hp);
+                    let beside = w * s * (max(&g) + max(&xhat) * h.abs());
+                    let rest = gain * all * x1 * x1 + small * w * s * max(&dy) * x1;
+                    gain * s * through + beside + rest
+                }
+                (Tensor::DdX, false) => w * s * max(&dy),
+                (_, true) => own.max(s * norm(&times(&u, &g)) + n * s * hp) + n * all,
+                (_, false) => own.max(s * norm(&times(&v, &dy))),
+            }
         }
+        Tensor::Dresidual => unreachable!("not among the steps that are measured here"),
     }
 }
 

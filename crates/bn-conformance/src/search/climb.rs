@@ -7,7 +7,7 @@
 use super::Subject;
 use super::starts::{STARTS, start};
 use super::word::{Word, neighbour, nudged};
-use crate::case::{Case, Tensor};
+use crate::case::{Case, Cotangents, Tensor};
 use crate::measure::{Row, check};
 use crate::table::expected;
 use bn_core::{Mode, Real};
@@ -60,6 +60,12 @@ where
 {
     let rng = &mut rng;
     let mut at = start::<T>(rng.random_range(0..STARTS.len()), rng);
+    if matches!(tensor, Tensor::DdDy | Tensor::DdX | Tensor::DdWeight) {
+        let other = start::<T>(rng.random_range(0..STARTS.len()), rng);
+        let dx = other.dy.map(|dy| dy.into_iter().cycle().take(at.x.len()).collect());
+        let [dweight, dbias] = other.affine;
+        at.cotangents = Some(Cotangents { dx, dweight, dbias });
+    }
     let mut climbed = Climbed { steps: 0, worst: Vec::new() };
     let mut reached = judge(subject, &mut at, tensor, &mut climbed.worst);
     // A long feature takes as much time as many short ones.
@@ -118,11 +124,15 @@ enum Part {
     Running,
     Momentum,
     Count,
+    /// The cotangent of dx, of dγ and of dβ.
+    V,
+    W,
+    Z,
 }
 
 /// What a tensor follows from, the more often named the more it is changed.
 fn parts(tensor: Tensor, eval: bool) -> &'static [Part] {
-    use Part::{Bias, Count, Dy, Eps, Momentum, Running, Weight, X};
+    use Part::{Bias, Count, Dy, Eps, Momentum, Running, V, W, Weight, X, Z};
     match (tensor, eval) {
         (Tensor::Y, true) => &[X, X, X, Weight, Bias, Eps, Running, Count],
         (Tensor::Y, false) => &[X, X, X, X, Weight, Weight, Bias, Eps, Count],
@@ -133,7 +143,10 @@ fn parts(tensor: Tensor, eval: bool) -> &'static [Part] {
         (Tensor::Dbias, _) => &[Dy, Dy, Dy, Count],
         (Tensor::Mean | Tensor::Var, _) => &[X, X, X, Count],
         (Tensor::RunningMean | Tensor::RunningVar, _) => &[X, X, Running, Momentum, Count],
-        (Tensor::Dresidual | Tensor::DdDy | Tensor::DdX | Tensor::DdWeight, _) => &[X, Dy],
+        (Tensor::DdDy, _) => &[X, X, X, V, V, V, Weight, W, Z, Eps, Running, Count],
+        (Tensor::DdX, _) => &[X, X, X, Dy, Dy, V, V, Weight, W, Eps, Count],
+        (Tensor::DdWeight, _) => &[X, X, Dy, Dy, V, V, Eps, Count],
+        (Tensor::Dresidual, _) => &[X, Dy],
     }
 }
 
@@ -143,7 +156,8 @@ where
     T::Compute: Word,
 {
     let parts = parts(tensor, case.mode == Mode::Eval);
-    match parts[rng.random_range(0..parts.len())] {
+    let part = parts[rng.random_range(0..parts.len())];
+    match part {
         Part::X => {
             let mean = mean_of(&case.x);
             let near =
@@ -177,6 +191,17 @@ where
             case.config.momentum = case.config.momentum.map(|m| nudged(m, rng).abs().min(1.0));
         }
         Part::Count => count_moved(case, rng),
+        Part::V => {
+            if let Some(v) = case.cotangents.as_mut().and_then(|own| own.dx.as_mut()) {
+                let mean = mean_of(v);
+                value_moved(v, mean, rng);
+            }
+        }
+        Part::W | Part::Z => {
+            let Some(own) = &mut case.cotangents else { return };
+            let param = if matches!(part, Part::W) { &mut own.dweight } else { &mut own.dbias };
+            param.iter_mut().for_each(|param| param[0] = nudged(param[0], rng));
+        }
     }
 }
 
@@ -221,15 +246,20 @@ fn value_moved<T: Word>(values: &mut [T], near: f64, rng: &mut Pcg64Mcg) {
 /// One value more, a copy of another, or one less.
 fn count_moved<T: Word>(case: &mut Case<T>, rng: &mut Pcg64Mcg) {
     let Some(dy) = &mut case.dy else { return };
+    let mut v = case.cotangents.as_mut().and_then(|own| own.dx.as_mut());
     let i = rng.random_range(0..case.x.len());
     if rng.random_range(0..2) == 0 {
         if case.x.len() < MOST {
             case.x.push(case.x[i]);
             dy.push(dy[i]);
+            v.iter_mut().for_each(|v| v.push(v[i]));
         }
     } else if case.x.len() > 2 {
         case.x.swap_remove(i);
         dy.swap_remove(i);
+        if let Some(v) = v {
+            v.swap_remove(i);
+        }
     }
     case.dims[0] = case.x.len();
 }

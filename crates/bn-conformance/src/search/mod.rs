@@ -48,7 +48,7 @@ impl<B: Backend + Clone> Subject for Layer<B> {
 pub const TYPES: [&str; 4] = ["f32", "f64", "f16", "bf16"];
 
 /// The tensors of a round. The maps round most often, so that theirs come more often.
-const TENSORS: [Tensor; 12] = [
+const TENSORS: [Tensor; 16] = [
     Tensor::Y,
     Tensor::Dx,
     Tensor::Dweight,
@@ -61,6 +61,10 @@ const TENSORS: [Tensor; 12] = [
     Tensor::Dx,
     Tensor::RunningMean,
     Tensor::RunningVar,
+    Tensor::DdX,
+    Tensor::DdDy,
+    Tensor::DdX,
+    Tensor::DdWeight,
 ];
 
 /// The steps of a climb in the first round, and how much longer the longest are.

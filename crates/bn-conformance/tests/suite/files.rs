@@ -210,9 +210,7 @@ fn what_does_not_fit_together_is_named() {
 #[test]
 fn what_can_be_checked_is_loaded_beside_what_cannot() {
     let Loaded { case, unsupported } = load(&path("nc_train_double_backward")).unwrap();
-    assert_eq!(case.expect().iter().count(), 8);
-    let names: Vec<&str> = unsupported.iter().map(|u| u.tensor.as_str()).collect();
-    assert_eq!(names, ["dd.dy", "dd.weight", "dd.x"]);
+    assert_eq!((case.expect().iter().count(), unsupported.len()), (11, 0));
 
     for (absent, left) in [("weight", "bias"), ("bias", "weight")] {
         let parts = Parts::of("nchw_train").without(absent).without(&format!("expect.d{absent}"));
@@ -256,7 +254,7 @@ fn a_gap_passes_only_if_it_is_listed() {
     assert_eq!(gaps(&path("nchw_train"), &[]).unwrap().len(), 0);
     assert!(gaps(&path("nchw_train"), &relu).is_err(), "not on the list");
     assert!(gaps(&path("nchw_train_relu"), &[]).is_err(), "on the list, but runs");
-    let other = missing("nc_train_double_backward");
+    let other = missing("ncl_train_mask");
     assert!(gaps(&path("nchw_train_relu"), &other).is_err(), "on the list for something else");
     for path in own().unwrap() {
         let unsupported = load(&path).unwrap().unsupported;

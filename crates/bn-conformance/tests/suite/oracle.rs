@@ -4,6 +4,7 @@ use bn_conformance::data::{Dy, X, gradient, input, rng};
 use bn_conformance::exact::Exact;
 use bn_conformance::number::{Big, Number};
 use bn_conformance::oracle::{Feature, step};
+use bn_conformance::oracle_second::{Cotangent, second};
 use bn_core::Activation;
 use bn_core::num::{Dd, Wide};
 use proptest::prelude::*;
@@ -58,6 +59,25 @@ fn double_double_answers_as_big_floats_do() {
             assert_close("running", &[a_running.0, a_running.1], &[b_running.0, b_running.1], 1.0);
             assert_close("dγ", &[a.dparams.0], &[b.dparams.0], sum);
             assert_close("dβ", &[a.dparams.1], &[b.dparams.1], sum);
+        }
+    }
+}
+
+#[test]
+fn double_double_answers_the_double_backward_as_big_floats_do() {
+    for x in [X::Normal, X::Shifted, X::Ramp, X::OutlierFirst, X::LargestMean, X::Pixels, X::TwoNeighbours] {
+        for (dy, from_batch) in
+            [(Dy::Normal, true), (Dy::Tenths, true), (Dy::Input, true), (Dy::Normal, false)]
+        {
+            let feature = feature(x, dy, from_batch);
+            let v = gradient(Dy::Normal, &feature.x, &mut rng(19));
+            let cotangent = Cotangent { v: Some(v), params: (Some(0.4), Some(-1.1)) };
+            let (a, b) = (second::<Dd>(&feature, &cotangent), second::<Big>(&feature, &cotangent));
+            let largest = feature.dy.iter().fold(1.0f64, |m, v| m.max(v.abs()));
+            let steep = 1.0 / if from_batch { 1e-5f64 } else { 2.5 };
+            assert_close("dd.dy", &a.dy, &b.dy, 1.0);
+            assert_close("dd.x", &a.x, &b.x, largest * steep);
+            assert_close("dd.weight", &[a.weight], &[b.weight], 301.0 * largest * steep);
         }
     }
 }

@@ -73,13 +73,15 @@ fn a_line_per_case_backend_and_tensor() {
 }
 
 #[test]
-fn what_is_not_done_yet_is_unsupported() {
+fn the_double_backward_is_replayed() {
     let (code, out, _) = replay(&[&case("nc_train_double_backward")], &["--digest"]);
-    assert_eq!(code, 1);
-    let of = |state: &str| out.lines().filter(|l| l.contains(state)).count();
-    assert_eq!((out.lines().count(), of(" ok bits="), of(" unsupported")), (11, 8, 3));
-    assert!(out.contains("nc_train_double_backward scalar dd.x error=nan limit=6.01 unsupported\n"), "{out}");
+    let good = out.lines().filter(|l| l.contains(" ok bits=")).count();
+    assert_eq!((code, out.lines().count(), good), (0, 11, 11), "{out}");
+    assert!(out.lines().any(|l| l.contains(" dd.x error=") && l.contains(" limit=6.01 ok")), "{out}");
+}
 
+#[test]
+fn what_is_not_done_yet_is_unsupported() {
     let (code, out, _) = replay(&[&case("nchw_train_add_relu")], &[]);
     assert_eq!(code, 1);
     assert!(out.lines().all(|l| l.ends_with(" unsupported")) && out.lines().count() == 9, "{out}");

@@ -119,6 +119,20 @@ impl<T: Element> Step<T> for Summing<'_, T> {
     }
 }
 
+/// The sums of a whole tensor, of x and dy as the backward has them, around `pilots`.
+pub(super) fn sums<T: Element, B: Backend>(
+    backend: &B,
+    shape: Shape,
+    [x, dy]: [&Strips<'_, T>; 2],
+    pilots: &[T::Compute],
+    totals: &mut [Totals<T::Compute>],
+    workspace: &mut Workspace<T>,
+) {
+    let of = [Some(x.reborrow()), Some(dy.reborrow())];
+    let step = Summing { shape, of, pilots: Some(pilots), totals, stats: None, hard: &mut [] };
+    run(backend, step, workspace);
+}
+
 /// A part of a batch.
 pub(crate) struct Part<'a, T: Element> {
     pub(crate) shape: Shape,

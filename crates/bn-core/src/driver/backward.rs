@@ -288,7 +288,9 @@ impl<T: Element> Step<T> for Backward<'_, T> {
         State { totals, coefs, hard, .. }: &mut State<T::Compute>,
     ) {
         let (n, from_batch, stats, params) = (self.count, self.from_batch, self.stats, self.params);
-        let (totals, values) = (&mut totals[..stats.k.len()], coefs.values(stats.k.len()));
+        let totals = &mut totals[..stats.k.len()];
+        let [k, a, c, d, m, ..] = coefs.values(stats.k.len());
+        let values = [k, a, c, d, m];
         let (needs, given) = (self.needs(), self.given);
         let (dweight, dbias) = (&mut *self.dweight, &mut *self.dbias);
         kernels.vectorize(
@@ -318,7 +320,7 @@ impl<T: Element> Step<T> for Backward<'_, T> {
 
     fn map<'s>(
         &'s mut self,
-        [k, a, c, d, m]: [&'s [T::Compute]; COEFS],
+        [k, a, c, d, m, ..]: [&'s [T::Compute]; COEFS],
         gates: Doors<'s, T>,
     ) -> Option<(Map<'s, T>, StripsMut<'s, T>)> {
         let x = self.x.reborrow();

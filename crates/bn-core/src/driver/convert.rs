@@ -36,7 +36,7 @@ const PIECE: usize = 2048;
 const _: () = assert!(PIECE.is_multiple_of(f32::LANES) && PIECE.is_multiple_of(f64::LANES));
 
 /// A buffer for each input of an operation.
-type Buffers<R> = [[R; PIECE]; 2];
+type Buffers<R, const N: usize> = [[R; PIECE]; N];
 
 /// A part of a tile that fits a buffer.
 struct Piece {
@@ -113,20 +113,15 @@ fn for_pieces(tile: Tile, rows: usize, mut work: impl FnMut(Piece)) {
     }
 }
 
-impl<T: Element<Compute = R>, R: Real> Kernels<T> for Pieces<'_, R> {
-    fn sum(&self, tile: Tile, sum: &Sum<'_, T>, _: Fetch, mut acc: Acc<'_>) {
-        let mut buffers: Buffers<R> = [[R::default(); PIECE]; 2];
-        for_pieces(tile, sum.rows(), |piece| {
-            let mut free = buffers.iter_mut();
-            let mut widened = |x| piece.widened(x, free.next().unwrap_or_else(|| unreachable!("{ENOUGH}")));
-            let sum = sum.over::<R>(&mut widened, |coef| piece.of(coef));
-            self.0.sum(piece.tile, &sum, Fetch::NEAR, acc.from_lane(piece.lane::<R>()));
-        });
-    }
-
-    fn map(&self, tile: Tile, map: &Map<'_, T>, out: Out<'_, T>, _: Hints<'_, T>) {
-        let Out::Fresh(mut out) = out;
-        let mut buffers: Buffers<R> = [[R::default(); PIECE]; 2];
+impl<R: Real> Pieces<'_, R> {
+    /// A map of at most N inputs.
+    fn pieces<T: Element<Compute = R>, const N: usize>(
+        &self,
+        tile: Tile,
+        map: &Map<'_, T>,
+        mut out: StripsMut<'_, T>,
+    ) {
+        let mut buffers: Buffers<R, N> = [[R::default(); PIECE]; N];
         let mut result = [R::default(); PIECE];
         for_pieces(tile, out.rows(), |piece| {
             let mut free = buffers.iter_mut();
@@ -139,6 +134,26 @@ impl<T: Element<Compute = R>, R: Real> Kernels<T> for Pieces<'_, R> {
             self.0.map(piece.tile, &map, to, Hints::default());
             piece.narrow(result, &mut out);
         });
+    }
+}
+
+impl<T: Element<Compute = R>, R: Real> Kernels<T> for Pieces<'_, R> {
+    fn sum(&self, tile: Tile, sum: &Sum<'_, T>, _: Fetch, mut acc: Acc<'_>) {
+        let mut buffers: Buffers<R, 2> = [[R::default(); PIECE]; 2];
+        for_pieces(tile, sum.rows(), |piece| {
+            let mut free = buffers.iter_mut();
+            let mut widened = |x| piece.widened(x, free.next().unwrap_or_else(|| unreachable!("{ENOUGH}")));
+            let sum = sum.over::<R>(&mut widened, |coef| piece.of(coef));
+            self.0.sum(piece.tile, &sum, Fetch::NEAR, acc.from_lane(piece.lane::<R>()));
+        });
+    }
+
+    fn map(&self, tile: Tile, map: &Map<'_, T>, out: Out<'_, T>, _: Hints<'_, T>) {
+        let Out::Fresh(out) = out;
+        match map.inputs() {
+            0..=2 => self.pieces::<T, 2>(tile, map, out),
+            _ => self.pieces::<T, 3>(tile, map, out),
+        }
     }
 
     fn form(&self) -> Form {

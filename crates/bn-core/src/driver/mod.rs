@@ -3,7 +3,7 @@
 //! ```text
 //! run                 the whole tensor as a step, in blocks (blocks.rs):
 //!   share out         halves of the features, until a job has a scratch of its own
-//!   for each block    as the step says (step.rs; forward.rs, backward.rs, apart.rs, gather.rs):
+//!   for each block    as the step says (step.rs; forward.rs, backward.rs, second.rs, apart.rs, gather.rs):
 //!     sum             unit by unit into lanes, which are folded and merged in a tree (reduce.rs, tree.rs)
 //!     settle          sums become statistics or gradients (maths), or are taken again around their pilots
 //!     coefficients    of the map
@@ -24,12 +24,14 @@ mod gate;
 mod gather;
 mod given;
 mod hard;
+mod kept;
 mod masked;
 mod pass;
 mod plan;
 mod reduce;
 mod rows;
 pub mod schedule;
+mod second;
 mod step;
 mod tiles;
 mod tree;
@@ -46,5 +48,6 @@ pub(crate) use gather::moments;
 pub(crate) use given::Given;
 pub(crate) use masked::{backward as masked_backward, forward as masked_forward};
 pub(crate) use plan::leaf_samples;
+pub(crate) use second::{DoubleBackward, double_backward};
 pub(crate) use tree::are_siblings;
 pub use workspace::Workspace;

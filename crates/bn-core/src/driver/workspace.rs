@@ -4,6 +4,7 @@ use super::cut::Cut;
 use super::gaps::Gaps;
 use super::gate::GateRoom;
 use super::hard::Desk;
+use super::kept::Kept;
 use super::masked::MaskRoom;
 use super::plan::Plan;
 use super::schedule;
@@ -25,6 +26,8 @@ pub struct Workspace<T: Element> {
     gate: GateRoom<T>,
     gaps: Gaps,
     masked: Vec<MaskRoom<T>>,
+    /// Of the double backward.
+    pub(super) second: Kept<T::Compute>,
 }
 
 impl<T: Element> Default for Workspace<T> {
@@ -35,6 +38,7 @@ impl<T: Element> Default for Workspace<T> {
             gate: GateRoom::default(),
             gaps: Gaps::default(),
             masked: Vec::new(),
+            second: Kept::default(),
         }
     }
 }
@@ -120,7 +124,7 @@ impl<R: Real> Room<'_, R> {
 }
 
 /// The most coefficients that a map has.
-pub(super) const COEFS: usize = 5;
+pub(super) const COEFS: usize = 7;
 
 /// What one job sums with.
 #[derive(Clone, Debug, Default)]

@@ -33,6 +33,25 @@ pub struct GradAffine<'a, R> {
     pub m: &'a [R],
 }
 
+/// Per feature, (((v − l)·a + (dy − m)·b) + (x − k)·c) + d: the double backward's gradient of x. All inputs lose their means first.
+#[derive(Clone, Copy, Debug)]
+pub struct SecondAffine<'a, R> {
+    /// The mean of x, rounded to the type.
+    pub k: &'a [R],
+    /// −γ·invstd²·mean(dy·x̂).
+    pub a: &'a [R],
+    /// −γ·invstd²·mean(v·x̂), and w·invstd.
+    pub b: &'a [R],
+    /// What of x̂ is left, see `docs/math.md`.
+    pub c: &'a [R],
+    /// What the rounding of the means left.
+    pub d: &'a [R],
+    /// The mean of dy, rounded to the type.
+    pub m: &'a [R],
+    /// The mean of v, likewise.
+    pub l: &'a [R],
+}
+
 /// An activation of one corner or two: v·slope where v ≤ low, `high` where v ≥ high, else v. So NaN passes. Where `slope` is 0, the
 /// lower side is +0, of whatever v.
 ///
@@ -221,6 +240,17 @@ pub enum Map<'a, T: Element> {
         /// The activation.
         clamp: Clamp<T::Compute>,
     },
+    /// (((v − l)·a + (dy − m)·b) + (x − k)·c) + d: the double backward through the batch's statistics.
+    Second {
+        /// The input of the forward.
+        x: Strips<'a, T>,
+        /// The gradient of its output.
+        dy: Strips<'a, T>,
+        /// What the gradient of its input is multiplied with.
+        v: Strips<'a, T>,
+        /// k, a, b, c, d, m and l.
+        affine: SecondAffine<'a, T::Compute>,
+    },
 }
 
 /// Where a map writes.
@@ -263,6 +293,16 @@ impl<'a, T: Element> Sum<'a, T> {
 }
 
 impl<'a, T: Element> Map<'a, T> {
+    /// How many inputs it has.
+    #[must_use]
+    pub fn inputs(&self) -> usize {
+        match self {
+            Self::Normalize { post: Post::Pass | Post::Clamp(_), .. } | Self::Scale { gate: None, .. } => 1,
+            Self::Normalize { .. } | Self::Scale { .. } | Self::GradInput { .. } | Self::Gated { .. } => 2,
+            Self::Second { .. } => 3,
+        }
+    }
+
     /// The same map of other strips with other coefficients, of the inputs in their order.
     pub fn over<'b, U: Element<Compute = T::Compute>>(
         &self,
@@ -286,6 +326,11 @@ impl<'a, T: Element> Map<'a, T> {
                 Map::Scale { dy, a: coefs(a), gate }
             }
             Self::Gated { dy, y, clamp } => Map::Gated { dy: strips(dy), y: strips(y), clamp },
+            Self::Second { x, dy, v, affine: SecondAffine { k, a, b, c, d, m, l } } => {
+                let [k, a, b, c, d, m, l] = [k, a, b, c, d, m, l].map(coefs);
+                let affine = SecondAffine { k, a, b, c, d, m, l };
+                Map::Second { x: strips(x), dy: strips(dy), v: strips(v), affine }
+            }
         }
     }
 }

@@ -269,7 +269,7 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
     }
 
     /// The sizes of an array that this layer takes.
-    fn sizes<D: Dimension>(&self, x: &ArrayRef<T, D>) -> Result<Sizes, Error> {
+    pub(super) fn sizes<D: Dimension>(&self, x: &ArrayRef<T, D>) -> Result<Sizes, Error> {
         let layout = self.config.layout;
         Shape::from_dims(x.shape(), layout)?;
         let sizes = Sizes::Array { dims: x.shape().to_vec(), layout };

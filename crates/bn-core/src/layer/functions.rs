@@ -31,6 +31,7 @@
 //! [`BatchNorm`]: crate::BatchNorm
 
 pub use super::commit::{Commit, commit};
+pub use super::double::{DoubleBackward, double_backward};
 
 use super::checked::{Strided, StridedBack, check_mask};
 use super::config::{Config, check_eps};

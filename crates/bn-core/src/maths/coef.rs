@@ -150,26 +150,26 @@ impl<T: Real> Stats<T> {
 
 /// A scale that is this many times the least normal number has room for roundings below it: the first where two or three lose
 /// a digit, the second where the size of dy stands for that of its scale.
-const BESIDE: f64 = (1u32 << 11) as f64;
-const GRADIENT: f64 = (1u32 << 25) as f64;
+pub(super) const BESIDE: f64 = (1u32 << 11) as f64;
+pub(super) const GRADIENT: f64 = (1u32 << 25) as f64;
 
 /// Whether a part of the scale, whose square is given, is at least [`BESIDE`] times the least number of the range. Squares of f64
 /// have no room for that.
 #[inline(always)]
-fn is_beside<T: Real>(square: f64) -> bool {
+pub(super) fn is_beside<T: Real>(square: f64) -> bool {
     T::sums_are_safe() & (square >= (T::LOW * BESIDE) * (T::LOW * BESIDE))
 }
 
 /// Whether values of this mean square are 0, or too large for some of them to be subnormal. Those would not be wrong, but a
 /// processor may take a hundred cycles for each product with them.
 #[inline(always)]
-fn is_quick<T: Real>(square: f64) -> bool {
+pub(super) fn is_quick<T: Real>(square: f64) -> bool {
     !T::sums_are_safe() | (square == 0.0) | is_beside::<T>(square)
 }
 
 /// Whether a factor of a product, `weight` times something that is not 0, keeps its digits: a 0 that is none has lost them.
 #[inline(always)]
-fn fits_factor<T: Real>(weight: T, factor: T::Wide) -> bool {
+pub(super) fn fits_factor<T: Real>(weight: T, factor: T::Wide) -> bool {
     let size = factor.to_f64().abs();
     (weight == T::default()) | ((size >= T::LOW) & (size <= T::HIGH))
 }

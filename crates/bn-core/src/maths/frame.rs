@@ -9,9 +9,9 @@ use crate::num::wide::{exponent, ldexp};
 use crate::num::{Dd, Real, Wide};
 
 /// The least exponent of a beside β. What is smaller is nothing beside it, but 0 would make NaN of an infinite x.
-const LEAST: i32 = -1000;
+pub(super) const LEAST: i32 = -1000;
 /// The exponent of an infinite weight: what is not 0 overflows.
-const INFINITE: i32 = 5000;
+pub(super) const INFINITE: i32 = 5000;
 /// The largest exponent that f64 holds as a factor of whatever becomes of f32. There is no f32 that it leaves finite.
 const UNSCALED: i32 = 800;
 
@@ -25,11 +25,11 @@ pub(crate) struct Frame {
     pub(crate) delta: Dd,
     /// Whether |δ| is more than a quarter of σ. Then x − k is exact, and δ is taken from it; else b and d take δ along, since
     /// x − k may be rounded and is not to be rounded again.
-    apart: bool,
+    pub(super) apart: bool,
     /// i, the mantissa of invstd.
-    invstd: Dd,
+    pub(super) invstd: Dd,
     /// p.
-    power: i32,
+    pub(super) power: i32,
 }
 
 /// The coefficients of a map in f64, of x·2⁻ᵘ − k and of dy·2⁻ᵛ: y·2⁻ᵒ or dx·2⁻ᵒ.
@@ -43,6 +43,8 @@ pub(crate) struct Coef {
     pub(crate) c: f64,
     pub(crate) d: f64,
     pub(crate) m: f64,
+    /// Of the double backward: the mean of v. Its b is the factor of dy − m.
+    pub(crate) l: f64,
     /// o.
     pub(crate) out: i32,
 }
@@ -115,8 +117,13 @@ impl Frame {
         (Self { unit, k: scaled, delta, apart, invstd, power: power + unit - root }, kept)
     }
 
+    /// δ in f64.
+    pub(crate) fn delta(&self) -> f64 {
+        self.delta.to_f64()
+    }
+
     /// δ as what is taken from x − k and what is left of it, for b or d: nothing beside an infinite `factor`.
-    fn split(&self, factor: Dd) -> (f64, Dd) {
+    pub(super) fn split(&self, factor: Dd) -> (f64, Dd) {
         let (near, rest) = self.delta.parts();
         match factor.to_f64().is_finite() {
             false => (near, Dd::default()),

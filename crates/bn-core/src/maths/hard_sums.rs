@@ -56,12 +56,12 @@ pub(crate) fn plain<R: Real>(grads: &HardGrads) -> Totals<R> {
     (dbias, dweight)
 }
 
-fn near_one((v, e): (Dd, i32)) -> (Dd, i32) {
+pub(super) fn near_one((v, e): (Dd, i32)) -> (Dd, i32) {
     let (v, own) = mantissa(v);
     (v, if v.to_f64() == 0.0 { 0 } else { e + own })
 }
 
-fn added(a: (Dd, i32), b: (Dd, i32)) -> (Dd, i32) {
+pub(super) fn added(a: (Dd, i32), b: (Dd, i32)) -> (Dd, i32) {
     if a.0.to_f64() == 0.0 {
         return b;
     }

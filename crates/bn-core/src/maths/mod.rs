@@ -6,12 +6,15 @@ pub(crate) mod frame;
 mod hard_sums;
 mod moments;
 mod params;
+pub(crate) mod second;
+mod second_hard;
 mod stats;
 
 pub(crate) use coef::Stats;
 pub(crate) use hard_sums::{HardGrads, HardSums, plain};
 pub(crate) use moments::Moments;
 pub(crate) use params::Params;
+pub(crate) use second_hard::Side;
 pub(crate) use stats::{StatsMut, StatsRef, StatsVec};
 
 use crate::num::Real;

@@ -4,8 +4,9 @@ use super::convert::{Convert, Stored};
 use super::fill::{LineMap, Next, fill};
 use super::gate::{Activated, Gated, GradGated, ScaleGated};
 use super::linear::{GradInput, Normalize, Scale};
+use super::second::Second;
 use super::vector::Vector;
-use crate::kernel::{Affine, Gate, GradAffine, Hints, Map, Out, Post, Tile, Walk};
+use crate::kernel::{Affine, Gate, GradAffine, Hints, Map, Out, Post, SecondAffine, Tile, Walk};
 use crate::mem::{Bare, Output, Stores};
 use crate::tensor::{Strips, StripsMut};
 
@@ -116,6 +117,19 @@ fn runs<T: Stored, V: Vector<T::Compute>, const K: usize, const L: usize, const 
             );
         }
         Map::Gated { .. } => columns::<T, V, K, L, BYTES>(map, out, memory, by),
+        Map::Second { x, dy, v, affine: SecondAffine { k, a, b, c, d, m, l } } => {
+            each_run::<_, V, _, 3, L, BYTES>(
+                inner,
+                [x, dy, v],
+                out,
+                memory,
+                #[inline(always)]
+                |f, inputs| {
+                    let coefs = [k[f], a[f], b[f], c[f], d[f], m[f], l[f]];
+                    Second::<_, _, _, K> { by, inputs, coefs }
+                },
+            );
+        }
     }
 }
 
@@ -229,6 +243,18 @@ fn columns<T: Stored, V: Vector<T::Compute>, const K: usize, const L: usize, con
                 #[inline(always)]
                 |[dy, y], out, stores, next| {
                     fill::<T, V, L, BYTES>(out, stores, next, &Gated::<_, _, K> { by, y, dy, clamp });
+                },
+            );
+        }
+        Map::Second { x, dy, v, affine: SecondAffine { k, a, b, c, d, m, l } } => {
+            each_strip::<_, 3, BYTES>(
+                [x, dy, v],
+                out,
+                memory,
+                #[inline(always)]
+                |inputs, out, stores, next| {
+                    let coefs = [k, a, b, c, d, m, l];
+                    fill::<T, V, L, BYTES>(out, stores, next, &Second::<_, _, _, K> { by, inputs, coefs });
                 },
             );
         }

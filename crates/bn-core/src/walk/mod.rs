@@ -11,6 +11,7 @@ mod gate;
 mod linear;
 mod maps;
 mod pair;
+mod second;
 mod stack;
 mod terms;
 mod vector;

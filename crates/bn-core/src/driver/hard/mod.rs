@@ -4,6 +4,7 @@
 //! f32, f16, bf16      their sums are right in f64: the map alone is another one, in f64 ([`direct`])
 //! f64                 extents, sums and map in units of powers of two ([`pieces`]); statistics and sums from
 //!                     elsewhere are taken as they are
+//! the double backward every type as f64, with sums in double-double ([`second`])
 //! ```
 //!
 //! 1. Whatever touches an element is done by the backend's kernels for f64, or in small loops that are compiled for its
@@ -17,6 +18,7 @@ mod class;
 mod direct;
 mod extent;
 mod pieces;
+pub(super) mod second;
 mod settle;
 mod window;
 mod work;

@@ -15,7 +15,7 @@ use crate::tensor::{Strips, StripsMut};
 use std::ops::Range;
 
 /// Elements of a piece.
-const PIECE: usize = 1024;
+pub(super) const PIECE: usize = 1024;
 
 /// A value as f64.
 #[inline(always)]
@@ -48,7 +48,7 @@ impl Scale {
     }
 
     /// A piece of the `rows` of `from`, scaled and without `k`.
-    fn read<T: Element>(
+    pub(super) fn read<T: Element>(
         &self,
         set: &impl KernelSet,
         window: &Window<'_>,
@@ -68,7 +68,7 @@ impl Scale {
 
     /// Applies it to a piece, and takes `k` away.
     #[inline(always)]
-    fn apply(&self, window: &Window<'_>, values: &mut [f64], k: &[f64]) {
+    pub(super) fn apply(&self, window: &Window<'_>, values: &mut [f64], k: &[f64]) {
         let row = WIDTH / window.width() * window.width();
         let [steps, last] = &self.0;
         for values in values.chunks_mut(row) {
@@ -82,17 +82,18 @@ impl Scale {
 /// Memory for pieces and what belongs to their columns.
 #[derive(Clone, Debug)]
 pub(super) struct Pieces {
-    x: Vec<f64>,
-    dy: Vec<f64>,
-    result: Vec<f64>,
+    pub(super) x: Vec<f64>,
+    pub(super) dy: Vec<f64>,
+    pub(super) v: Vec<f64>,
+    pub(super) result: Vec<f64>,
     lanes: Vec<f64>,
-    zeros: Vec<f64>,
-    /// How x, dy and the result are scaled.
-    pub(super) scales: [Scale; 3],
+    pub(super) zeros: Vec<f64>,
+    /// How x, dy, the result and v are scaled.
+    pub(super) scales: [Scale; 4],
     /// The pilot that x loses.
     pub(super) k: Vec<f64>,
-    /// δ, a, b or c, d and m.
-    pub(super) coefs: [Vec<f64>; 5],
+    /// δ, a, b or c, d and m; of the double backward δ, a, b, c, d, m and l.
+    pub(super) coefs: [Vec<f64>; 7],
 }
 
 impl Default for Pieces {
@@ -102,12 +103,13 @@ impl Default for Pieces {
         Self {
             x: piece(),
             dy: piece(),
+            v: piece(),
             result: piece(),
             lanes: vec![0.0; 4 * WIDTH],
             zeros: row(),
             scales: Default::default(),
             k: row(),
-            coefs: [(); 5].map(|()| row()),
+            coefs: [(); 7].map(|()| row()),
         }
     }
 }
@@ -174,18 +176,7 @@ impl Pieces {
                     self.map_rows(set.f64(), (kind, other.is_some()), at, rows, width);
                 }
             }
-            let (scale, result, zeros) = (&self.scales[2], &mut self.result[..len], &self.zeros);
-            set.vectorize(
-                #[inline(always)]
-                || {
-                    scale.apply(window, result, zeros);
-                    let mut rounded = [T::default(); PIECE];
-                    for (&v, to) in result.iter().zip(&mut rounded) {
-                        *to = narrow(clamp.map_or(v, |clamp| clamp.of(v)));
-                    }
-                    window.scatter(&rounded[..len], rows, out);
-                },
-            );
+            self.put(set, window, rows, (clamp, out));
         }
     }
 
@@ -199,7 +190,7 @@ impl Pieces {
     ) {
         let cut = |v| Strips::from_slice(v, rows, width).unwrap_or_else(|| unreachable!("rows of a piece"));
         let (x, dy) = (cut(&self.x[at.clone()]), cut(&self.dy[at.clone()]));
-        let [k, a, bc, d, m] = self.coefs.each_ref().map(|row| &row[..width]);
+        let [k, a, bc, d, m, ..] = self.coefs.each_ref().map(|row| &row[..width]);
         let map = match kind {
             Kind::Normalize => {
                 let post = if both { Post::AddClamp(dy, Clamp::none()) } else { Post::Pass };

@@ -4,16 +4,24 @@ use super::Put;
 use super::class::{self, Asked, Class};
 use super::direct::{fill_nan, map_one, map_window};
 use super::extent::Extent;
-use super::pieces::{Inputs, Pieces};
+use super::pieces::{Inputs, Kind, Pieces};
 use super::window::{WIDTH, Window};
 use crate::driver::given::Known;
 use crate::kernel::{KernelSet, Post};
 use crate::maths::frame::{Coef, Frame, double};
-use crate::maths::{Moments, Params, Stats, StatsRef};
+use crate::maths::{Moments, Params, Side, Stats, StatsRef};
 use crate::num::wide::{exponent, ldexp};
 use crate::num::{Dd, Element, Real, Wide};
 use crate::tensor::{Strips, StripsMut};
 use std::ops::Range;
+
+/// What a double backward finds out about a feature beside its frame: sides of dy and v, and how far x reaches from its mean.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Second {
+    pub(super) dy: Side,
+    pub(super) v: Side,
+    pub(super) far: f64,
+}
 
 /// A feature.
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,6 +35,8 @@ pub(super) struct Slot {
     pub(super) unit: i32,
     /// Σ of the dy that are not finite: 0 where there are none.
     pub(super) others: f64,
+    /// Of the double backward.
+    pub(super) second: Second,
 }
 
 impl Slot {
@@ -73,7 +83,7 @@ fn columns(f: usize, inner: usize) -> Range<usize> {
 }
 
 /// Makes `pieces` ready to read the window's features: x without its pilot and dy, each in its unit.
-fn take_to(pieces: &mut Pieces, window: &Window<'_>, slots: &[Slot]) {
+pub(super) fn take_to(pieces: &mut Pieces, window: &Window<'_>, slots: &[Slot]) {
     pieces.scales[0].set(window, |i| -slots[i].frame.unit);
     pieces.scales[1].set(window, |i| -slots[i].unit);
     window.spread(|i| slots[i].frame.k, &mut pieces.k);
@@ -86,7 +96,7 @@ impl<K: KernelSet> Work<'_, K> {
     }
 
     /// Goes on with the features that are to be kept alone: the results of the others are all NaN.
-    fn retain(&mut self, keep: impl Fn(&Slot) -> bool) {
+    pub(super) fn retain(&mut self, keep: impl Fn(&Slot) -> bool) {
         let mut kept = 0;
         for i in 0..self.features.len() {
             if keep(&self.slots[i]) {
@@ -333,12 +343,13 @@ impl<K: KernelSet> Work<'_, K> {
 
     /// Maps all features to `out` that are not lost.
     pub(super) fn map<T: Element>(&mut self, inputs: Inputs<'_, T>, out: &mut StripsMut<'_, T>) {
-        let (kind, inner, direct) = (inputs.kind, self.inner, T::Compute::sums_are_safe());
-        if direct {
-            self.each().for_each(|(slot, _)| slot.coef = slot.coef.unscaled());
+        let (kind, inner) = (inputs.kind, self.inner);
+        if !T::Compute::sums_are_safe() {
+            return self.map_scaled(inputs, out);
         }
+        self.each().for_each(|(slot, _)| slot.coef = slot.coef.unscaled());
         let Self { set, pieces, features, slots, .. } = self;
-        if direct && (features.len() == 1 || Window::fitting(inner) == 1) {
+        if features.len() == 1 || Window::fitting(inner) == 1 {
             for (slot, &f) in slots.iter().zip(&**features) {
                 let Coef { delta, a, d, m, .. } = slot.coef;
                 let coefs = [slot.frame.k, delta, a, kind.third(&slot.coef), d, m];
@@ -347,21 +358,31 @@ impl<K: KernelSet> Work<'_, K> {
             return;
         }
         for window in Window::of(features, inner) {
-            let [delta, a, bc, d, m] = &mut pieces.coefs;
-            window.spread(|i| slots[i].coef.delta, delta);
-            window.spread(|i| slots[i].coef.a, a);
-            window.spread(|i| kind.third(&slots[i].coef), bc);
-            window.spread(|i| slots[i].coef.d, d);
-            window.spread(|i| slots[i].coef.m, m);
-            if direct {
-                window.spread(|i| slots[i].frame.k, &mut pieces.k);
-                let [delta, a, bc, d, m] = pieces.coefs.each_ref().map(|row| &row[..]);
-                map_window(*set, &window, inputs, [&pieces.k, delta, a, bc, d, m], out);
-            } else {
-                take_to(pieces, &window, slots);
-                pieces.scales[2].set(&window, |i| slots[i].coef.out);
-                pieces.map(*set, &window, inputs, out);
-            }
+            spread(pieces, kind, &window, slots);
+            window.spread(|i| slots[i].frame.k, &mut pieces.k);
+            let [delta, a, bc, d, m, ..] = pieces.coefs.each_ref().map(|row| &row[..]);
+            map_window(*set, &window, inputs, [&pieces.k, delta, a, bc, d, m], out);
         }
     }
+
+    /// The same in the units of the features.
+    pub(super) fn map_scaled<T: Element>(&mut self, inputs: Inputs<'_, T>, out: &mut StripsMut<'_, T>) {
+        let Self { set, inner, pieces, features, slots, .. } = self;
+        for window in Window::of(features, *inner) {
+            spread(pieces, inputs.kind, &window, slots);
+            take_to(pieces, &window, slots);
+            pieces.scales[2].set(&window, |i| slots[i].coef.out);
+            pieces.map(*set, &window, inputs, out);
+        }
+    }
+}
+
+/// The coefficients of a window's columns.
+fn spread(pieces: &mut Pieces, kind: Kind, window: &Window<'_>, slots: &[Slot]) {
+    let [delta, a, bc, d, m, ..] = &mut pieces.coefs;
+    window.spread(|i| slots[i].coef.delta, delta);
+    window.spread(|i| slots[i].coef.a, a);
+    window.spread(|i| kind.third(&slots[i].coef), bc);
+    window.spread(|i| slots[i].coef.d, d);
+    window.spread(|i| slots[i].coef.m, m);
 }
