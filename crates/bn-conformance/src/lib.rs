@@ -32,6 +32,7 @@ pub mod number;
 pub mod oracle;
 mod pairs;
 pub mod parts;
+mod renormed;
 pub mod replay;
 pub mod run;
 pub mod search;

@@ -51,7 +51,7 @@ fn cuts(samples: usize, leaf: usize, n: usize) -> impl Iterator<Item = Range<usi
 pub fn run_in_parts<T: Element, B: Backend + Clone>(case: &Case<T>, backend: &B, n: usize) -> Answer {
     let shape = case.shape()?;
     let plain_evaluation = case.mode == Mode::Eval && case.running.is_none();
-    if plain_evaluation || shape.is_empty() || !gives_the_whole(case) {
+    if plain_evaluation || case.renorm.is_some() || shape.is_empty() || !gives_the_whole(case) {
         return run(case, backend);
     }
     let leaf = parts::split_every(&[1, shape.features(), shape.inner()], Layout::ChannelsFirst)?;
@@ -83,7 +83,7 @@ pub fn ranks(batch: usize, ranks: usize) -> impl Iterator<Item = Range<usize>> +
 /// What the layer says to the case's input.
 pub fn run_in_ranks<T: Element, B: Backend + Clone>(case: &Case<T>, backend: &B, n: usize) -> Answer {
     let shape = case.shape()?;
-    if case.mode == Mode::Eval || shape.is_empty() {
+    if case.mode == Mode::Eval || case.renorm.is_some() || shape.is_empty() {
         return run(case, backend);
     }
     let batch = case.dims.first().copied().unwrap_or(1);

@@ -44,8 +44,8 @@ pub use kernel::{Backend, Executor, KernelSet, Kernels, Serial};
 pub use layer::checkpoint;
 pub use layer::{
     Activation, Affine, BatchNorm, Config, Error, Folded, Frozen, Gradients, Grads, Kept, Mode, NonFinite,
-    OneValue, Options, ParameterGradients, Recalibrate, RunningStats, RunningVar, Saved, Sizes, functions,
-    parts,
+    OneValue, Options, ParameterGradients, Recalibrate, Renorm, RunningStats, RunningVar, Saved, Sizes,
+    functions, parts,
 };
 pub use num::{Element, Real};
 pub use tensor::{Layout, Shape, ShapeError};

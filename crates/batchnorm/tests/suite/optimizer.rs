@@ -57,7 +57,7 @@ fn what_a_layer_does_not_have_is_in_no_pair() {
 fn what_does_not_pair_is_named() {
     let mut bn = BatchNorm::<f64>::new(2).unwrap();
     let mut says = |dweight: Array1<f64>, dbias: Array1<f64>| {
-        let g = Gradients { dx: x(), dweight, dbias };
+        let g = Gradients { dx: x(), dweight, dbias, dresidual: None };
         bn.parameters_with(&g).unwrap_err().to_string()
     };
     let (two, three) = (Array1::zeros(2), Array1::zeros(3));

@@ -18,7 +18,6 @@ pub use write::to_bytes;
 /// missing stands here.
 pub const NOT_YET: &[(&str, &str)] = &[
     ("nc_train_double_backward", "the double backward"),
-    ("nc_train_renorm", "renormalization"),
     ("nchw_train_mask_relu", "a mask"),
     ("ncl_train_mask", "a mask"),
 ];

@@ -48,8 +48,7 @@ impl File<'_> {
     {
         self.strangers()?;
         let mut case = self.inputs::<T>()?;
-        let lacking = self.lacking()?;
-        let unsupported = self.expectations(&mut case, &lacking)?;
+        let unsupported = self.expectations(&mut case)?;
         Ok(Loaded { case: any(case), unsupported })
     }
 
@@ -70,27 +69,18 @@ impl File<'_> {
         }
     }
 
-    /// What the whole step needs that the layer does not have yet.
-    fn lacking(&self) -> Result<Vec<String>, FileError> {
-        let mut lacking = Vec::new();
-        if self.keys.contains_key("renorm") {
-            lacking.push("renormalization".into());
-        }
-        Ok(lacking)
-    }
-
     /// RMAX and DMAX of batch renormalization, which needs running statistics to begin with.
-    fn renorm(&self) -> Result<(), FileError> {
-        let Some(value) = self.keys.get("renorm") else { return Ok(()) };
+    fn renorm(&self) -> Result<Option<[f64; 2]>, FileError> {
+        let Some(value) = self.keys.get("renorm") else { return Ok(None) };
         let numbers: Option<Vec<f64>> = value.split(',').map(|v| v.parse().ok()).collect();
-        let good = numbers
-            .is_some_and(|v| v.len() == 2 && v.iter().all(|v| v.is_finite()) && v[0] >= 1.0 && v[1] >= 0.0);
-        if !good {
+        let numbers = numbers.and_then(|v| <[f64; 2]>::try_from(v).ok());
+        let good = |v: &[f64; 2]| v.iter().all(|v| v.is_finite()) && v[0] >= 1.0 && v[1] >= 0.0;
+        let Some(numbers) = numbers.filter(good) else {
             let want = "expected RMAX,DMAX with RMAX of 1 or more and DMAX of 0 or more for \"renorm\"";
             return Err(self.wrong(format!("{want}, got {value:?}")));
-        }
+        };
         match self.has("running_mean") {
-            true => Ok(()),
+            true => Ok(Some(numbers)),
             false => {
                 Err(self.wrong("expected a tensor \"running_mean\" beside \"renorm\", found none".into()))
             }
@@ -180,20 +170,16 @@ impl File<'_> {
             ));
         }
         (case.activation, case.residual) = (activation, residual.filter(|_| added));
+        case.renorm = self.renorm()?;
         // Inputs of what is not supported yet: read to know that they are sound.
-        self.renorm()?;
         self.optional::<T>("v.dx", &case.dims)?;
         self.optional::<T::Compute>("v.dweight", &c)?;
         self.optional::<T::Compute>("v.dbias", &c)?;
         Ok(case)
     }
 
-    /// Reads what is expected into the case, but for what it returns: all of it where the step is `lacking` something.
-    fn expectations<T: Stored>(
-        &self,
-        case: &mut Case<T>,
-        lacking: &[String],
-    ) -> Result<Vec<Unsupported>, FileError> {
+    /// Reads what is expected into the case, but for what it returns.
+    fn expectations<T: Stored>(&self, case: &mut Case<T>) -> Result<Vec<Unsupported>, FileError> {
         let (_, added) = self.activation()?;
         let mut names: Vec<&str> =
             self.tensors.names().into_iter().filter_map(|name| name.strip_prefix("expect.")).collect();
@@ -222,13 +208,11 @@ impl File<'_> {
             if name == "dresidual" && !added {
                 return Err(self.wrong(format!("expected the activation \"add_relu\" beside {full:?}")));
             }
-            let mut lacking = lacking.to_vec();
-            if name.starts_with("dd.") {
-                lacking.push("the double backward".into());
-            }
-            match lacking.is_empty() {
-                true => case.expect.insert(tensor, values),
-                false => unsupported.push(Unsupported { tensor: name.into(), why: lacking.join(" and ") }),
+            match name.starts_with("dd.") {
+                false => case.expect.insert(tensor, values),
+                true => {
+                    unsupported.push(Unsupported { tensor: name.into(), why: "the double backward".into() })
+                }
             }
         }
         Ok(unsupported)

@@ -20,6 +20,7 @@ fn feature(x: X, dy: Dy, from_batch: bool) -> Feature {
         activation: Activation::Identity,
         running: Some((0.4, 2.5)),
         from_batch,
+        renorm: None,
         eps: 1e-5,
         momentum: (0.1, 1.0),
         biased: false,

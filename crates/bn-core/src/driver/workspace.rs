@@ -6,7 +6,7 @@ use super::hard::Desk;
 use super::plan::Plan;
 use super::schedule;
 use crate::kernel::Executor;
-use crate::maths::Totals;
+use crate::maths::{Moments, Totals};
 use crate::mem::LINE;
 use crate::num::{Element, Real, Wide};
 use std::ops::Range;
@@ -20,11 +20,31 @@ pub struct Workspace<T: Element> {
     scratches: Vec<Scratch>,
     states: Vec<State<T::Compute>>,
     gate: GateRoom<T>,
+    sums: SumsRoom<T::Compute>,
+}
+
+/// What is gathered over the virtual batches of a step, and what one of them gives.
+#[derive(Clone, Debug)]
+pub(crate) struct SumsRoom<R: Real> {
+    pub(crate) moments: Vec<Moments>,
+    pub(crate) all: Vec<Totals<R>>,
+    pub(crate) own: Vec<Totals<R>>,
+}
+
+impl<R: Real> Default for SumsRoom<R> {
+    fn default() -> Self {
+        Self { moments: Vec::new(), all: Vec::new(), own: Vec::new() }
+    }
 }
 
 impl<T: Element> Default for Workspace<T> {
     fn default() -> Self {
-        Self { scratches: Vec::new(), states: Vec::new(), gate: GateRoom::default() }
+        Self {
+            scratches: Vec::new(),
+            states: Vec::new(),
+            gate: GateRoom::default(),
+            sums: SumsRoom::default(),
+        }
     }
 }
 
@@ -36,6 +56,15 @@ impl<T: Element> Workspace<T> {
 
     pub(crate) fn put_room(&mut self, room: GateRoom<T>) {
         self.gate = room;
+    }
+
+    /// The room of a step in virtual batches, to be put back.
+    pub(crate) fn take_sums(&mut self) -> SumsRoom<T::Compute> {
+        std::mem::take(&mut self.sums)
+    }
+
+    pub(crate) fn put_sums(&mut self, room: SumsRoom<T::Compute>) {
+        self.sums = room;
     }
 
     /// Room for a step that is cut like `cut`, and for those that are cut otherwise or have fewer samples.

@@ -118,8 +118,8 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
         self.backward_array(saved.mode(), saved, [x, dy], kept)
     }
 
-    /// As [`forward_into`](Self::forward_into), with the options of a [`functions::Forward`]. Its weight, bias, eps and one_value are
-    /// the layer's, whatever stands there.
+    /// As [`forward_into`](Self::forward_into), with the options of a [`functions::Forward`]. Its weight, bias, eps, one_value and
+    /// renorm_by are the layer's, whatever stands there.
     ///
     /// # Errors
     /// As [`functions::train`]; [`Error::Features`]. Nothing is then written.
@@ -250,8 +250,8 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
     ) -> Result<(), Error> {
         self.check_features("x", &super::Sizes::Slice(step.shape))?;
         let ((weight, bias), Config { eps, one_value, .. }) = (self.params()?, self.config);
-        let step = Forward { weight, bias, eps, one_value, ..step };
-        self.with_running(mode, |running| {
+        self.with_running(mode, |running, renorm_by| {
+            let step = Forward { weight, bias, eps, one_value, renorm_by, ..step };
             functions::forward(&self.backend, mode, step, running, saved, workspace)
         })
     }
