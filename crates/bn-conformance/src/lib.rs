@@ -23,6 +23,7 @@ pub mod eager;
 pub mod exact;
 mod fetch;
 pub mod files;
+mod ghosts;
 pub mod golden;
 pub mod hard;
 pub mod identities;
