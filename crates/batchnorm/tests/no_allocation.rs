@@ -54,7 +54,9 @@ fn steps<T: Element, B: Backend + Default>(shapes: &[Shape], later: usize) -> (u
             bn.backward_into(saved, x, y, Grads { dx, dweight, dbias }, &mut workspace).unwrap();
             bn.forward_eval_into(*shape, x, y, saved, &mut workspace).unwrap();
             // In three virtual batches or so, each renormalized.
-            let options = Options::default().renorm(Renorm { r_max: 3.0, d_max: 5.0 }).ghost((shape.outer() / 3).max(2));
+            let options = Options::default()
+                .renorm(Renorm { r_max: 3.0, d_max: 5.0 })
+                .ghost((shape.outer() / 3).max(2));
             let own = Forward { options, ..Forward::new(*shape, x, &mut y[..]) };
             bn.forward_step(own, ghosts, &mut workspace).unwrap();
             bn.backward_into(ghosts, x, y, Grads { dx, dweight, dbias }, &mut workspace).unwrap();

@@ -271,7 +271,7 @@ impl<T: Element> Step<T> for Backward<'_, T> {
                 let through = from_batch && needs == Needs::Both;
                 match moved {
                     Some(moved) => {
-                        renorm::gradients(n, through, stats, params, moved, totals, values, hard);
+                        renorm::gradients((n, through), stats, params, moved, totals, values, hard);
                     }
                     None => {
                         features::gradients(n, [from_batch, through], stats, params, totals, values, hard);

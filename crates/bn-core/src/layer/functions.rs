@@ -169,7 +169,9 @@ pub(super) fn forward<T: Element, B: Backend>(
 ///
 /// dβ = Σdy, dγ = Σdy·x̂, dx = (γ·invstd/n)·(n·dy − dβ − x̂·dγ), or γ·invstd·dy where the statistics are running ones.
 ///
-/// dy being what passes the activation, where the forward had one.
+/// dy being what passes the activation, where the forward had one. Of a forward with [`Options::renorm`]
+/// dγ = r·Σdy·x̂ + d·Σdy and dx = (γ·r·invstd/n)·(n·dy − Σdy − x̂·Σdy·x̂). Of one in ghost batches dx is each virtual batch's, dγ and
+/// dβ are the sums of theirs.
 ///
 /// The bits of each do not depend on what else is asked for, but for features that leave the kernels'
 /// [range](crate#range).

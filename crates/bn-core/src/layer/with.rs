@@ -16,11 +16,12 @@ type ArrayOptions<'a, T, D> = Options<ArrayView<'a, T, D>, ArrayView<'a, bool, <
 type ArrayKept<'a, T, D> = Kept<ArrayView<'a, T, D>, ArrayView<'a, bool, <D as Dimension>::Smaller>>;
 
 impl<T: Element, B: Backend> BatchNorm<T, B> {
-    /// As [`forward`](Self::forward), with [`Options`]: y = f(γ·x̂ + β + residual), over the valid positions.
+    /// As [`forward`](Self::forward), with [`Options`]: y = f(γ·x̂ + β + residual), over the valid positions, of x̂·r + d with
+    /// [`renorm`](Options#structfield.renorm), by virtual batches with [`ghost`](Options#structfield.ghost).
     ///
     /// # Errors
     /// As [`forward`](Self::forward); [`Error::Dims`] where the residual has not x's dimensions, or the mask not these without the
-    /// feature axis; [`Error::Slope`].
+    /// feature axis; [`Error::Slope`]; [`Error::Options`] for options that are none or do not go together.
     ///
     /// ```
     /// use batchnorm::{Activation, BatchNorm, Options};

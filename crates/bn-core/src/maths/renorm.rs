@@ -150,8 +150,7 @@ pub(crate) fn affine<R: Real>(
 
 /// As [`features::gradients`](super::features::gradients): `totals` become dβ and Σdy·x̂.
 pub(crate) fn gradients<R: Real>(
-    n: usize,
-    through: bool,
+    (n, through): (usize, bool),
     stats: StatsRef<'_, R>,
     params: Params<'_, R>,
     moved: Moved<'_, R>,
