@@ -4,7 +4,8 @@ use crate::common::{bits, message, values};
 use batchnorm::functions::{self, Backward, Forward, Running};
 use batchnorm::parts::{self, Moments, Pooled};
 use batchnorm::{
-    Activation, BatchNorm, Config, DefaultBackend, Frozen, Kept, Options, Renorm, Saved, Shape, Workspace,
+    Activation, BatchNorm, Config, DefaultBackend, Element, Frozen, Kept, Options, Real, Renorm, Saved,
+    Shape, Workspace,
 };
 use ndarray::{Array1, Array2, Array3, ArrayView2, array, s};
 
@@ -291,4 +292,25 @@ fn a_state_comes_back_with_r_and_d() {
     value["d"].as_array_mut().unwrap().pop();
     let says = serde_json::from_value::<Saved<f64>>(value).unwrap_err().to_string();
     assert_eq!(says, "expected none, or 2 for each of 4 features in r and d in d, got 7");
+}
+
+/// The terms of an infinite γ may have other signs than their sum.
+fn an_infinite_weight_has_the_sign_of_what_it_weighs<T: Element>() {
+    let number = |v: f64| T::from_compute(T::Compute::from_f64(v));
+    let mut bn = BatchNorm::<T>::new(1).unwrap();
+    bn.weight[0] = T::Compute::from_f64(f64::INFINITY);
+    bn.running.as_mut().unwrap().mean[0] = T::Compute::from_f64(5.0);
+    let x = [1.0, 4.5, 7.0].map(|v| [number(v)]);
+    let renorm = Renorm { r_max: 9.0, d_max: 9.0 };
+    let (y, _) =
+        bn.forward_uncommitted_with(&Array2::from(x.to_vec()), Options::default().renorm(renorm)).unwrap();
+    let y: Vec<f64> = y.iter().map(|y| y.to_compute().to_f64()).collect();
+    // On either side of the running mean, not of the batch's, which is 4.2.
+    assert_eq!(y, [f64::NEG_INFINITY, f64::NEG_INFINITY, f64::INFINITY], "{}", T::NAME);
+}
+
+#[test]
+fn infinite_weights_have_a_sign() {
+    an_infinite_weight_has_the_sign_of_what_it_weighs::<f32>();
+    an_infinite_weight_has_the_sign_of_what_it_weighs::<f64>();
 }

@@ -42,10 +42,11 @@ impl<T: Element> GateRoom<T> {
         let Self { passed, y, stats } = self;
         let of = |own: &mut Vec<T>| {
             if own.len() < len {
-                own.resize(len, T::default())
+                own.resize(len, T::default());
             }
         };
-        (of(passed), of(y));
+        of(passed);
+        of(y);
         stats.resize(features);
         (&mut passed[..len], &mut y[..len], stats.as_mut())
     }

@@ -62,9 +62,12 @@ fn wrong(expected: &str, got: String) -> Error {
     Error::Options { expected: expected.into(), got }
 }
 
+/// The limits of a step, and the statistics that its batch's are compared with.
+type Against<'a, R> = (Renorm, Running<'a, R>);
+
 impl<'a, T: Element> Strided<'a, T> {
     /// The limits of a step that is renormalized, and what it is renormalized by.
-    pub(super) fn renorm(&self) -> Result<Option<(Renorm, Running<'a, T::Compute>)>, Error> {
+    pub(super) fn renorm(&self) -> Result<Option<Against<'a, T::Compute>>, Error> {
         let Some(renorm) = self.options.renorm else {
             return Ok(None);
         };
@@ -82,7 +85,7 @@ impl<'a, T: Element> Strided<'a, T> {
 
 /// The driver's renormalization, whose r and d go into `moved`.
 pub(super) fn taking<'a, T: Element>(
-    (Renorm { r_max, d_max }, Running { mean, var }): (Renorm, Running<'a, T::Compute>),
+    (Renorm { r_max, d_max }, Running { mean, var }): Against<'a, T::Compute>,
     eps: f64,
     moved: &'a mut MovedVec<T::Compute>,
 ) -> driver::Renorm<'a, T::Compute> {

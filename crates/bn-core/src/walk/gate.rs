@@ -108,7 +108,7 @@ where
         let [k, a, b] = self.coefs;
         let (k, a, mut b) = (k.one(at), a.one(at), b.one(at));
         for m in 0..M {
-            b = b + self.plus[m][at].to_compute();
+            b += self.plus[m][at].to_compute();
         }
         let v = (self.x[at].to_compute() - k) * a + b;
         T::from_compute(Corners::<T::Compute>::new(self.clamp).clamp(v))
