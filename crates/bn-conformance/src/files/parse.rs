@@ -211,7 +211,7 @@ impl File<'_> {
             match name.starts_with("dd.") {
                 false => case.expect.insert(tensor, values),
                 true => {
-                    unsupported.push(Unsupported { tensor: name.into(), why: "the double backward".into() })
+                    unsupported.push(Unsupported { tensor: name.into(), why: "the double backward".into() });
                 }
             }
         }
