@@ -82,7 +82,7 @@ pub use bn_core::checkpoint;
 pub use bn_core::mem::Output;
 pub use bn_core::{
     Activation, Affine, Config, Cotangents, DoubleGradients, Element, Error, Folded, Frozen, Gradients,
-    Grads, Kept, Layout, Mode, NonFinite, OneValue, Options, ParameterGradients, Real, Recalibrate,
+    Grads, Kept, Layout, Mode, NonFinite, OneValue, Options, ParameterGradients, Real, Recalibrate, Renorm,
     RunningStats, RunningVar, Saved, Shape, ShapeError, Sizes, Workspace, functions, parts, schedule,
 };
 /// The version of ndarray whose arrays the layer takes.

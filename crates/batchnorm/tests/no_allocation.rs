@@ -2,8 +2,8 @@
 //! so that no other test's allocations are counted.
 
 use batchnorm::backend::{Backend, Scalar};
-use batchnorm::functions::{self, DoubleBackward};
-use batchnorm::{BatchNorm, Element, Grads, Real, Saved, Shape, Workspace};
+use batchnorm::functions::{self, DoubleBackward, Forward};
+use batchnorm::{BatchNorm, Element, Grads, Options, Real, Renorm, Saved, Shape, Workspace};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -42,13 +42,14 @@ fn steps<T: Element, B: Backend + Default>(shapes: &[Shape], later: usize) -> (u
                 (0..s.len()).map(|i| T::from_compute(T::Compute::from_f64((i % 13) as f64))).collect();
             let parameters = vec![T::Compute::default(); s.features()];
             let outputs = (x.clone(), x.clone(), x.clone(), parameters.clone(), parameters);
-            (*s, BatchNorm::<T, B>::new(s.features()).unwrap(), Saved::default(), x, outputs)
+            let saved = [(); 2].map(|()| Saved::default());
+            (*s, BatchNorm::<T, B>::new(s.features()).unwrap(), saved, x, outputs)
         })
         .collect();
     let mut workspace = Workspace::default();
     let mut step = || {
         let before = ALLOCATIONS.load(Relaxed);
-        for (shape, bn, saved, x, (y, dx, d_x, dweight, dbias)) in &mut layers {
+        for (shape, bn, [saved, ghosts], x, (y, dx, d_x, dweight, dbias)) in &mut layers {
             bn.forward_into(*shape, x, y, saved, &mut workspace).unwrap();
             bn.backward_into(saved, x, y, Grads { dx, dweight, dbias }, &mut workspace).unwrap();
             let (d_dy, d_x) = (Some((&mut dx[..]).into()), Some((&mut d_x[..]).into()));
@@ -56,6 +57,13 @@ fn steps<T: Element, B: Backend + Default>(shapes: &[Shape], later: usize) -> (u
             let second = DoubleBackward { v_dbias: Some(dbias), d_weight: Some(dweight), ..second };
             functions::double_backward(&B::default(), second, saved, &mut workspace).unwrap();
             bn.forward_eval_into(*shape, x, y, saved, &mut workspace).unwrap();
+            // In three virtual batches or so, each renormalized.
+            let options = Options::default()
+                .renorm(Renorm { r_max: 3.0, d_max: 5.0 })
+                .ghost((shape.outer() / 3).max(2));
+            let own = Forward { options, ..Forward::new(*shape, x, &mut y[..]) };
+            bn.forward_step(own, ghosts, &mut workspace).unwrap();
+            bn.backward_into(ghosts, x, y, Grads { dx, dweight, dbias }, &mut workspace).unwrap();
         }
         ALLOCATIONS.load(Relaxed) - before
     };
@@ -104,8 +112,9 @@ fn on_rayon() {
     for (_, later) in inside {
         assert!(later.iter().sum::<usize>() <= late, "allocations of later steps in a pool: {later:?}");
     }
-    // Each of the four calls is handed in once or twice: to reduce, and to map. The double backward reduces three times.
-    let queued = count * shapes.len() * (3 * 2 + 3 + 2);
+    // Each of the four calls, and of the eight of up to four virtual batches, is handed in once or twice: to reduce, and to map.
+    // The double backward reduces three times.
+    let queued = count * shapes.len() * (3 * 2 + 8 * 2 + 3 + 2);
     let later = steps::<f32, Rayon<Dispatch>>(&shapes, count).1;
     let total = later.iter().sum::<usize>();
     assert!(total <= queued / 63 + late, "allocations of later steps from outside of the pool: {later:?}");

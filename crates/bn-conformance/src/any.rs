@@ -68,6 +68,7 @@ fn listing<T: Element>(case: &Case<T>) -> String {
         "{name}: {mode}, eps {:e}, momentum {momentum}, {num_batches_tracked} batches before, running_var {:?}",
         config.eps, config.running_var
     );
+    text += &case.renorm.map_or_else(String::new, |limits| format!(", renorm {limits:?}"));
     text += &line("x", &case.x);
     text += &case.dy.as_ref().map_or_else(String::new, |dy| line("dy", dy));
     for (name, values) in case.per_feature() {

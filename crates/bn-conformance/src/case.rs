@@ -1,7 +1,7 @@
 //! A case: inputs of one step and what a reference computed from them.
 
 use crate::exact::Exact;
-use bn_core::{Activation, Config, Kept, Options};
+use bn_core::{Activation, Config, Kept, Options, Renorm};
 use bn_core::{Element, Layout, Mode, Real, Shape};
 use std::fmt;
 
@@ -160,6 +160,8 @@ pub struct Case<T: Element> {
     pub residual: Option<Vec<T>>,
     /// Which samples and positions are valid; absent: all.
     pub mask: Option<Vec<bool>>,
+    /// RMAX and DMAX of batch renormalization; absent: none.
+    pub renorm: Option<[f64; 2]>,
     /// The running mean and variance before the step.
     pub running: Option<[Vec<T::Compute>; 2]>,
     /// Of the double backward, where it is checked.
@@ -194,6 +196,12 @@ impl<T: Element> Case<T> {
         self.mode == Mode::Train || self.running.is_none()
     }
 
+    /// RMAX and DMAX, where the step is renormalized by them.
+    #[must_use]
+    pub fn renormed(&self) -> Option<[f64; 2]> {
+        self.renorm.filter(|_| self.mode == Mode::Train && self.running.is_some())
+    }
+
     /// γ and β of feature `f`.
     #[must_use]
     pub fn params(&self, f: usize) -> (f64, f64) {
@@ -206,6 +214,7 @@ impl<T: Element> Case<T> {
     pub fn options(&self) -> Options<&[T], &[bool]> {
         let mut options = Options::default().activation(self.activation);
         (options.residual, options.mask) = (self.residual.as_deref(), self.mask.as_deref());
+        options.renorm = self.renorm.map(|[r_max, d_max]| Renorm { r_max, d_max });
         options
     }
 

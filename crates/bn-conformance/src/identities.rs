@@ -4,6 +4,7 @@
 
 use crate::data::{normal, rng};
 use crate::fetch::fetches_change_no_bit;
+use crate::ghosts::ghosts_are_steps_on_slices;
 use crate::pairs::pairs_are_their_parts;
 use crate::parts::parts_give_the_whole;
 use crate::run::widened;
@@ -40,6 +41,10 @@ pub fn all<B: Backend + Clone>(backend: &B) -> Vec<String> {
         parts_give_the_whole::<f64, B>,
         parts_give_the_whole::<f16, B>,
         parts_give_the_whole::<bf16, B>,
+        ghosts_are_steps_on_slices::<f32, B>,
+        ghosts_are_steps_on_slices::<f64, B>,
+        ghosts_are_steps_on_slices::<f16, B>,
+        ghosts_are_steps_on_slices::<bf16, B>,
     ] {
         failures.extend(check(backend));
     }

@@ -28,6 +28,8 @@ pub struct Feature {
     pub running: Option<(f64, f64)>,
     /// Whether the batch's statistics are used.
     pub from_batch: bool,
+    /// RMAX and DMAX of batch renormalization.
+    pub renorm: Option<[f64; 2]>,
     /// Added to the variance.
     pub eps: f64,
     /// The weight of the new statistic, as a fraction: numerator and denominator.
@@ -96,17 +98,26 @@ pub fn step<N: Number>(f: &Feature) -> Expected {
             (mean, var)
         }
     };
-    let invstd = N::new(1.0) / (var.clone() + N::new(f.eps)).root();
+    let std = (var.clone() + N::new(f.eps)).root();
+    let invstd = N::new(1.0) / std.clone();
+    let [r, d] = match (f.renorm, f.running) {
+        (Some(limits), Some(running)) => renorm([&mean, &std], running, f.eps, limits),
+        _ => [1.0, 0.0].map(N::new),
+    };
     let xhat: Vec<N> = x.iter().map(|x| (x.clone() - mean.clone()) * invstd.clone()).collect();
     let plus = |i: usize| N::new(f.plus.get(i).copied().unwrap_or(0.0));
-    let of = |(i, xhat): (usize, &N)| weight.clone() * xhat.clone() + bias.clone() + plus(i);
+    let normalized = |xhat: &N| match f.renorm {
+        Some(_) => xhat.clone() * r.clone() + d.clone(),
+        None => xhat.clone(),
+    };
+    let of = |(i, xhat): (usize, &N)| weight.clone() * normalized(xhat) + bias.clone() + plus(i);
     let before: Vec<N> = xhat.iter().enumerate().map(of).collect();
     let y = before.iter().map(|v| Exact::of(&activated(v, f.activation))).collect();
     let dy: Vec<N> = (0..f.dy.len()).map(|i| gated(f, i, &before[i])).collect();
 
     let dbias = sum(dy.iter().cloned());
     let dweight = sum(dy.iter().zip(&xhat).map(|(dy, xhat)| dy.clone() * xhat.clone()));
-    let a = weight * invstd;
+    let a = weight * r.clone() * invstd;
     let dx = dy.iter().zip(&xhat).map(|(dy, xhat)| match f.from_batch {
         true => {
             let through = n.clone() * dy.clone() - dbias.clone() - xhat.clone() * dweight.clone();
@@ -126,9 +137,38 @@ pub fn step<N: Number>(f: &Feature) -> Expected {
         };
         (blend(old_mean, mean.clone()), blend(old_var, tracked))
     });
+    // No d counts beside an infinite sum either.
+    let dweight = match f.renorm {
+        Some(_) if Exact::of(&d).near == 0.0 => r * dweight,
+        Some(_) => r * dweight + d * dbias.clone(),
+        None => dweight,
+    };
     let [dweight, dbias, mean, var] = [dweight, dbias, mean, var].each_ref().map(Exact::of);
     let [before, passed] = [&before, &dy].map(|all| all.iter().map(Exact::of).collect());
     Expected { y, before, passed, dx, dparams: (dweight, dbias), stats: (mean, var), running }
+}
+
+/// r and d of algorithm 1 of <https://arxiv.org/abs/1702.03275>.
+fn renorm<N: Number>(
+    [mean, std]: [&N; 2],
+    running: (f64, f64),
+    eps: f64,
+    [r_max, d_max]: [f64; 2],
+) -> [N; 2] {
+    let clip = |v: N, low: N, high: N| {
+        let is_below = |a: &N, b: &N| Exact::of(&(a.clone() - b.clone())).near < 0.0;
+        if is_below(&v, &low) {
+            low
+        } else if is_below(&high, &v) {
+            high
+        } else {
+            v
+        }
+    };
+    let own = (N::new(running.1) + N::new(eps)).root();
+    let r = clip(std.clone() / own.clone(), N::new(1.0) / N::new(r_max), N::new(r_max));
+    let d = clip((mean.clone() - N::new(running.0)) / own, N::new(-d_max), N::new(d_max));
+    [r, d]
 }
 
 /// The step of one feature in the number that it needs.

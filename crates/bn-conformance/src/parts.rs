@@ -40,6 +40,7 @@ fn gives_the_whole<T: Element>(case: &Case<T>) -> bool {
 /// Whether a step does more than normalize: it is run whole.
 fn has_options<T: Element>(case: &Case<T>) -> bool {
     let beside = case.mask.is_some() || case.residual.is_some() || case.cotangents.is_some();
+    let beside = beside || case.renorm.is_some();
     beside || case.activation != Activation::Identity
 }
 

@@ -9,6 +9,7 @@ use crate::data::{COMBINATIONS, Dy, X};
 use crate::files::{self, Loaded};
 use crate::judge::{beyond, judge_all};
 use crate::measure::Row;
+use crate::renormed::{self, Of};
 use crate::table::{self, Entry, LONG, LONG_DATA, SHAPES};
 use crate::{hard, options, second};
 use bn_core::{Backend, Element};
@@ -226,6 +227,19 @@ where
     }
     for &entry in LONG {
         LONG_DATA.iter().for_each(|&data| push(entry, data, 0));
+    }
+    for (entry, of, turn) in renormed::all() {
+        jobs.push(Box::new(move || {
+            let mut case = renormed::renormed::<T>(entry, of, turn);
+            if answered {
+                case.expect = table::expected(&case);
+            }
+            let origin = match of {
+                Of::Plain(..) => Origin::Shape(entry),
+                Of::Hard(kind) => Origin::Hard(kind),
+            };
+            (case.into(), origin)
+        }));
     }
     for (entry, kind, place, variant) in hard::all() {
         jobs.push(Box::new(move || {

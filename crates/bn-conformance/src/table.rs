@@ -184,6 +184,7 @@ fn features<T: Element>(case: &Case<T>) -> Vec<Feature> {
             affine: case.params(f),
             running: case.running.as_ref().map(|[m, v]| (m[f].to_f64(), v[f].to_f64())),
             from_batch: case.from_batch(),
+            renorm: case.renormed(),
             eps: case.config.eps,
             momentum,
             biased: case.config.running_var == RunningVar::Biased,

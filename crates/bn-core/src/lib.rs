@@ -44,7 +44,7 @@ pub use kernel::{Backend, Executor, KernelSet, Kernels, Serial};
 pub use layer::checkpoint;
 pub use layer::{
     Activation, Affine, BatchNorm, Config, Cotangents, DoubleGradients, Error, Folded, Frozen, Gradients,
-    Grads, Kept, Mode, NonFinite, OneValue, Options, ParameterGradients, Recalibrate, RunningStats,
+    Grads, Kept, Mode, NonFinite, OneValue, Options, ParameterGradients, Recalibrate, Renorm, RunningStats,
     RunningVar, Saved, Sizes, functions, parts,
 };
 pub use num::{Element, Real};

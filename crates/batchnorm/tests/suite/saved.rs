@@ -1,6 +1,6 @@
 //! What a forward saves: its statistics as slices, and the same bits after serde.
 
-use batchnorm::{BatchNorm, Config, Element, Mode, Real, Saved, Shape};
+use batchnorm::{BatchNorm, Config, Element, Mode, Options, Real, Renorm, Saved, Shape};
 use ndarray::{Array2, array};
 use serde_json::{Value, json};
 
@@ -29,6 +29,8 @@ fn all<T: Element>() -> Vec<Saved<T>> {
     let empty = Array2::from_elem((0, 6), T::default());
     vec![
         bn.forward(&x).unwrap().1,
+        bn.forward_with(&x, Options::default().renorm(Renorm { r_max: 3.0, d_max: 5.0 })).unwrap().1,
+        bn.forward_with(&x, Options::default().ghost(3)).unwrap().1,
         bn.forward_eval_saved(&x).unwrap().1,
         untracked.forward_eval_saved(&x).unwrap().1,
         bn.forward(&empty).unwrap().1,
@@ -74,7 +76,7 @@ fn comes_back<T: Element>() {
 
 /// A rest of −0, whose sign the sum of its parts would lose.
 fn minus_zero_comes_back<T: Element>() {
-    let saved = &all::<T>()[1];
+    let saved = &all::<T>()[3];
     let mut stored = serde_json::to_value(saved).unwrap();
     for part in stored["rest"].as_array_mut().unwrap() {
         *part = json!((-0.0f64).to_bits());

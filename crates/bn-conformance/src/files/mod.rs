@@ -16,7 +16,7 @@ pub use write::to_bytes;
 
 /// What the layer does not do yet, as (file in `cases/`, what is missing). A file is replayed whole, or what is
 /// missing stands here.
-pub const NOT_YET: &[(&str, &str)] = &[("nc_train_renorm", "renormalization")];
+pub const NOT_YET: &[(&str, &str)] = &[];
 
 /// Why a file is no case that can be run. Every message names the file.
 #[derive(Debug, thiserror::Error)]

@@ -48,8 +48,7 @@ impl File<'_> {
     {
         self.strangers()?;
         let mut case = self.inputs::<T>()?;
-        let lacking = self.lacking()?;
-        let unsupported = self.expectations(&mut case, &lacking)?;
+        let unsupported = self.expectations(&mut case)?;
         Ok(Loaded { case: any(case), unsupported })
     }
 
@@ -70,27 +69,18 @@ impl File<'_> {
         }
     }
 
-    /// What the whole step needs that the layer does not have yet.
-    fn lacking(&self) -> Result<Vec<String>, FileError> {
-        let mut lacking = Vec::new();
-        if self.keys.contains_key("renorm") {
-            lacking.push("renormalization".into());
-        }
-        Ok(lacking)
-    }
-
     /// RMAX and DMAX of batch renormalization, which needs running statistics to begin with.
-    fn renorm(&self) -> Result<(), FileError> {
-        let Some(value) = self.keys.get("renorm") else { return Ok(()) };
+    fn renorm(&self) -> Result<Option<[f64; 2]>, FileError> {
+        let Some(value) = self.keys.get("renorm") else { return Ok(None) };
         let numbers: Option<Vec<f64>> = value.split(',').map(|v| v.parse().ok()).collect();
-        let good = numbers
-            .is_some_and(|v| v.len() == 2 && v.iter().all(|v| v.is_finite()) && v[0] >= 1.0 && v[1] >= 0.0);
-        if !good {
+        let numbers = numbers.and_then(|v| <[f64; 2]>::try_from(v).ok());
+        let good = |v: &[f64; 2]| v.iter().all(|v| v.is_finite()) && v[0] >= 1.0 && v[1] >= 0.0;
+        let Some(numbers) = numbers.filter(good) else {
             let want = "expected RMAX,DMAX with RMAX of 1 or more and DMAX of 0 or more for \"renorm\"";
             return Err(self.wrong(format!("{want}, got {value:?}")));
-        }
+        };
         match self.has("running_mean") {
-            true => Ok(()),
+            true => Ok(Some(numbers)),
             false => {
                 Err(self.wrong("expected a tensor \"running_mean\" beside \"renorm\", found none".into()))
             }
@@ -180,8 +170,7 @@ impl File<'_> {
             ));
         }
         (case.activation, case.residual) = (activation, residual.filter(|_| added));
-        // An input of what is not supported yet: read to know that it is sound.
-        self.renorm()?;
+        case.renorm = self.renorm()?;
         let cotangents = Cotangents {
             dx: self.optional("v.dx", &case.dims)?,
             dweight: self.optional("v.dweight", &c)?,
@@ -193,12 +182,8 @@ impl File<'_> {
         Ok(case)
     }
 
-    /// Reads what is expected into the case, but for what it returns: all of it where the step is `lacking` something.
-    fn expectations<T: Stored>(
-        &self,
-        case: &mut Case<T>,
-        lacking: &[String],
-    ) -> Result<Vec<Unsupported>, FileError> {
+    /// Reads what is expected into the case, but for what it returns.
+    fn expectations<T: Stored>(&self, case: &mut Case<T>) -> Result<Vec<Unsupported>, FileError> {
         let (_, added) = self.activation()?;
         let mut names: Vec<&str> =
             self.tensors.names().into_iter().filter_map(|name| name.strip_prefix("expect.")).collect();
@@ -227,10 +212,7 @@ impl File<'_> {
             if name == "dresidual" && !added {
                 return Err(self.wrong(format!("expected the activation \"add_relu\" beside {full:?}")));
             }
-            match lacking.is_empty() {
-                true => case.expect.insert(tensor, values),
-                false => unsupported.push(Unsupported { tensor: name.into(), why: lacking.join(" and ") }),
-            }
+            case.expect.insert(tensor, values);
         }
         Ok(unsupported)
     }

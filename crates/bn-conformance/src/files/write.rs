@@ -95,6 +95,9 @@ fn keys<T: Element>(case: &Case<T>, source: &str) -> HashMap<String, String> {
     if config.running_var == RunningVar::Biased {
         keys.push(("running_var", "biased".into()));
     }
+    if let Some([r_max, d_max]) = case.renorm {
+        keys.push(("renorm", format!("{r_max:e},{d_max:e}")));
+    }
     if let Some((rtol, atol)) = case.rounded {
         keys.extend([("rtol", format!("{rtol:e}")), ("atol", format!("{atol:e}"))]);
     }

@@ -83,6 +83,22 @@ fn passed(activation: Activation, v: Ext, [dy, below]: [f64; 2]) -> Ext {
     })
 }
 
+/// r and d, from μ−μᵣ and invstd of the batch, and σᵣ².
+fn renorm([r_max, d_max]: [f64; 2], [apart, invstd]: [Ext; 2], var: Ext) -> [Ext; 2] {
+    let clip = |v: Ext, low: Ext, high: Ext| {
+        if v < low {
+            low
+        } else if v > high {
+            high
+        } else {
+            v
+        }
+    };
+    let ([r_max, d_max], std) = ([r_max, d_max].map(Ext::new), var.sqrt());
+    let one = Ext::new(1.0);
+    [clip(one / (invstd * std), one / r_max, r_max), clip(apart / std, Ext::ZERO - d_max, d_max)]
+}
+
 impl Feature {
     fn of<T: Element>(case: &Case<T>, f: usize, x: &[f64], [dy, plus, v]: [&[f64]; 3]) -> Self {
         let from_batch = case.from_batch();
@@ -105,10 +121,19 @@ impl Feature {
 
         let (gamma, bias) = case.params(f);
         let weight = Ext::new(gamma).abs();
-        let gain = weight * invstd;
+        let moved = case.renormed().zip(old).map(|(limits, old)| {
+            renorm(
+                limits,
+                [batch_mean + Ext::new(first) - old[0], invstd],
+                old[1] + Ext::new(case.config.eps),
+            )
+        });
+        let [r, d] = moved.unwrap_or([one, Ext::ZERO]);
+        let gain = weight * r * invstd;
         let plus: Vec<Ext> = plus.iter().map(|v| Ext::new(*v)).collect();
-        let before =
-            |i: usize| Ext::new(gamma) * xhat[i] + Ext::new(bias) + plus.get(i).copied().unwrap_or(Ext::ZERO);
+        let before = |i: usize| {
+            Ext::new(gamma) * (xhat[i] * r + d) + Ext::new(bias) + plus.get(i).copied().unwrap_or(Ext::ZERO)
+        };
         let passed = |(i, dy): (usize, &f64)| passed(case.activation, before(i), [*dy, case.below(*dy)]);
         let dy: Vec<Ext> = dy.iter().enumerate().map(passed).collect();
         let max_dy = largest(dy.iter().copied());
@@ -120,9 +145,9 @@ impl Feature {
             dx = finite(gain * largest(dy.iter().map(|v| *v - m)))
                 + finite(gain * max_xhat * h.abs())
                 + finite(share * gain * max_dy * max_xhat.max(one));
-            on_top = finite(share * dy.iter().map(|v| v.abs()).sum());
+            on_top = finite(share * (r + d.abs()) * dy.iter().map(|v| v.abs()).sum());
         }
-        let std = finite(batch_var.sqrt());
+        let (std, size) = (finite(batch_var.sqrt()), norm(dy.iter().copied()));
         let own = case.cotangents.as_ref().map(|cotangents| Own {
             from_batch,
             invstd,
@@ -135,14 +160,20 @@ impl Feature {
         });
         Self {
             constant: (plus.is_empty()
+                && moved.is_none()
                 && weight.is_finite()
                 && x.iter().all(|v| *v == first && v.is_finite()))
             .then_some(bias),
-            y: finite(weight * max_xhat) + finite(Ext::new(bias).abs()) + largest(plus.iter().copied()),
+            y: finite(weight * (r * max_xhat + d.abs()))
+                + finite(Ext::new(bias).abs())
+                + largest(plus.iter().copied()),
             dresidual: max_dy,
             dx,
-            dweight: [norm(dy.iter().zip(&xhat).map(|(dy, xhat)| *dy * *xhat)), on_top],
-            dbias: norm(dy.iter().copied()),
+            dweight: [
+                finite(r * norm(dy.iter().zip(&xhat).map(|(dy, xhat)| *dy * *xhat))) + finite(d.abs() * size),
+                on_top,
+            ],
+            dbias: size,
             mean: if from_batch { std } else { Ext::ZERO },
             running_mean: old.filter(|_| case.mode == Mode::Train && !x.is_empty()).map(|[old, _]| {
                 let momentum = match case.config.momentum {

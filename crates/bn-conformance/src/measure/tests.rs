@@ -46,11 +46,16 @@ fn scale_of<T: Element>(case: &Case<T>, tensor: Tensor) -> f64 {
     let max = |v: &[f64]| v.iter().fold(0.0, |m: f64, v| m.max(v.abs()));
     let norm = |v: &[f64]| v.iter().map(|v| v * v).sum::<f64>().sqrt();
     let (weight, bias) = case.params(0);
+    let [r, d] = case.renormed().map_or([1.0, 0.0], |[r_max, d_max]| {
+        let root = (old[1] + case.config.eps).sqrt();
+        let r = (1.0 / invstd / root).clamp(1.0 / r_max, r_max);
+        [r, ((mu - old[0]) / root).clamp(-d_max, d_max)]
+    });
     let own = case.expect.get(tensor).unwrap()[0].abs();
     let small = 2f64.powi(-20);
     let momentum = case.config.momentum.unwrap();
     match tensor {
-        Tensor::Y => weight.abs() * max(&xhat) + bias.abs(),
+        Tensor::Y => weight.abs() * (r * max(&xhat) + d.abs()) + bias.abs(),
         Tensor::Mean => own.max(var.sqrt()),
         Tensor::Var | Tensor::RunningVar => own,
         Tensor::RunningMean if train => {
@@ -60,13 +65,14 @@ fn scale_of<T: Element>(case: &Case<T>, tensor: Tensor) -> f64 {
         Tensor::Dx if train => {
             let far: Vec<f64> = dy.iter().map(|v| v - m).collect();
             let all = small * max(&dy) * max(&xhat).max(1.0);
-            weight.abs() * invstd * (max(&far) + max(&xhat) * h.abs() + all)
+            weight.abs() * r * invstd * (max(&far) + max(&xhat) * h.abs() + all)
         }
         Tensor::Dx => weight.abs() * invstd * max(&dy),
         Tensor::Dbias => own.max(norm(&dy)),
         Tensor::Dweight => {
             let sizes = dy.iter().map(|v| v.abs()).sum::<f64>();
-            own.max(norm(&both)) + if train { small * sizes } else { 0.0 }
+            let terms = r * norm(&both) + d.abs() * norm(&dy);
+            own.max(terms) + if train { small * (r + d.abs()) * sizes } else { 0.0 }
         }
         Tensor::DdDy | Tensor::DdX | Tensor::DdWeight => {
             let cotangents = case.cotangents.as_ref().unwrap();
@@ -121,10 +127,11 @@ fn k_units_are_an_error_of_k<T: Element>(tolerance: f64) {
         // x̂ below 1.
         ((0.5, 1.0), far, 0.01, 100.0),
     ];
-    for mode in [Mode::Train, Mode::Eval] {
+    let renorm = Some([1.25, 3.0]);
+    for (mode, renorm) in [(Mode::Train, None), (Mode::Train, renorm), (Mode::Eval, None)] {
         for (affine, dy_mean, x_mean, eps) in data {
             let mut case = case::<T>(mode, affine, dy_mean, x_mean);
-            case.config.eps = eps;
+            (case.config.eps, case.renorm) = (eps, renorm);
             case.expect = expected(&case);
             for (tensor, values) in case.expect.iter() {
                 for (index, units) in [(0, 100.0), (values.len() - 1, -30.0), (values.len() / 2, 4000.0)] {

@@ -225,7 +225,6 @@ fn what_can_be_checked_is_loaded_beside_what_cannot() {
     let whole = Parts::of("nchw_train");
     for (parts, why) in [
         (whole.with("mask", Dtype::U8, &[4, 5, 7]), "a mask"),
-        (whole.key("renorm", Some("1,0")), "renormalization"),
         (
             whole.with("mask", Dtype::U8, &[4, 5, 7]).key("activation", Some("relu")),
             "a mask and activation relu",

@@ -22,6 +22,7 @@ fn feature(x: X, dy: Dy, from_batch: bool) -> Feature {
         below: Vec::new(),
         running: Some((0.4, 2.5)),
         from_batch,
+        renorm: None,
         eps: 1e-5,
         momentum: (0.1, 1.0),
         biased: false,
@@ -45,10 +46,14 @@ fn assert_close(name: &str, a: &[Exact], b: &[Exact], terms: f64) {
 #[test]
 fn double_double_answers_as_big_floats_do() {
     for x in [X::Normal, X::Shifted, X::Ramp, X::OutlierFirst, X::LargestMean, X::Pixels, X::TwoNeighbours] {
-        for (dy, from_batch) in
-            [(Dy::Normal, true), (Dy::Tenths, true), (Dy::Input, true), (Dy::Normal, false)]
-        {
-            let feature = feature(x, dy, from_batch);
+        for (dy, from_batch, renorm) in [
+            (Dy::Normal, true, None),
+            (Dy::Tenths, true, None),
+            (Dy::Input, true, None),
+            (Dy::Normal, false, None),
+            (Dy::Input, true, Some([2.0, 1e9])),
+        ] {
+            let feature = Feature { renorm, ..feature(x, dy, from_batch) };
             let (a, b) = (step::<Dd>(&feature), step::<Big>(&feature));
             let (largest, sum) =
                 feature.dy.iter().fold((0.0f64, 0.0), |(m, s), v| (m.max(v.abs()), s + v.abs()));

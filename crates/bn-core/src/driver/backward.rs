@@ -9,8 +9,10 @@ use super::schedule::Task;
 use super::step::{Doors, Opening, Settled, Step, split_columns, split_optional, split_some};
 use super::workspace::{COEFS, State};
 use crate::kernel::{GradAffine, KernelSet, Map, Sum};
+use crate::maths::frame::{double, wide as narrowed};
+use crate::maths::renorm::{self, Moved, weigh};
 use crate::maths::{Params, StatsRef, Totals, features};
-use crate::num::{Element, Real, Wide};
+use crate::num::{Dd, Element, Real, Wide};
 use crate::tensor::{Place, Shape, Strips, StripsMut};
 
 /// What a backward works on.
@@ -37,6 +39,10 @@ pub(crate) struct Backward<'a, T: Element> {
     pub(crate) whole: bool,
     /// The sums, where they are known already.
     pub(crate) given: Option<Given<'a, T::Compute>>,
+    /// Where the forward was renormalized.
+    pub(crate) moved: Option<Moved<'a, T::Compute>>,
+    /// Gets dβ and dγ with all their digits; empty where they are not wanted.
+    pub(crate) wide: &'a mut [Totals<T::Compute>],
 }
 
 /// Which sums a backward needs.
@@ -124,6 +130,8 @@ impl<T: Element> Step<T> for Backward<'_, T> {
             count,
             whole,
             given,
+            moved,
+            wide,
         } = self;
         let (gate, gate1) = split_some(gate, |gate| gate.split_at(feature, col));
         let ((x, x1), (dy, dy1)) = (split_columns(x, col), split_columns(dy, col));
@@ -132,6 +140,8 @@ impl<T: Element> Step<T> for Backward<'_, T> {
         let (dbias, dbias1) = split_optional(dbias, feature);
         let ((params, params1), (stats, stats1)) = (params.split_at(feature), stats.split_at(feature));
         let (given, given1) = split_some(given, |given| given.split_at(feature));
+        let (moved, moved1) = split_some(moved, |moved| moved.split_at(feature));
+        let (wide, wide1) = split_optional(wide, feature);
         let tail = Self {
             shape,
             x: x1,
@@ -147,6 +157,8 @@ impl<T: Element> Step<T> for Backward<'_, T> {
             count,
             whole,
             given: given1,
+            moved: moved1,
+            wide: wide1,
         };
         let head = Self {
             shape,
@@ -163,6 +175,8 @@ impl<T: Element> Step<T> for Backward<'_, T> {
             count,
             whole,
             given,
+            moved,
+            wide,
         };
         (head, tail)
     }
@@ -193,8 +207,9 @@ impl<T: Element> Step<T> for Backward<'_, T> {
         let Some(Gate { by: By::Again(again), .. }) = &self.gate else {
             return false;
         };
-        // Σdy alone is no sum of x as well. What is added is a third input, which the kernels have no room for.
-        if self.needs() == Needs::Dy || again.post.plus().is_some() {
+        // Σdy alone is no sum of x as well. What is added is a third input, which the kernels have no room for. Renormalized
+        // values have coefficients of their own.
+        if self.needs() == Needs::Dy || again.post.plus().is_some() || self.moved.is_some() {
             return false;
         }
         let (stats, _) = self.stats.split_at(features);
@@ -227,7 +242,7 @@ impl<T: Element> Step<T> for Backward<'_, T> {
             (true, false) => None,
             (false, _) => Some(Statistics::Given(self.stats)),
         };
-        Some(again.forward(x, self.params.weight, stats, (self.eps, self.count)))
+        Some(again.forward(x, self.params.weight, stats, (self.eps, self.count), self.moved))
     }
 
     fn before(&mut self) -> Option<(Map<'_, T>, StripsMut<'_, T>)> {
@@ -293,6 +308,7 @@ impl<T: Element> Step<T> for Backward<'_, T> {
         let values = [k, a, c, d, m];
         let (needs, given) = (self.needs(), self.given);
         let (dweight, dbias) = (&mut *self.dweight, &mut *self.dbias);
+        let (moved, wide) = (self.moved, &mut *self.wide);
         kernels.vectorize(
             #[inline(always)]
             || {
@@ -304,12 +320,23 @@ impl<T: Element> Step<T> for Backward<'_, T> {
                     totals.iter_mut().for_each(|total| total.1 = one);
                 }
                 let through = from_batch && needs == Needs::Both;
-                features::gradients(n, [from_batch, through], stats, params, totals, values, hard);
+                match moved {
+                    Some(moved) => {
+                        renorm::gradients((n, through), stats, params, moved, totals, values, hard);
+                    }
+                    None => {
+                        features::gradients(n, [from_batch, through], stats, params, totals, values, hard);
+                    }
+                }
                 if let Some(given) = given {
                     given.tell(totals, |f| hard[f] = true);
                 }
                 features::round(totals, |total| total.0, dbias);
+                if let Some(moved) = moved {
+                    return renorm::param_grads(moved, totals, dweight, wide);
+                }
                 features::round(totals, |total| total.1, dweight);
+                wide.copy_from_slice(&totals[..wide.len()]);
             },
         );
     }
@@ -339,19 +366,27 @@ impl<T: Element> Step<T> for Backward<'_, T> {
 
     fn hard(&mut self, hard: Hard<'_, impl KernelSet>, totals: &[Totals<T::Compute>]) {
         let needs = self.needs();
-        let Self { x, dy, gate, dx, dweight, dbias, params, stats, from_batch, eps, count, given, .. } = self;
+        let (moved, through) = (self.moved, self.from_batch && needs == Needs::Both);
+        let Self { x, dy, gate, dx, dweight, dbias, params, stats, eps, count, given, wide, .. } = self;
         let dx = dx.as_mut().map(StripsMut::reborrow);
         let dy = gate.as_ref().map_or_else(|| dy.reborrow(), |gate| gate.passed.read());
         let tensors = Tensors { x: x.reborrow(), dy, dx };
-        let put = &mut |f: usize, [own_dbias, own_dweight]: [Option<T::Compute>; 2]| {
-            for (to, own) in [(&mut *dbias, own_dbias), (&mut *dweight, own_dweight)] {
+        let put = &mut |f: usize, [own_dbias, along]: [Option<(Dd, i32)>; 2]| {
+            let sum = own_dbias.unwrap_or((double(totals[f].0), 0));
+            let own_dweight = along.map(|own| moved.map_or(own, |moved| weigh(moved.get(f), own, sum)));
+            let owns = [own_dbias, own_dweight].map(|own| own.map(|(v, e)| v.ldexp(e)));
+            for (to, own) in [(&mut *dbias, owns[0]), (&mut *dweight, owns[1])] {
                 if let (Some(to), Some(own)) = (to.get_mut(f), own) {
-                    *to = own;
+                    *to = T::Compute::from_f64(own.to_f64());
                 }
             }
+            if let Some(to) = wide.get_mut(f) {
+                *to = (owns[0].map_or(to.0, narrowed), owns[1].map_or(to.1, narrowed));
+            }
         };
-        if *from_batch && needs == Needs::Both {
-            hard.backward(tensors, *params, (*count, *eps), *stats, (totals, *given), put);
+        if through {
+            let batch = (*count, *eps);
+            hard.backward(tensors, (*params, moved), batch, *stats, (totals, *given), put);
         } else {
             // The sums of f32 are right whatever the data, and sums from elsewhere are what they are.
             let known = T::Compute::sums_are_safe() || given.is_some();

@@ -1,12 +1,13 @@
 //! The forward: the batch's statistics, or given ones, then y = (x−k)·a + b.
 
 use super::gate::split_post;
-use super::hard::Hard;
+use super::hard::{Hard, Renormed};
 use super::plan::Plan;
 use super::schedule::Task;
-use super::step::{Doors, Settled, Step, split_columns};
+use super::step::{Doors, Settled, Step, split_columns, split_some};
 use super::workspace::{COEFS, State};
 use crate::kernel::{Affine, KernelSet, Map, Post, Sum};
+use crate::maths::renorm::{self, Moved, Taking};
 use crate::maths::{Moments, Params, StatsMut, StatsRef, Totals, features};
 use crate::num::{Element, Real};
 use crate::tensor::{Place, Shape, Strips, StripsMut};
@@ -34,6 +35,38 @@ pub(crate) struct Forward<'a, T: Element> {
     pub(crate) eps: f64,
     /// The values of a feature that the statistics are of.
     pub(crate) count: usize,
+    pub(crate) renorm: Option<Renorm<'a, T::Compute>>,
+}
+
+/// The renormalization of a batch's statistics.
+#[derive(Debug)]
+pub(crate) enum Renorm<'a, R: Real> {
+    /// r and d as they were taken.
+    By(Moved<'a, R>),
+    /// To be taken.
+    Take(Taking<'a, R>),
+}
+
+impl<R: Real> Renorm<'_, R> {
+    fn split_at(self, feature: usize) -> (Self, Self) {
+        match self {
+            Self::By(moved) => {
+                let (head, tail) = moved.split_at(feature);
+                (Self::By(head), Self::By(tail))
+            }
+            Self::Take(taking) => {
+                let (head, tail) = taking.split_at(feature);
+                (Self::Take(head), Self::Take(tail))
+            }
+        }
+    }
+
+    fn read(&self) -> Moved<'_, R> {
+        match self {
+            Self::By(moved) => *moved,
+            Self::Take(taking) => taking.read(),
+        }
+    }
 }
 
 impl<T: Element> Statistics<'_, T> {
@@ -95,12 +128,23 @@ impl<T: Element> Step<T> for Forward<'_, T> {
     }
 
     fn split_at(self, feature: usize, col: usize) -> (Self, Self) {
-        let Self { shape, x, y, post, params, stats, eps, count } = self;
+        let Self { shape, x, y, post, params, stats, eps, count, renorm } = self;
         let ((x, x1), (y, y1)) = (split_columns(x, col), y.split_columns(col));
         let (post, post1) = split_post(post, col);
         let ((params, params1), (stats, stats1)) = (params.split_at(feature), stats.split_at(feature));
-        let tail = Self { shape, x: x1, y: y1, post: post1, params: params1, stats: stats1, eps, count };
-        (Self { shape, x, y, post, params, stats, eps, count }, tail)
+        let (renorm, renorm1) = split_some(renorm, |renorm| renorm.split_at(feature));
+        let tail = Self {
+            shape,
+            x: x1,
+            y: y1,
+            post: post1,
+            params: params1,
+            stats: stats1,
+            eps,
+            count,
+            renorm: renorm1,
+        };
+        (Self { shape, x, y, post, params, stats, eps, count, renorm }, tail)
     }
 
     fn reads(&self) -> [Option<Strips<'_, T>>; 2] {
@@ -136,6 +180,12 @@ impl<T: Element> Step<T> for Forward<'_, T> {
         let (stats, params) = (self.stats.get(), self.params);
         let from_batch = !matches!(self.stats, Statistics::Given(_));
         let [k, a, b, ..] = coefs.values(stats.k.len());
+        if let Some(renorm) = &mut self.renorm {
+            if let Renorm::Take(taking) = renorm {
+                taking.take(stats);
+            }
+            return renorm::affine(stats, params, renorm.read(), [k, a, b], hard);
+        }
         kernels.vectorize(
             #[inline(always)]
             || features::affine(from_batch, stats, params, [k, a, b], hard),
@@ -158,13 +208,22 @@ impl<T: Element> Step<T> for Forward<'_, T> {
 
     fn hard(&mut self, hard: Hard<'_, impl KernelSet>, _: &[Totals<T::Compute>]) {
         let (x, y, params) = ((self.x.reborrow(), self.post.reborrow()), self.y.reborrow(), self.params);
+        let moved = self.renorm.as_ref().map(Renorm::read);
         match &mut self.stats {
             // Those that the sums of f64 gave may be lost.
             Statistics::Batch(stats) if !T::Compute::sums_are_safe() => {
-                hard.forward_anew(x, y, params, (self.count, self.eps), &mut |f, found| stats.set(f, found));
+                let renormed = match &mut self.renorm {
+                    None => Renormed::Not,
+                    Some(Renorm::By(moved)) => Renormed::By(*moved),
+                    Some(Renorm::Take(taking)) => Renormed::Anew(taking),
+                };
+                let batch = (self.count, self.eps);
+                hard.forward_anew(x, y, (params, renormed), batch, &mut |f, found| stats.set(f, found));
             }
-            Statistics::Pooled(stats, moments) => hard.forward(x, y, params, *stats, (moments, self.eps)),
-            stats => hard.forward(x, y, params, stats.get(), (&[], self.eps)),
+            Statistics::Pooled(stats, moments) => {
+                hard.forward(x, y, (params, moved), *stats, (moments, self.eps));
+            }
+            stats => hard.forward(x, y, (params, moved), stats.get(), (&[], self.eps)),
         }
     }
 }

@@ -1,9 +1,10 @@
 //! The gate of an activation in the backward: what of dy passes is put aside, block by block, before anything is summed.
 
-use super::forward::{Forward, Statistics};
+use super::forward::{Forward, Renorm, Statistics};
 use super::plan::{NEEDS_CONTIGUOUS, Plan};
 use super::step::{Doors, split_columns};
 use crate::kernel::{self, Affine, Clamp, Map, Post};
+use crate::maths::renorm::Moved;
 use crate::maths::{Params, StatsMut, StatsVec};
 use crate::num::Element;
 use crate::tensor::{Held, Shape, Strips, StripsMut};
@@ -131,11 +132,12 @@ impl<T: Element> Again<'_, T> {
         weight: &'s [T::Compute],
         stats: Option<Statistics<'s, T>>,
         (eps, count): (f64, usize),
+        moved: Option<Moved<'s, T::Compute>>,
     ) -> Forward<'s, T> {
         let Self { y, post, bias, stats: own } = self;
         let (y, post, params) = (y.write(), post.reborrow(), Params { weight, bias });
         let stats = stats.unwrap_or(Statistics::Batch(own.reborrow()));
-        Forward { shape, x, y, post, params, stats, eps, count }
+        Forward { shape, x, y, post, params, stats, eps, count, renorm: moved.map(Renorm::By) }
     }
 }
 

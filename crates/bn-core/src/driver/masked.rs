@@ -121,6 +121,7 @@ impl<T: Element> Masked<T> for Forward<'_, T> {
             stats: self.stats.reborrow(),
             eps: self.eps,
             count: self.count,
+            renorm: None,
         };
         run_on((set, exec), step, workspace);
         gaps.scatter(&y[..shape.len()], features, self.y);
@@ -161,6 +162,8 @@ impl<T: Element> Masked<T> for Backward<'_, T> {
             count: self.count,
             whole: self.whole,
             given: self.given,
+            moved: self.moved,
+            wide: self.wide,
         };
         run_on((set, exec), step, workspace);
         if let Some(to) = self.dx {

@@ -41,7 +41,7 @@ pub(crate) use apart::{Part, Summed, sum_part};
 pub(crate) use backward::Backward;
 pub(crate) use blocks::run;
 pub(crate) use cut::takes_strides;
-pub(crate) use forward::{Forward, Statistics};
+pub(crate) use forward::{Forward, Renorm, Statistics};
 pub(crate) use gaps::Gaps;
 pub(crate) use gate::{Again, By, Gate};
 pub(crate) use gather::moments;

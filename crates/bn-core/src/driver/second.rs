@@ -137,6 +137,8 @@ impl<T: Element> DoubleBackward<'_, T> {
         let &Self { shape, from_batch, eps, stats, .. } = self;
         Backward {
             gate: None,
+            moved: None,
+            wide: &mut [],
             shape,
             x: self.x.reborrow(),
             dy: self.dy.reborrow(),

@@ -9,7 +9,7 @@ use super::masked::MaskRoom;
 use super::plan::Plan;
 use super::schedule;
 use crate::kernel::Executor;
-use crate::maths::Totals;
+use crate::maths::{Moments, Totals};
 use crate::mem::LINE;
 use crate::num::{Element, Real, Wide};
 use crate::tensor::Shape;
@@ -28,6 +28,21 @@ pub struct Workspace<T: Element> {
     masked: Vec<MaskRoom<T>>,
     /// Of the double backward.
     pub(super) second: Kept<T::Compute>,
+    sums: SumsRoom<T::Compute>,
+}
+
+/// What is gathered over the virtual batches of a step, and what one of them gives.
+#[derive(Clone, Debug)]
+pub(crate) struct SumsRoom<R: Real> {
+    pub(crate) moments: Vec<Moments>,
+    pub(crate) all: Vec<Totals<R>>,
+    pub(crate) own: Vec<Totals<R>>,
+}
+
+impl<R: Real> Default for SumsRoom<R> {
+    fn default() -> Self {
+        Self { moments: Vec::new(), all: Vec::new(), own: Vec::new() }
+    }
 }
 
 impl<T: Element> Default for Workspace<T> {
@@ -39,6 +54,7 @@ impl<T: Element> Default for Workspace<T> {
             gaps: Gaps::default(),
             masked: Vec::new(),
             second: Kept::default(),
+            sums: SumsRoom::default(),
         }
     }
 }
@@ -73,6 +89,15 @@ impl<T: Element> Workspace<T> {
 
     pub(crate) fn put_room(&mut self, room: GateRoom<T>) {
         self.gate = room;
+    }
+
+    /// The room of a step in virtual batches, to be put back.
+    pub(crate) fn take_sums(&mut self) -> SumsRoom<T::Compute> {
+        std::mem::take(&mut self.sums)
+    }
+
+    pub(crate) fn put_sums(&mut self, room: SumsRoom<T::Compute>) {
+        self.sums = room;
     }
 
     /// Room for a step that is cut like `cut`, and for those that are cut otherwise or have fewer samples.

@@ -193,11 +193,16 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
             },
             |mask| self.mask(x, mask),
         )?;
+        // An entry of the first axis is as many samples as it has positions where these come before the feature.
+        let positions = input.shape().outer() / x.shape()[0].max(1);
+        let ghost = options.ghost.map(|samples| samples.saturating_mul(positions.max(1)));
+        let options = Options { ghost, ..options };
         let mut result = input.result();
-        self.with_running(mode, |running| {
+        self.with_running(mode, |running, renorm_by| {
             let options = options.by_ref().with(|residual| Ok(residual.strips()), |mask| Ok(&mask[..]))?;
             let (shape, x, y) = (input.shape(), input.strips(), result.strips_mut());
-            let step = Strided { shape, sizes, mode, x, y, params, running, eps, one_value, options };
+            let step =
+                Strided { shape, sizes, mode, x, y, params, running, eps, one_value, options, renorm_by };
             step.run(&self.backend, &mut saved, &mut Workspace::default())
         })?;
         Ok((result.into_array(), saved))
@@ -246,6 +251,7 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
             // Both arrays are fresh, hence contiguous.
             dweight: dweight.as_slice_mut().unwrap_or_default(),
             dbias: dbias.as_slice_mut().unwrap_or_default(),
+            wide: &mut [],
             whole: !self.config.frozen.parameters(),
         };
         step.run(&self.backend, saved, &mut Workspace::default())?;

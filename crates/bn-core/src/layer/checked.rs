@@ -5,11 +5,12 @@ use super::functions::Running;
 use super::mode::Mode;
 use super::one_value::OneValue;
 use super::options::{Kept, Options};
+use super::renorm;
 use super::saved::Saved;
 use super::sizes::Sizes;
 use crate::driver::{self, Again, By, Gaps, Gate, Statistics, Workspace};
 use crate::kernel::{Backend, Clamp, Post};
-use crate::maths::{Params, Stats};
+use crate::maths::{Params, Stats, Totals};
 use crate::num::Element;
 use crate::tensor::{Held, Shape, Strips, StripsMut};
 
@@ -27,6 +28,8 @@ pub(super) struct Strided<'a, T: Element> {
     pub(super) eps: f64,
     pub(super) one_value: OneValue,
     pub(super) options: Options<Strips<'a, T>, &'a [bool]>,
+    /// The running statistics before the step, where they are tracked.
+    pub(super) renorm_by: Option<Running<'a, T::Compute>>,
 }
 
 /// A backward. Gradients of length 0 are not wanted, nor are γ and β there of length 0.
@@ -40,6 +43,8 @@ pub(super) struct StridedBack<'a, T: Element> {
     pub(super) dresidual: Option<&'a mut [T]>,
     pub(super) dweight: &'a mut [T::Compute],
     pub(super) dbias: &'a mut [T::Compute],
+    /// See [`driver::Backward`].
+    pub(super) wide: &'a mut [Totals<T::Compute>],
     /// See [`driver::Backward`].
     pub(super) whole: bool,
 }
@@ -58,6 +63,9 @@ impl<'a, T: Element> Strided<'a, T> {
         saved: &'a mut Saved<T>,
         workspace: &mut Workspace<T>,
     ) -> Result<(), Error> {
+        if let Some(samples) = self.ghost()? {
+            return self.run_ghosts(samples, backend, saved, workspace);
+        }
         let (shape, mask) = (self.shape, self.options.mask);
         let gaps = mask.map(|mask| workspace.take_gaps(shape, mask));
         let step = self.prepared(saved, gaps.as_ref().map_or(shape.count(), Gaps::valid));
@@ -76,15 +84,26 @@ impl<'a, T: Element> Strided<'a, T> {
         Ok(())
     }
 
+    /// Whether it can be run, with so many values of a feature.
+    pub(super) fn check(&self, count: usize) -> Result<(), Error> {
+        self.options.activation.check()?;
+        let one = count == 1 && self.shape.features() > 0;
+        if self.running.is_none() && one && self.one_value == OneValue::Refused {
+            let got = match count == self.shape.count() {
+                true => self.sizes.clone(),
+                false => Sizes::Slice(Shape::new(1, self.shape.features(), 1)?),
+            };
+            return Err(Error::OneValue { mode: self.mode, got });
+        }
+        self.renorm().map(|_| ())
+    }
+
     /// The step of the driver over `count` values per feature, for which `saved` is got ready.
     fn prepared(self, saved: &'a mut Saved<T>, count: usize) -> Result<driver::Forward<'a, T>, Error> {
-        let Self { shape, sizes, mode, x, y, params, running, eps, one_value, options } = self;
-        options.activation.check()?;
+        self.check(count)?;
+        let renorm = self.renorm()?;
+        let Self { shape, sizes, mode, x, y, params, running, eps, options, .. } = self;
         let from_batch = running.is_none();
-        let one = count == 1 && shape.features() > 0;
-        if from_batch && one && one_value == OneValue::Refused {
-            return Err(Error::OneValue { mode, got: sizes });
-        }
         saved.reset(shape, sizes, mode, from_batch, eps, count);
         saved.done = options.done();
         let post = post(&options);
@@ -98,7 +117,8 @@ impl<'a, T: Element> Strided<'a, T> {
             true => Statistics::Batch(saved.stats.as_mut()),
             false => Statistics::Given(saved.stats.as_ref()),
         };
-        Ok(driver::Forward { shape, x, y, post, params, stats, eps, count })
+        let renorm = renorm.map(|renorm| renorm::taking::<T>(renorm, eps, &mut saved.moved));
+        Ok(driver::Forward { shape, x, y, post, params, stats, eps, count, renorm })
     }
 }
 
@@ -120,6 +140,9 @@ impl<T: Element> StridedBack<'_, T> {
         workspace: &mut Workspace<T>,
     ) -> Result<(), Error> {
         saved.done.check(&self.kept)?;
+        if !saved.ghosts.is_empty() {
+            return self.run_ghosts(backend, saved, workspace);
+        }
         let Some(mask) = self.kept.mask else {
             self.run_among(None, backend, saved, workspace);
             return Ok(());
@@ -211,13 +234,14 @@ impl<'a, T: Element> StridedBack<'a, T> {
             dresidual: self.dresidual.as_deref_mut(),
             dweight: self.dweight,
             dbias: self.dbias,
+            wide: self.wide,
             whole: self.whole,
         }
     }
 
     /// The step of the driver.
     pub(super) fn step(self, saved: &'a Saved<T>, gate: Option<Gate<'a, T>>) -> driver::Backward<'a, T> {
-        let Self { x, dy, weight, dx, dweight, dbias, whole, .. } = self;
+        let Self { x, dy, weight, dx, dweight, dbias, wide, whole, .. } = self;
         let &Saved { shape, from_batch, count, eps, .. } = saved;
         let (params, stats) = (Params { weight, bias: &[] }, saved.stats.as_ref());
         driver::Backward {
@@ -235,6 +259,8 @@ impl<'a, T: Element> StridedBack<'a, T> {
             count,
             whole,
             given: None,
+            moved: saved.moved.get(),
+            wide,
         }
     }
 }

@@ -76,8 +76,10 @@ pub struct Forward<'a, T: Element> {
     pub eps: f64,
     /// What is done with a single value per feature where the statistics are the batch's.
     pub one_value: OneValue,
-    /// What is done beside normalizing: an activation, a residual, a mask.
+    /// What is done beside normalizing: an activation, a residual, a mask, renormalization, ghost batches.
     pub options: Options<&'a [T], &'a [bool]>,
+    /// The running statistics before the step, which [`Options::renorm`] compares the batch's with; else not looked at.
+    pub renorm_by: Option<Running<'a, T::Compute>>,
 }
 
 /// What a backward reads, and which gradients it writes. What is not asked for is not computed: without `dx` nothing is
@@ -126,8 +128,8 @@ pub struct Running<'a, R> {
 /// empty batch is Ok.
 ///
 /// # Errors
-/// [`Error::Length`], [`Error::Eps`], and [`Error::OneValue`] where there is a single value per feature and `one_value` refuses
-/// it. Nothing is then written.
+/// [`Error::Length`], [`Error::Eps`], [`Error::OneValue`] where there is a single value per feature and `one_value` refuses
+/// it, and [`Error::Options`] for options that are none or do not go together. Nothing is then written.
 pub fn train<T: Element, B: Backend>(
     backend: &B,
     step: Forward<'_, T>,
@@ -168,7 +170,9 @@ pub(super) fn forward<T: Element, B: Backend>(
 ///
 /// dβ = Σdy, dγ = Σdy·x̂, dx = (γ·invstd/n)·(n·dy − dβ − x̂·dγ), or γ·invstd·dy where the statistics are running ones.
 ///
-/// dy being what passes the activation, where the forward had one.
+/// dy being what passes the activation, where the forward had one. Of a forward with [`Options::renorm`]
+/// dγ = r·Σdy·x̂ + d·Σdy and dx = (γ·r·invstd/n)·(n·dy − Σdy − x̂·Σdy·x̂). Of one in ghost batches dx is each virtual batch's, dγ and
+/// dβ are the sums of theirs.
 ///
 /// The bits of each do not depend on what else is asked for, but for features that leave the kernels'
 /// [range](crate#range).
@@ -192,7 +196,8 @@ impl<'a, T: Element> Forward<'a, T> {
     #[must_use]
     pub fn new(shape: Shape, x: &'a [T], y: impl Into<Output<'a, T>>) -> Self {
         let (y, Config { eps, one_value, .. }) = (y.into(), Config::default());
-        Self { shape, x, y, weight: None, bias: None, eps, one_value, options: Options::default() }
+        let (options, renorm_by) = (Options::default(), None);
+        Self { shape, x, y, weight: None, bias: None, eps, one_value, options, renorm_by }
     }
 
     /// The step with its buffers as strips, which have the lengths they must have.
@@ -201,13 +206,13 @@ impl<'a, T: Element> Forward<'a, T> {
         mode: Mode,
         running: Option<Running<'a, T::Compute>>,
     ) -> Result<Strided<'a, T>, Error> {
-        let Self { shape, x, y, weight, bias, eps, one_value, options } = self;
+        let Self { shape, x, y, weight, bias, eps, one_value, options, renorm_by } = self;
         check_eps(eps)?;
         let features = shape.features();
         for (what, param) in [("weight", weight), ("bias", bias)] {
             param.map_or(Ok(()), |param| check_len(what, features, param.len()))?;
         }
-        if let Some(Running { mean, var }) = running {
+        for Running { mean, var } in [running, renorm_by].into_iter().flatten() {
             check_len("running_mean", features, mean.len())?;
             check_len("running_var", features, var.len())?;
         }
@@ -229,6 +234,7 @@ impl<'a, T: Element> Forward<'a, T> {
             eps,
             one_value,
             options,
+            renorm_by,
         })
     }
 }
@@ -265,6 +271,7 @@ impl<'a, T: Element> Backward<'a, T> {
         let kept = kept.with(strips, |mask| check_mask(shape, mask))?;
         let [weight, bias] = [weight, bias].map(Option::unwrap_or_default);
         let (dweight, dbias) = (dweight.unwrap_or_default(), dbias.unwrap_or_default());
-        Ok(StridedBack { x, dy, weight, bias, kept, dx, dresidual, dweight, dbias, whole: false })
+        let (wide, whole) = (&mut [][..], false);
+        Ok(StridedBack { x, dy, weight, bias, kept, dx, dresidual, dweight, dbias, wide, whole })
     }
 }

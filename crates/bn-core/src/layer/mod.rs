@@ -15,6 +15,7 @@ mod error;
 mod fold;
 mod frozen;
 pub mod functions;
+mod ghost;
 mod memory;
 mod mode;
 mod non_finite;
@@ -24,6 +25,7 @@ mod options;
 pub mod parts;
 mod presets;
 mod recalibrate;
+mod renorm;
 mod running;
 mod saved;
 #[cfg(feature = "serde")]
@@ -53,6 +55,7 @@ pub use one_value::OneValue;
 pub use optimize::ParameterGradients;
 pub use options::{Kept, Options};
 pub use recalibrate::Recalibrate;
+pub use renorm::Renorm;
 pub use running::RunningStats;
 pub use saved::Saved;
 pub use sizes::Sizes;
@@ -213,16 +216,21 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
         Ok((weight, bias))
     }
 
-    /// Hands the running statistics that a forward in this mode takes to `forward`.
-    fn with_running<R>(&self, mode: Mode, forward: impl FnOnce(Option<Running<'_, T::Compute>>) -> R) -> R {
+    /// Hands the running statistics that a forward in this mode takes to `forward`, and those that are tracked.
+    fn with_running<R>(
+        &self,
+        mode: Mode,
+        forward: impl FnOnce(Option<Running<'_, T::Compute>>, Option<Running<'_, T::Compute>>) -> R,
+    ) -> R {
         let taken = mode == Mode::Eval || self.config.frozen.statistics();
-        let Some(running) = self.running.as_ref().filter(|_| taken) else {
-            return forward(None);
+        let Some(running) = self.running.as_ref() else {
+            return forward(None, None);
         };
         // A caller may have replaced them by arrays with a stride.
         let (mean, var) = (running.mean.as_standard_layout(), running.var.as_standard_layout());
         let [mean, var] = [&mean, &var].map(|array| array.as_slice().unwrap_or_default());
-        forward(Some(Running { mean, var }))
+        let tracked = Running { mean, var };
+        forward(taken.then_some(tracked), Some(tracked))
     }
 
     fn check_features(&self, what: &'static str, got: &Sizes) -> Result<(), Error> {

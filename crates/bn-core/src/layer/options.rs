@@ -2,6 +2,7 @@
 
 use super::activation::Activation;
 use super::error::Error;
+use super::renorm::Renorm;
 
 /// The options of a forward beside those of its layer. They combine; `Saved` remembers them, so that a backward does what its
 /// forward did.
@@ -35,11 +36,20 @@ pub struct Options<X, M> {
     /// Which samples and positions exist: `true` for valid. The others enter no statistic and no gradient, y is 0 there, and x
     /// may hold anything. Default: all.
     pub mask: Option<M>,
+    /// Batch renormalization: x̂·r + d takes the place of x̂. It needs running statistics, and has no effect in evaluation and where
+    /// the statistics are [frozen](crate::Frozen). Default: none.
+    pub renorm: Option<Renorm>,
+    /// Ghost batches: statistics over virtual batches of so many samples, in their order. The last one takes the remainder as well:
+    /// 10 samples by 3 are 3, 3 and 4. A sample is an entry of the first axis; for slices an index of
+    /// [`Shape::outer`](crate::Shape::outer), which in channels last is a position. Each virtual batch is normalized by its own
+    /// statistics. The running ones take the mean and variance of the whole batch, once. Not with a mask. No effect in evaluation and
+    /// where the statistics are [frozen](crate::Frozen). Default: the whole batch at once.
+    pub ghost: Option<usize>,
 }
 
 impl<X, M> Default for Options<X, M> {
     fn default() -> Self {
-        Self { activation: Activation::default(), residual: None, mask: None }
+        Self { activation: Activation::default(), residual: None, mask: None, renorm: None, ghost: None }
     }
 }
 
@@ -62,23 +72,60 @@ impl<X, M> Options<X, M> {
         Self { mask: Some(mask), ..self }
     }
 
+    /// With this [`renorm`](Self#structfield.renorm).
+    ///
+    /// ```
+    /// use batchnorm::{BatchNorm, Options, Renorm};
+    /// use ndarray::array;
+    ///
+    /// let mut bn = BatchNorm::<f32>::new(1)?; // running mean 0 and variance 1
+    /// let options = Options::default().renorm(Renorm { r_max: 3.0, d_max: 5.0 });
+    /// let (y, _saved) = bn.forward_with(&array![[1.0], [3.0]], options)?;
+    /// assert!((y[[1, 0]] - 3.0).abs() < 1e-4); // r = 1 and d = 2: as an evaluation
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    #[must_use]
+    pub fn renorm(self, renorm: Renorm) -> Self {
+        Self { renorm: Some(renorm), ..self }
+    }
+
+    /// With [`ghost`](Self#structfield.ghost) batches of so many samples.
+    ///
+    /// ```
+    /// use batchnorm::{BatchNorm, Options};
+    /// use ndarray::array;
+    ///
+    /// let mut bn = BatchNorm::<f32>::new(1)?;
+    /// let x = array![[1.0], [3.0], [10.0], [12.0]];
+    /// let (y, saved) = bn.forward_with(&x, Options::default().ghost(2))?;
+    /// assert_eq!(y[[1, 0]], y[[3, 0]]); // (3−2)/1 and (12−11)/1
+    /// assert_eq!(saved.mean(), [6.5]); // the running statistics take the whole batch's
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    #[must_use]
+    pub fn ghost(self, samples: usize) -> Self {
+        Self { ghost: Some(samples), ..self }
+    }
+
     /// The same with other tensors.
     pub(super) fn with<Y, N>(
         self,
         tensors: impl FnOnce(X) -> Result<Y, Error>,
         mask: impl FnOnce(M) -> Result<N, Error>,
     ) -> Result<Options<Y, N>, Error> {
-        let Self { activation, residual, mask: own } = self;
+        let Self { activation, residual, mask: own, renorm, ghost } = self;
         Ok(Options {
             activation,
             residual: residual.map(tensors).transpose()?,
             mask: own.map(mask).transpose()?,
+            renorm,
+            ghost,
         })
     }
 
     pub(super) fn by_ref(&self) -> Options<&X, &M> {
-        let Self { activation, residual, mask } = self;
-        Options { activation: *activation, residual: residual.as_ref(), mask: mask.as_ref() }
+        let &Self { activation, ref residual, ref mask, renorm, ghost } = self;
+        Options { activation, residual: residual.as_ref(), mask: mask.as_ref(), renorm, ghost }
     }
 
     pub(super) fn done(&self) -> Done {

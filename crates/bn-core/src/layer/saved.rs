@@ -4,6 +4,7 @@ use super::error::Error;
 use super::mode::Mode;
 use super::options::Done;
 use super::sizes::Sizes;
+use crate::maths::renorm::MovedVec;
 use crate::maths::{Moments, StatsVec};
 use crate::num::{Element, Real};
 use crate::tensor::Shape;
@@ -34,6 +35,10 @@ pub struct Saved<T: Element> {
     pub(super) stats: StatsVec<T::Compute>,
     /// What the statistics are from, where they came as moments and some leave the range; else empty.
     pub(super) moments: Vec<Moments>,
+    /// r and d of a renormalization.
+    pub(super) moved: MovedVec<T::Compute>,
+    /// The states of the virtual batches, where there were several; the statistics here are then those of the whole.
+    pub(super) ghosts: Vec<Self>,
     rounded: Rounded<T::Compute>,
 }
 
@@ -59,6 +64,8 @@ impl<T: Element> Default for Saved<T> {
             done: Done::default(),
             stats: StatsVec::<T::Compute>::default(),
             moments: Vec::new(),
+            moved: MovedVec::<T::Compute>::default(),
+            ghosts: Vec::new(),
             rounded: Rounded::default(),
         }
     }
@@ -68,7 +75,8 @@ impl<T: Element> PartialEq for Saved<T> {
     fn eq(&self, other: &Self) -> bool {
         let key =
             |saved: &Self| (saved.shape, saved.mode, saved.from_batch, saved.count, saved.eps, saved.done);
-        key(self) == key(other) && self.stats == other.stats && self.moments == other.moments
+        let same = key(self) == key(other) && self.stats == other.stats && self.moments == other.moments;
+        same && self.moved == other.moved && self.ghosts == other.ghosts
     }
 }
 
@@ -163,6 +171,57 @@ impl<T: Element> Saved<T> {
         &self.rounded()[1]
     }
 
+    /// r and d of a forward with [`Options::renorm`](crate::Options), each rounded to the type: shape (C,). `None` of another one, and
+    /// of one in several ghost batches, each of which has its own.
+    ///
+    /// ```
+    /// use batchnorm::{BatchNorm, Options, Renorm};
+    /// use ndarray::array;
+    ///
+    /// let mut bn = BatchNorm::<f32>::new(1)?; // running mean 0 and variance 1
+    /// let options = Options::default().renorm(Renorm { r_max: 3.0, d_max: 1.5 });
+    /// let (_y, saved) = bn.forward_with(&array![[1.0], [3.0]], options)?;
+    /// assert_eq!(saved.renorm(), Some([vec![1.0], vec![1.5]])); // σ/σᵣ, and 2 clipped
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    #[must_use]
+    pub fn renorm(&self) -> Option<[Vec<T::Compute>; 2]> {
+        let moved = self.moved.get()?;
+        Some([moved.r, moved.d].map(|wide| wide.iter().map(|&v| T::Compute::round(v)).collect()))
+    }
+
+    /// The states of the virtual batches of a forward with [`Options::ghost`](crate::Options), in their order; none where there was
+    /// one. [`mean`](Self::mean) and [`var`](Self::var) are then those of the whole batch.
+    ///
+    /// ```
+    /// use batchnorm::{BatchNorm, Options};
+    /// use ndarray::array;
+    ///
+    /// let mut bn = BatchNorm::<f32>::new(1)?;
+    /// let x = array![[1.0], [3.0], [5.0], [7.0], [9.0]];
+    /// let (_y, saved) = bn.forward_with(&x, Options::default().ghost(2))?;
+    /// let means: Vec<f32> = saved.ghosts().iter().map(|ghost| ghost.mean()[0]).collect();
+    /// assert_eq!((means, saved.mean()[0]), (vec![2.0, 7.0], 5.0)); // 1, 3 and 5, 7, 9
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    #[must_use]
+    pub fn ghosts(&self) -> &[Self] {
+        &self.ghosts
+    }
+
+    /// Whether a step that is shared out knows what the forward did.
+    pub(super) fn check_plain(&self) -> Result<(), Error> {
+        let got = match (self.moved.get(), &self.ghosts[..]) {
+            (None, []) => return Ok(()),
+            (Some(_), _) => "one with renorm",
+            (None, _) => "one in ghost batches",
+        };
+        Err(Error::Options {
+            expected: "a forward of a whole batch by its own statistics".into(),
+            got: got.into(),
+        })
+    }
+
     fn rounded(&self) -> &[Vec<T::Compute>; 2] {
         self.rounded.0.get_or_init(|| {
             [&self.stats.var, &self.stats.invstd]
@@ -200,6 +259,8 @@ impl<T: Element> Saved<T> {
         }
         self.stats.resize(shape.features());
         self.moments.clear();
+        self.moved.resize(0);
+        self.ghosts.clear();
         self.rounded = Rounded::default();
     }
 }

@@ -6,6 +6,7 @@ use super::options::Done;
 use super::parts::Moments;
 use super::saved::Saved;
 use super::sizes::Sizes;
+use crate::maths::renorm::MovedVec;
 use crate::maths::{self, Stats, StatsVec};
 use crate::num::{Element, Real, Wide};
 use crate::tensor::Shape;
@@ -39,26 +40,19 @@ struct Stored<'a> {
     /// What the forward did beside.
     #[serde(default)]
     done: Done,
+    /// r and d of a renormalization.
+    #[serde(default, with = "super::bits")]
+    r: Vec<f64>,
+    #[serde(default, with = "super::bits")]
+    d: Vec<f64>,
+    /// The states of virtual batches.
+    #[serde(default)]
+    ghosts: Vec<Self>,
 }
 
 impl<T: Element> Serialize for Saved<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let StatsVec::<T::Compute> { k, delta, var, invstd } = &self.stats;
-        Stored {
-            element: T::NAME.into(),
-            shape: self.shape,
-            mode: self.mode,
-            from_batch: self.from_batch,
-            count: self.count,
-            eps: vec![self.eps],
-            mean: k.iter().map(|v| v.to_f64()).collect(),
-            rest: flat(delta),
-            var: flat(var),
-            invstd: flat(invstd),
-            done: self.done,
-            moments: (!self.moments.is_empty()).then(|| Moments::with(self.count, self.moments.clone())),
-        }
-        .serialize(serializer)
+        Stored::of(self).serialize(serializer)
     }
 }
 
@@ -69,9 +63,31 @@ impl<'de, T: Element> Deserialize<'de> for Saved<T> {
 }
 
 impl Stored<'_> {
+    fn of<T: Element>(saved: &Saved<T>) -> Self {
+        let StatsVec::<T::Compute> { k, delta, var, invstd } = &saved.stats;
+        let moments = || Moments::with(saved.count, saved.moments.clone());
+        Self {
+            element: T::NAME.into(),
+            shape: saved.shape,
+            mode: saved.mode,
+            from_batch: saved.from_batch,
+            count: saved.count,
+            eps: vec![saved.eps],
+            mean: k.iter().map(|v| v.to_f64()).collect(),
+            rest: flat(delta),
+            var: flat(var),
+            invstd: flat(invstd),
+            done: saved.done,
+            moments: (!saved.moments.is_empty()).then(moments),
+            r: flat(&saved.moved.r),
+            d: flat(&saved.moved.d),
+            ghosts: saved.ghosts.iter().map(Self::of).collect(),
+        }
+    }
+
     fn into_saved<T: Element>(self) -> Result<Saved<T>, Error> {
-        let Self { element, shape, mode, from_batch, count, eps, mean, rest, var, invstd, moments, done } =
-            self;
+        let Self { element, shape, mode, from_batch, count, eps, mean, rest, var, invstd, .. } = self;
+        let Self { moments, done, r, d, ghosts, .. } = self;
         if element != T::NAME {
             return Err(wrong("element", T::NAME, element));
         }
@@ -86,16 +102,25 @@ impl Stored<'_> {
                 return Err(wrong(what, &expected, values.len()));
             }
         }
+        for (what, values) in [("r", &r), ("d", &d)] {
+            let renormed = features.checked_mul(parts).filter(|_| !r.is_empty()).unwrap_or(0);
+            if values.len() != renormed {
+                let expected = format!("none, or {parts} for each of {features} features in r and d");
+                return Err(wrong(what, &expected, values.len()));
+            }
+        }
         if let Some(v) = mean.iter().find(|v| !v.is_nan() && T::Compute::from_f64(**v).to_f64() != **v) {
             return Err(wrong("mean", &format!("values of {}", <T::Compute as Element>::NAME), v));
         }
         let mean = mean.iter().map(|&v| T::Compute::from_f64(v)).collect();
-        let [delta, var, invstd] = [&rest, &var, &invstd].map(|parts| wide::<T>(parts));
+        let [delta, var, invstd, r, d] = [&rest, &var, &invstd, &r, &d].map(|parts| wide::<T>(parts));
         let mut saved = Saved::default();
         (saved.shape, saved.sizes, saved.mode) = (shape, Sizes::Slice(shape), mode);
         (saved.from_batch, saved.count, saved.eps, saved.done) = (from_batch, count, eps, done);
         saved.stats = StatsVec::<T::Compute> { k: mean, delta, var, invstd };
         saved.moments = moments.map_or_else(Vec::new, |moments| moments.each().to_vec());
+        saved.moved = MovedVec::<T::Compute> { r, d };
+        saved.ghosts = ghosts.into_iter().map(Stored::into_saved).collect::<Result<_, _>>()?;
         // One that no forward has filled comes back as well.
         if saved != Saved::default() {
             saved.check_stored()?;
@@ -110,6 +135,7 @@ impl<T: Element> Saved<T> {
         let &Self { shape, mode, from_batch, count, eps, .. } = self;
         super::config::check_eps(eps)?;
         self.done.activation.check()?;
+        self.check_ghosts()?;
         let own = shape.count();
         // A part of a batch has the statistics of the whole.
         // A mask leaves some out.
@@ -145,6 +171,34 @@ impl<T: Element> Saved<T> {
             }
         }
         Ok(())
+    }
+}
+
+impl<T: Element> Saved<T> {
+    /// Whether r, d and virtual batches are those of such a forward.
+    fn check_ghosts(&self) -> Result<(), Error> {
+        let trains = self.mode == Mode::Train && self.from_batch;
+        if self.moved.get().is_some() && (!trains || !self.ghosts.is_empty()) {
+            return Err(wrong("r", "none but of a training batch by its own statistics", self.moved.r.len()));
+        }
+        if let Some(r) = self.moved.r.iter().find(|r| r.to_f64() < 0.0) {
+            return Err(wrong("r", "numbers of 0 and above", r.to_f64()));
+        }
+        let key =
+            |saved: &Self| (saved.shape.features(), saved.shape.inner(), saved.eps.to_bits(), saved.done);
+        let fits = |ghost: &Self| {
+            key(ghost) == key(self)
+                && ghost.mode == Mode::Train
+                && ghost.from_batch
+                && ghost.ghosts.is_empty()
+        };
+        let rows = self.ghosts.iter().try_fold(0usize, |sum, ghost| sum.checked_add(ghost.shape.outer()));
+        let whole = trains && self.count == self.shape.count() && rows == Some(self.shape.outer());
+        if self.ghosts.is_empty() || (whole && self.ghosts.iter().all(fits)) {
+            return Ok(());
+        }
+        let expected = format!("virtual batches of the {} samples of the shape", self.shape.outer());
+        Err(wrong("ghosts", &expected, self.ghosts.len()))
     }
 }
 

@@ -16,11 +16,12 @@ type ArrayOptions<'a, T, D> = Options<ArrayView<'a, T, D>, ArrayView<'a, bool, <
 type ArrayKept<'a, T, D> = Kept<ArrayView<'a, T, D>, ArrayView<'a, bool, <D as Dimension>::Smaller>>;
 
 impl<T: Element, B: Backend> BatchNorm<T, B> {
-    /// As [`forward`](Self::forward), with [`Options`]: y = f(γ·x̂ + β + residual), over the valid positions.
+    /// As [`forward`](Self::forward), with [`Options`]: y = f(γ·x̂ + β + residual), over the valid positions, of x̂·r + d with
+    /// [`renorm`](Options#structfield.renorm), by virtual batches with [`ghost`](Options#structfield.ghost).
     ///
     /// # Errors
     /// As [`forward`](Self::forward); [`Error::Dims`] where the residual has not x's dimensions, or the mask not these without the
-    /// feature axis; [`Error::Slope`].
+    /// feature axis; [`Error::Slope`]; [`Error::Options`] for options that are none or do not go together.
     ///
     /// ```
     /// use batchnorm::{Activation, BatchNorm, Options};
@@ -118,8 +119,8 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
         self.backward_array(saved.mode(), saved, [x, dy], kept)
     }
 
-    /// As [`forward_into`](Self::forward_into), with the options of a [`functions::Forward`]. Its weight, bias, eps and one_value are
-    /// the layer's, whatever stands there.
+    /// As [`forward_into`](Self::forward_into), with the options of a [`functions::Forward`]. Its weight, bias, eps, one_value and
+    /// renorm_by are the layer's, whatever stands there.
     ///
     /// # Errors
     /// As [`functions::train`]; [`Error::Features`]. Nothing is then written.
@@ -250,8 +251,8 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
     ) -> Result<(), Error> {
         self.check_features("x", &super::Sizes::Slice(step.shape))?;
         let ((weight, bias), Config { eps, one_value, .. }) = (self.params()?, self.config);
-        let step = Forward { weight, bias, eps, one_value, ..step };
-        self.with_running(mode, |running| {
+        self.with_running(mode, |running, renorm_by| {
+            let step = Forward { weight, bias, eps, one_value, renorm_by, ..step };
             functions::forward(&self.backend, mode, step, running, saved, workspace)
         })
     }

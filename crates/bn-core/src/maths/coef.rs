@@ -63,13 +63,20 @@ impl<T: Real> Stats<T> {
     /// of the x that is mapped.
     #[inline(always)]
     pub(crate) fn affine(&self, from_batch: bool, weight: T, bias: T) -> AffineCoef<T> {
+        self.affine_by(from_batch, weight, bias.widen(), true)
+    }
+
+    /// As [`affine`](Self::affine), with a bias that may have more digits than the type: then it is not `exact`.
+    #[inline(always)]
+    pub(super) fn affine_by(&self, from_batch: bool, weight: T, bias: T::Wide, exact: bool) -> AffineCoef<T> {
         let a = weight.widen() * self.invstd;
-        let b = bias.widen() - a * self.delta;
+        let b = bias - a * self.delta;
         let sums = !from_batch | T::sum_fits(self.var.to_f64());
         // R3.
         let term = a.to_f64().powi(2) * self.var.to_f64();
         let size = term + bias.to_f64().powi(2);
-        let normal = (self.delta.to_f64() == 0.0) | (b.to_f64().abs() >= T::LOW) | is_beside::<T>(size);
+        let exact = exact & (self.delta.to_f64() == 0.0);
+        let normal = exact | (b.to_f64().abs() >= T::LOW) | is_beside::<T>(size);
         let fits = fits_factor::<T>(weight, a) & self.fits_mean() & sums & T::fits(b.to_f64()) & normal;
         let quick = !from_batch | (is_quick::<T>(self.var.to_f64()) & is_quick::<T>(term));
         let settled = from_batch & self.is_settled();
@@ -220,18 +227,18 @@ struct WideGrad<T: Real> {
 }
 
 impl<T: Real> GradCoef<T> {
-    /// Through the batch's statistics: dx = a·((dy − dβ/n) − x̂·dγ/n) with x̂ = ((x−k) − δ)·invstd, sorted by dy−m, x−k and 1.
+    /// Through the batch's statistics, a being γ·invstd with all its digits: dx = a·((dy − dβ/n) − x̂·dγ/n) with x̂ = ((x−k) − δ)·invstd, sorted by dy−m, x−k and 1.
     #[inline(always)]
     pub(crate) fn from_batch(
         stats: &Stats<T>,
         weight: T,
+        a: T::Wide,
         n: usize,
         grads: &ParamGrads<T>,
         (first, second): (T::Wide, T::Wide),
     ) -> Self {
         let n = n as f64;
         let (m, h) = (grads.dbias.over(n), grads.dweight.over(n));
-        let a = weight.widen() * stats.invstd;
         let along = stats.invstd * h;
         let c = -(a * along);
         let rounded = T::round(m);

@@ -97,7 +97,7 @@ fn each_pair<R: Real>(
 
 /// The pilot of the backward's sums of a feature.
 #[inline(always)]
-fn grad_pilot<R: Real>(from_batch: bool, stats: &Stats<R>) -> R {
+pub(super) fn grad_pilot<R: Real>(from_batch: bool, stats: &Stats<R>) -> R {
     // Running statistics need not be near those of x, whose distance to them may be all that counts.
     if from_batch { stats.grad_pilot() } else { stats.k }
 }
@@ -148,7 +148,10 @@ pub(crate) fn gradients<R: Real>(
         |stats, sums, weight| {
             let grads = stats.param_grads(grad_pilot(from_batch, &stats), sums.0, sums.1);
             let coef = match through {
-                true => GradCoef::from_batch(&stats, weight, n, &grads, sums),
+                true => {
+                    let gain = weight.widen() * stats.invstd;
+                    GradCoef::from_batch(&stats, weight, gain, n, &grads, sums)
+                }
                 false => GradCoef::from_constants(&stats, weight, sums),
             };
             ((grads.dbias, grads.dweight), coef)

@@ -81,6 +81,15 @@ pub(crate) fn wide<W: Wide>(v: Dd) -> W {
     W::from_parts(hi, lo)
 }
 
+/// γ·d as mantissa and exponent; nothing where either is 0.
+fn shift(weight: f64, d: Dd) -> Option<(Dd, i32)> {
+    let ((gamma, e), (d, own)) = (mantissa(Dd::from_f64(weight)), mantissa(d));
+    let product = gamma * d;
+    let up =
+        if product.to_f64() != 0.0 && product.to_f64().is_finite() { exponent(product.to_f64()) } else { 0 };
+    (gamma.to_f64() != 0.0 && d.to_f64() != 0.0).then(|| (product.ldexp(-up), e + own + up))
+}
+
 impl Frame {
     /// Of x in units of 2^`unit` as it is.
     pub(crate) fn around_0(unit: i32) -> Self {
@@ -134,28 +143,55 @@ impl Frame {
 
     /// Of y = (x−k−δ)·a + b, where x−k is at most `far` in this unit. Beside γ·x̂ and β results are near 1, whichever is larger.
     pub(crate) fn affine(&self, far: f64, weight: f64, bias: f64) -> Coef {
+        self.affine_beside(far, weight, bias, None)
+    }
+
+    /// As [`affine`](Self::affine), of x̂·r + d in place of x̂.
+    pub(crate) fn affine_moved(&self, far: f64, weight: f64, bias: f64, [r, d]: [Dd; 2]) -> Coef {
+        let (r, up) = mantissa(r);
+        let scaled = Self { invstd: self.invstd * r, power: self.power + up, ..*self };
+        // The terms of an infinite weight may have other signs than their sum.
+        let infinite = weight.is_infinite() && d.to_f64() != 0.0;
+        let (weight, e) = if infinite { (weight.signum(), INFINITE) } else { (weight, 0) };
+        let scaled = Self { power: scaled.power + e, ..scaled };
+        let shift = shift(weight, d).map(|(v, own)| (v, own + e));
+        scaled.affine_beside(far, weight, bias, shift)
+    }
+
+    /// Of y = (x−k−δ)·a + (b + `shift`), which has an exponent.
+    fn affine_beside(&self, far: f64, weight: f64, bias: f64, shift: Option<(Dd, i32)>) -> Coef {
         let (gamma, e) = mantissa(Dd::from_f64(weight));
         let term = (weight != 0.0 && far > 0.0).then(|| e + self.power + exponent(far));
         let beside = (bias != 0.0 && bias.is_finite()).then(|| exponent(bias));
-        let out = term.max(beside).unwrap_or(0);
+        let out = term.max(beside).max(shift.map(|(_, e)| e)).unwrap_or(0);
         let a = (gamma * self.invstd).ldexp((e + self.power - out).clamp(LEAST, -LEAST));
         let (delta, moved) = self.split(a);
-        let b = (Dd::from_f64(ldexp(bias, -out)) - moved).to_f64();
+        let bias = Dd::from_f64(ldexp(bias, -out));
+        let bias = shift.map_or(bias, |(v, e)| bias + v.ldexp(e - out));
+        let b = (bias - moved).to_f64();
         Coef { delta, a: a.to_f64(), b, out, ..Coef::default() }
     }
 
-    /// Of dx = ((dy−m)·a + (x−k−δ)·c) + d, from Σdy and Σdy·x̂ over n values, dy in units of 2^`unit`.
-    pub(crate) fn through(&self, weight: f64, n: usize, [dbias, dweight]: [Dd; 2], unit: i32) -> Coef {
+    /// Of dx = ((dy−m)·a + (x−k−δ)·c) + d, from Σdy and Σdy·x̂ over n values, dy in units of 2^`unit`. `r` is 1, or that of a
+    /// renormalization.
+    pub(crate) fn through(
+        &self,
+        (weight, r): (f64, Dd),
+        n: usize,
+        [dbias, dweight]: [Dd; 2],
+        unit: i32,
+    ) -> Coef {
+        let (r, up) = mantissa(r);
         // The terms of an infinite weight may have other signs than their sum.
         let (weight, e) = if weight.is_infinite() { (weight.signum(), INFINITE) } else { (weight, 0) };
         let (gamma, own) = mantissa(Dd::from_f64(weight));
         let (mean, along) = (dbias.over(n as f64), dweight.over(n as f64));
-        let a = gamma * self.invstd;
+        let a = gamma * (self.invstd * r);
         let m = mean.to_f64();
         let c = -(a * (self.invstd * along)).ldexp(self.power);
         let (delta, moved) = self.split(c);
         let left = if m.is_finite() { a * (mean - Dd::from_f64(m)) } else { Dd::default() };
-        let out = e + own + self.power - self.unit + unit;
+        let out = e + own + up + self.power - self.unit + unit;
         let d = (-left - moved).to_f64();
         Coef { delta, a: a.to_f64(), c: c.to_f64(), d, m, out, ..Coef::default() }
     }
@@ -175,6 +211,16 @@ impl Frame {
         let shift = Dd::from_f64(self.k) - Dd::from_f64(ldexp(pilot, -self.unit));
         let around = Self { delta: shift + self.delta, power: 0, ..*self };
         (around.dweight(sums, 0), unit + self.power)
+    }
+
+    /// invstd, as mantissa and exponent.
+    pub(crate) fn invstd(&self) -> (Dd, i32) {
+        (self.invstd, self.power - self.unit)
+    }
+
+    /// Σdy·x̂ as a number and an exponent, from Σdy and Σdy·(x−k) of x in this unit.
+    pub(crate) fn dweight_apart(&self, sums: [Dd; 2]) -> (Dd, i32) {
+        (Self { power: 0, ..*self }.dweight(sums, 0), self.power)
     }
 
     /// Σdy·x̂·2ᵉ, from Σdy and Σdy·(x−k) of x in this unit.

@@ -6,6 +6,7 @@ pub(crate) mod frame;
 mod hard_sums;
 mod moments;
 mod params;
+pub(crate) mod renorm;
 pub(crate) mod second;
 mod second_hard;
 mod stats;

@@ -28,8 +28,9 @@ use super::given::Known;
 use super::plan::NEEDS_CONTIGUOUS;
 use crate::kernel::{KernelSet, Post};
 use crate::maths::frame::Frame;
+use crate::maths::renorm::{Moved, Taking};
 use crate::maths::{Moments, Params, Stats, StatsRef};
-use crate::num::{Element, Real};
+use crate::num::{Dd, Element, Real, Wide};
 use crate::tensor::{Strips, StripsMut};
 use pieces::{Inputs, Kind, Pieces};
 use window::{WIDTH, Window};
@@ -69,8 +70,18 @@ pub(super) struct Hard<'h, K> {
     pub(super) desk: &'h mut Desk,
 }
 
-/// dβ and dγ of a feature, either where it was to be taken anew.
-type Put<'s, R> = &'s mut dyn FnMut(usize, [Option<R>; 2]);
+/// dβ and Σdy·x̂ of a feature, either where it was to be taken anew: each as a number and an exponent.
+type Put<'s> = &'s mut dyn FnMut(usize, [Option<(Dd, i32)>; 2]);
+
+/// What hard features are renormalized by.
+pub(super) enum Renormed<'r, 'a, R: Real> {
+    /// By nothing.
+    Not,
+    /// By what is known.
+    By(Moved<'a, R>),
+    /// By what is taken anew with the statistics.
+    Anew(&'r mut Taking<'a, R>),
+}
 
 /// The tensors of a backward.
 pub(super) struct Tensors<'t, T> {
@@ -97,12 +108,12 @@ impl<'h, K: KernelSet> Hard<'h, K> {
         Work { set: self.set, inner, pieces, features, lost, infinite, slots }
     }
 
-    /// y of these features, and what `post` makes of it, from known statistics; with the moments they are from, or none, and eps.
+    /// y of these features, and what `post` makes of it, from known statistics and what they are moved by; with the moments they are from, or none, and eps.
     pub(super) fn forward<T: Element>(
         self,
         (x, post): (Strips<'_, T>, Post<'_, T>),
         y: StripsMut<'_, T>,
-        params: Params<'_, T::Compute>,
+        params: (Params<'_, T::Compute>, Option<Moved<'_, T::Compute>>),
         stats: StatsRef<'_, T::Compute>,
         moments: (&[Moments], f64),
     ) {
@@ -119,7 +130,7 @@ impl<'h, K: KernelSet> Hard<'h, K> {
         self,
         (x, post): (Strips<'_, T>, Post<'_, T>),
         y: StripsMut<'_, T>,
-        params: Params<'_, T::Compute>,
+        (params, renormed): (Params<'_, T::Compute>, Renormed<'_, '_, T::Compute>),
         batch: (usize, f64),
         found: &mut dyn FnMut(usize, &Stats<T::Compute>),
     ) {
@@ -127,23 +138,32 @@ impl<'h, K: KernelSet> Hard<'h, K> {
         let post = post.with(|plus| lengthened(plus, self.long));
         let mut work = self.work(&x);
         work.take_statistics(&x, batch, found);
-        work.normalize(params, (&x, &post), y);
+        let moved = match renormed {
+            Renormed::Not => None,
+            Renormed::By(moved) => Some(moved),
+            Renormed::Anew(taking) => {
+                work.each().for_each(|(slot, f)| taking.take_framed(f, &slot.frame));
+                Some(taking.read())
+            }
+        };
+        work.normalize((params, moved), (&x, &post), y);
     }
 
-    /// dx of these features through the batch's statistics. `totals` are dβ and dγ. Those of f64 may be lost, and are taken anew with
+    /// dx of these features through the batch's statistics. `totals` are dβ and Σdy·x̂. Those of f64 may be lost, and are taken anew with
     /// the statistics, unless they are `given` from elsewhere.
     pub(super) fn backward<T: Element>(
         self,
         tensors: Tensors<'_, T>,
-        params: Params<'_, T::Compute>,
+        (params, moved): (Params<'_, T::Compute>, Option<Moved<'_, T::Compute>>),
         batch: (usize, f64),
         stats: StatsRef<'_, T::Compute>,
         (totals, given): Known<'_, T::Compute>,
-        put: Put<'_, T::Compute>,
+        put: Put<'_>,
     ) {
         let Tensors { x, dy, mut dx } = tensors.lengthened(self.long);
         let mut work = self.work(&x);
-        let overflowed = work.settle_classes([&x, &dy], params, stats, (totals, given), &mut dx, put);
+        let overflowed =
+            work.settle_classes([&x, &dy], (params, moved), stats, (totals, given), &mut dx, put);
         if given.is_some() || T::Compute::sums_are_safe() {
             work.take_known(&x, &dy, stats, (totals, given), batch);
         } else {
@@ -158,7 +178,8 @@ impl<'h, K: KernelSet> Hard<'h, K> {
         if let Some(mut dx) = dx {
             for (slot, f) in work.each() {
                 let weight = params.get(f).0.to_f64();
-                slot.coef = slot.frame.through(weight, batch.0, slot.sums, slot.unit);
+                let r = moved.map_or(Dd::from_f64(1.0), |moved| moved.get(f)[0]);
+                slot.coef = slot.frame.through((weight, r), batch.0, slot.sums, slot.unit);
             }
             work.map(Inputs::gradients(Kind::GradInput, Some(x), dy), &mut dx);
             work.fill_lost(&mut dx);
@@ -172,7 +193,7 @@ impl<'h, K: KernelSet> Hard<'h, K> {
         params: Params<'_, T::Compute>,
         stats: StatsRef<'_, T::Compute>,
         needs: Needs,
-        put: Put<'_, T::Compute>,
+        put: Put<'_>,
     ) {
         let Tensors { x, dy, dx } = tensors.lengthened(self.long);
         let mut work = self.work(&x);

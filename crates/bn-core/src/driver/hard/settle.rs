@@ -8,8 +8,9 @@ use super::work::Work;
 use crate::driver::given::Known;
 use crate::kernel::KernelSet;
 use crate::maths::frame::{Coef, Frame};
+use crate::maths::renorm::Moved;
 use crate::maths::{Params, StatsRef};
-use crate::num::{Element, Real, Wide};
+use crate::num::{Dd, Element, Real, Wide};
 use crate::tensor::{Strips, StripsMut};
 
 impl<K: KernelSet> Work<'_, K> {
@@ -18,11 +19,11 @@ impl<K: KernelSet> Work<'_, K> {
     pub(super) fn settle_classes<T: Element>(
         &mut self,
         [x, dy]: [&Strips<'_, T>; 2],
-        params: Params<'_, T::Compute>,
+        (params, moved): (Params<'_, T::Compute>, Option<Moved<'_, T::Compute>>),
         stats: StatsRef<'_, T::Compute>,
         (totals, given): Known<'_, T::Compute>,
         dx: &mut Option<StripsMut<'_, T>>,
-        put: Put<'_, T::Compute>,
+        put: Put<'_>,
     ) -> bool {
         let Self { set, inner, features, lost, infinite, slots, .. } = self;
         // A Σdy that is known to be of finite terms may be too large for the type.
@@ -56,13 +57,15 @@ impl<K: KernelSet> Work<'_, K> {
                 return false;
             }
             if !given {
-                put(f, [first, second].map(|v| Some(T::Compute::from_f64(v))));
+                put(f, [first, second].map(|v| Some((Dd::from_f64(v), 0))));
             }
             if first.is_nan() | second.is_nan() {
                 return true;
             }
             // Signs alone count, so that units do not.
             let weight = params.get(f).0.to_f64();
+            let lost = moved.is_some_and(|moved| moved.get(f)[0].to_f64().is_nan());
+            let weight = if lost { f64::NAN } else { weight };
             let a = if weight.is_finite() && weight != 0.0 { weight.signum() } else { weight };
             let ([k, delta], slot) = (around(f), &mut slots[infinite.len()]);
             (slot.frame, slot.unit) = (Frame::around_0(0), 0);

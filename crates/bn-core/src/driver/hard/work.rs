@@ -9,6 +9,7 @@ use super::window::{WIDTH, Window};
 use crate::driver::given::Known;
 use crate::kernel::{KernelSet, Post};
 use crate::maths::frame::{Coef, Frame, double};
+use crate::maths::renorm::Moved;
 use crate::maths::{Moments, Params, Side, Stats, StatsRef};
 use crate::num::wide::{exponent, ldexp};
 use crate::num::{Dd, Element, Real, Wide};
@@ -41,8 +42,8 @@ pub(super) struct Slot {
 
 impl Slot {
     /// dβ, from Σdy in units of dy.
-    fn dbias<R: Real>(&self) -> R {
-        if self.others == 0.0 { scaled(self.sums[0], self.unit) } else { R::from_f64(self.others) }
+    fn dbias(&self) -> (Dd, i32) {
+        if self.others == 0.0 { (self.sums[0], self.unit) } else { (Dd::from_f64(self.others), 0) }
     }
 }
 
@@ -70,11 +71,6 @@ pub(super) struct Work<'w, K> {
 /// The exponent of the unit of what is at most this large.
 pub(super) fn unit(largest: f64) -> i32 {
     if largest > 0.0 && largest.is_finite() { exponent(largest) } else { 0 }
-}
-
-/// The nearest number of the type to `v` · 2ᵉ.
-fn scaled<R: Real>(v: Dd, e: i32) -> R {
-    R::from_f64(v.ldexp(e).to_f64())
 }
 
 /// The columns of feature `f`.
@@ -243,24 +239,19 @@ impl<K: KernelSet> Work<'_, K> {
     }
 
     /// dβ and dγ around the frames' k, of a dy that is finite.
-    pub(super) fn take_gradients<T: Element>(
-        &mut self,
-        x: &Strips<'_, T>,
-        dy: &Strips<'_, T>,
-        put: Put<'_, T::Compute>,
-    ) {
+    pub(super) fn take_gradients<T: Element>(&mut self, x: &Strips<'_, T>, dy: &Strips<'_, T>, put: Put<'_>) {
         self.take_dy(dy);
         self.sum(x, Some(dy));
         for (slot, f) in self.each() {
             // x̂ may be so small that dγ is nothing but in units of dy.
-            let dweight = slot.frame.dweight(slot.sums, slot.unit);
-            put(f, [Some(scaled(slot.sums[0], slot.unit)), Some(scaled(dweight, 0))]);
+            let (dweight, power) = slot.frame.dweight_apart(slot.sums);
+            put(f, [Some((slot.sums[0], slot.unit)), Some((dweight, power + slot.unit))]);
             slot.sums[1] = slot.frame.dweight(slot.sums, 0);
         }
     }
 
     /// dβ alone, of which the units are taken already.
-    pub(super) fn take_dbias<T: Element>(&mut self, dy: &Strips<'_, T>, put: Put<'_, T::Compute>) {
+    pub(super) fn take_dbias<T: Element>(&mut self, dy: &Strips<'_, T>, put: Put<'_>) {
         for (slot, _) in self.each() {
             slot.frame = Frame::around_0(slot.unit);
         }
@@ -276,7 +267,7 @@ impl<K: KernelSet> Work<'_, K> {
         x: &Strips<'_, T>,
         dy: &Strips<'_, T>,
         stats: StatsRef<'_, T::Compute>,
-        put: Put<'_, T::Compute>,
+        put: Put<'_>,
     ) {
         self.take_given(x, stats, (&[], 0.0));
         self.sum(x, Some(dy));
@@ -298,18 +289,21 @@ impl<K: KernelSet> Work<'_, K> {
         }
         for ((slot, f), class) in self.each().zip(classes) {
             let dweight = match finite(slot) {
-                true => scaled(slot.frame.dweight(slot.sums, slot.unit), 0),
+                true => {
+                    let (dweight, power) = slot.frame.dweight_apart(slot.sums);
+                    (dweight, power + slot.unit)
+                }
                 // Of a class invstd is no more than a sign, 0 or NaN.
-                false => T::Compute::from_f64(class[1] * stats.invstd[f].to_f64()),
+                false => (Dd::from_f64(class[1] * stats.invstd[f].to_f64()), 0),
             };
             put(f, [Some(slot.dbias()), Some(dweight)]);
         }
     }
 
-    /// y of all features, and what `post` makes of it.
+    /// y of all features, of x̂·r + d where they are `moved`, and what `post` makes of it.
     pub(super) fn normalize<T: Element>(
         &mut self,
-        params: Params<'_, T::Compute>,
+        (params, moved): (Params<'_, T::Compute>, Option<Moved<'_, T::Compute>>),
         (x, post): (&Strips<'_, T>, &Post<'_, T>),
         mut y: StripsMut<'_, T>,
     ) {
@@ -319,7 +313,11 @@ impl<K: KernelSet> Work<'_, K> {
             let direct = T::Compute::sums_are_safe();
             let from_mean = |v| ldexp(v, -slot.frame.unit) - slot.frame.k;
             let far = if direct { 1.0 } else { slot.extent.farthest(from_mean) };
-            slot.coef = slot.frame.affine(far, weight.to_f64(), bias.to_f64());
+            let (weight, bias) = (weight.to_f64(), bias.to_f64());
+            slot.coef = match moved {
+                Some(moved) => slot.frame.affine_moved(far, weight, bias, moved.get(f)),
+                None => slot.frame.affine(far, weight, bias),
+            };
         }
         if let Some(plus) = post.plus().filter(|_| !T::Compute::sums_are_safe()) {
             // What is added is in the units of the result, which leave it room.

@@ -253,6 +253,10 @@ impl<T: Element> Pooled<T> {
         }
         self.check_count(self.count)?;
         self.check_features("x", step.shape)?;
+        if step.options.renorm.is_some() || step.options.ghost.is_some() {
+            let expected = "no renorm and no ghost batches in a part of a batch".into();
+            return Err(Error::Options { expected, got: "one of them".into() });
+        }
         if step.eps.to_bits() != self.eps.to_bits() {
             return Err(wrong(&format!("the eps of the statistics, {}", self.eps), &step.eps.to_string()));
         }
@@ -276,6 +280,7 @@ impl<T: Element> Pooled<T> {
             stats,
             eps,
             count,
+            renorm: None,
         };
         driver::run(backend, step, workspace);
         Ok(())
@@ -321,6 +326,7 @@ pub fn sum_gradients<T: Element, B: Backend>(
     workspace: &mut Workspace<T>,
 ) -> Result<PartialSums<T::Compute>, Error> {
     saved.check(saved.mode)?;
+    saved.check_plain()?;
     let shape = saved.shape;
     check_len("x", shape.len(), x.len())?;
     check_len("dy", shape.len(), dy.len())?;
@@ -347,6 +353,7 @@ pub fn backward<T: Element, B: Backend>(
     workspace: &mut Workspace<T>,
 ) -> Result<(), Error> {
     saved.check(saved.mode)?;
+    saved.check_plain()?;
     let shape = saved.shape;
     let pilots = pilots(saved);
     let expected = (Some(shape.inner()), around(pilots.as_deref()));
