@@ -10,7 +10,7 @@ use std::io::{self, Write as _};
 
 /// Every backend on every case of the table and of the case files: errors, bits, skips.
 ///
-/// Exit code 1: a failure, or a skip that is not on the list of what is not done yet.
+/// Exit code 1: a failure.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Write the tables to docs/conformance.md as well.

@@ -24,10 +24,6 @@ pub(crate) struct Args {
     /// every NaN counts as the positive quiet one without payload.
     #[arg(long)]
     digest: bool,
-    /// Let pass what this project's own list of open work names: an unsupported tensor of a file on it is no error,
-    /// and a file on it that runs whole is one.
-    #[arg(long)]
-    allow_not_yet: bool,
     /// Share a training case of B samples out to N ranks within this process: rank r gets the samples from
     /// ⌊B·r(r+1)/(N(N+1))⌋ to ⌊B·(r+1)(r+2)/(N(N+1))⌋. The ranks' moments and gradient sums are merged.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
@@ -39,10 +35,10 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Done {
-    let Args { paths, backend, digest, allow_not_yet, ranks, dump } = args;
+    let Args { paths, backend, digest, ranks, dump } = args;
     let (backends, dump) = (backend.clone(), dump.clone());
-    let (digest, allow_not_yet, ranks) = (*digest, *allow_not_yet, ranks.map(usize::from));
-    let replay = Replay { backends, digest, allow_not_yet, ranks, dump };
+    let (digest, ranks) = (*digest, ranks.map(usize::from));
+    let replay = Replay { backends, digest, ranks, dump };
     let mut stdout = io::BufWriter::new(io::stdout().lock());
     let verdict = replay.run(paths, &mut stdout, &mut out::complain)?;
     stdout.flush()?;

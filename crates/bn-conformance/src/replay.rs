@@ -16,8 +16,6 @@ pub struct Replay {
     pub backends: Vec<Candidate>,
     /// Adds `bits=HEX` to each line that has values.
     pub digest: bool,
-    /// Lets pass what [`files::NOT_YET`] names, and fails a file on it that runs whole.
-    pub allow_not_yet: bool,
     /// Shares a training case out to so many ranks, whose moments and gradient sums are merged.
     pub ranks: Option<usize>,
     /// Where what a backend gave is written, as `CASE.BACKEND.safetensors`.
@@ -84,12 +82,6 @@ impl Replay {
         let Loaded { case, unsupported } = loaded;
         let mut verdict = Verdict::Good;
         let mut failed = |bad: bool| verdict = verdict.max(if bad { Verdict::Failed } else { Verdict::Good });
-        if self.allow_not_yet {
-            for gap in files::gaps(path, unsupported).err().unwrap_or_default() {
-                complain(&format!("{}: {gap}", path.display()));
-                failed(true);
-            }
-        }
         let scales = case.scales();
         for backend in &self.backends {
             let mut line = |tensor: &str, error: f64, limit: f64, state: &str, bits: Option<u64>| {
@@ -122,7 +114,7 @@ impl Replay {
             }
             for gap in unsupported {
                 line(&gap.tensor, f64::NAN, case.limit_named(&gap.tensor), "unsupported", None)?;
-                failed(!self.allow_not_yet);
+                failed(true);
             }
         }
         Ok(verdict)

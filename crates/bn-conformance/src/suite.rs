@@ -15,7 +15,7 @@ use crate::{hard, options, second};
 use bn_core::{Backend, Element};
 use half::{bf16, f16};
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
@@ -151,8 +151,7 @@ impl Report {
 /// Runs the suite on a backend, and prints the worst errors and every skip.
 ///
 /// # Panics
-/// Where a result is beyond its limit, an identity fails, or a file is skipped that [`files::NOT_YET`] does not
-/// name or named but runs.
+/// Where a result is beyond its limit, an identity fails, or a file does not run whole.
 pub fn assert_conforms<B: Backend + Clone + Send + 'static>(backend: B) {
     for report in conform(&[backend.into()], &|_, _| ()) {
         let summary = report.summary();
@@ -176,14 +175,17 @@ pub fn conform(candidates: &[Candidate], progress: &(dyn Fn(usize, usize) + Sync
     for outcomes in each(&jobs, &run, &|done| progress(done, jobs.len())) {
         reports.iter_mut().zip(outcomes).for_each(|(report, outcome)| report.outcomes.push(outcome));
     }
-    let (own, lost) = own_files();
+    let (own, lost) = match files::own() {
+        Ok(own) => (own, None),
+        Err(error) => (Vec::new(), Some(error.to_string())),
+    };
     for path in &own {
         for (report, outcome) in reports.iter_mut().zip(run_file(path, candidates)) {
             report.outcomes.push(outcome);
         }
     }
     for (report, candidate) in reports.iter_mut().zip(candidates) {
-        report.failures.extend(lost.iter().cloned());
+        report.failures.extend(lost.clone());
         report.failures.extend((candidate.identities)());
     }
     reports
@@ -301,23 +303,7 @@ pub(crate) fn each<R: Send>(
     })
 }
 
-/// The files in `cases/`, and what is wrong with their list.
-fn own_files() -> (Vec<PathBuf>, Vec<String>) {
-    let paths = match files::own() {
-        Ok(paths) => paths,
-        Err(error) => return (Vec::new(), vec![error.to_string()]),
-    };
-    let gone = files::NOT_YET
-        .iter()
-        .filter(|(name, _)| !paths.iter().any(|path| path.file_stem().is_some_and(|stem| stem == *name)));
-    let lost = gone.map(|(name, _)| {
-        format!("{name}: is on the list of what is not done yet, but no such file is there")
-    });
-    let lost = lost.collect();
-    (paths, lost)
-}
-
-/// A file on every candidate: replayed whole, or its missing part is on the list of what is not done yet.
+/// A file on every candidate, replayed whole.
 fn run_file(path: &Path, candidates: &[Candidate]) -> Vec<Outcome> {
     let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let Loaded { case, unsupported } = match files::load(path) {
@@ -337,10 +323,8 @@ fn run_file(path: &Path, candidates: &[Candidate]) -> Vec<Outcome> {
     };
     let mut outcomes = judge_all(&case, Origin::File, candidates);
     for outcome in &mut outcomes {
-        match files::gaps(path, &unsupported) {
-            Ok(skips) => outcome.skips.extend(skips),
-            Err(failures) => outcome.failures.extend(failures),
-        }
+        let missing = unsupported.iter().map(|u| format!("{}: {}", u.tensor, u.why));
+        outcome.failures.extend(missing);
     }
     outcomes
 }

@@ -14,10 +14,6 @@ use std::path::{Path, PathBuf};
 pub use dump::dump;
 pub use write::to_bytes;
 
-/// What the layer does not do yet, as (file in `cases/`, what is missing). A file is replayed whole, or what is
-/// missing stands here.
-pub const NOT_YET: &[(&str, &str)] = &[];
-
 /// Why a file is no case that can be run. Every message names the file.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
@@ -56,7 +52,7 @@ pub struct Loaded {
     pub unsupported: Vec<Unsupported>,
 }
 
-/// An expected tensor that the layer does not compute yet.
+/// An expected tensor that the layer does not compute.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unsupported {
     /// Its name, as in `expect.NAME`.
@@ -211,25 +207,4 @@ pub fn own() -> Result<Vec<PathBuf>, FileError> {
     }
     paths.sort();
     Ok(paths)
-}
-
-/// What [`NOT_YET`] says about a file.
-#[must_use]
-pub fn not_yet(path: &Path) -> Option<&'static str> {
-    let stem = path.file_stem()?.to_str()?;
-    NOT_YET.iter().find(|(name, _)| *name == stem).map(|(_, why)| *why)
-}
-
-/// What of a file is skipped, as `TENSOR: what is missing`, where [`NOT_YET`] says just that.
-///
-/// # Errors
-/// Where something else is missing, or where nothing is missing from a file on the list.
-pub fn gaps(path: &Path, unsupported: &[Unsupported]) -> Result<Vec<String>, Vec<String>> {
-    let listed = not_yet(path);
-    if let (Some(why), []) = (listed, unsupported) {
-        return Err(vec![format!("is on the list of what is not done yet ({why}), but runs")]);
-    }
-    let line = |u: &Unsupported| format!("{}: {}", u.tensor, u.why);
-    let stray: Vec<_> = unsupported.iter().filter(|u| listed != Some(u.why.as_str())).map(line).collect();
-    if stray.is_empty() { Ok(unsupported.iter().map(line).collect()) } else { Err(stray) }
 }

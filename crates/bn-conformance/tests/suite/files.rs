@@ -1,6 +1,6 @@
 //! Case files that are damaged or do not fit together: an error that says what, never a panic.
 
-use bn_conformance::files::{FileError, Loaded, from_bytes, gaps, load, own};
+use bn_conformance::files::{FileError, Loaded, from_bytes, load, own};
 use bn_conformance::measure::Row;
 use bn_scalar::Scalar;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
@@ -218,21 +218,8 @@ fn what_can_be_checked_is_loaded_beside_what_cannot() {
         assert_eq!((case.expect().iter().count(), unsupported.len()), (7, 0), "{left} alone");
     }
 
-    let Loaded { case, unsupported } = load(&path("nchw_train_add_relu")).unwrap();
-    assert_eq!((case.expect().iter().count(), unsupported.len()), (0, 9));
-
-    // Of a step that lacks something nothing is checked, and every tensor says what it is.
-    let whole = Parts::of("nchw_train");
-    for (parts, why) in [
-        (whole.with("mask", Dtype::U8, &[4, 5, 7]), "a mask"),
-        (
-            whole.with("mask", Dtype::U8, &[4, 5, 7]).key("activation", Some("relu")),
-            "a mask and activation relu",
-        ),
-    ] {
-        let Loaded { case, unsupported } = from_bytes(Path::new("x"), &parts.bytes()).unwrap();
-        assert_eq!(case.expect().iter().count(), 0, "{why}");
-        assert!(unsupported.len() >= 7 && unsupported.iter().all(|u| u.why == why), "{unsupported:?}");
+    for path in own().unwrap() {
+        assert_eq!(load(&path).unwrap().unsupported, [], "{}", path.display());
     }
 
     let stranger = Parts::of("nchw_train").with("expect.skewness", Dtype::F64, &[3]);
@@ -242,23 +229,6 @@ fn what_can_be_checked_is_loaded_beside_what_cannot() {
         (unsupported[0].tensor.as_str(), unsupported[0].why.as_str()),
         ("skewness", "an unknown tensor")
     );
-}
-
-/// A file is replayed whole, or just what is missing is on the list.
-#[test]
-fn a_gap_passes_only_if_it_is_listed() {
-    let missing = |name: &str| load(&path(name)).unwrap().unsupported;
-    let relu = missing("nchw_train_relu");
-    assert_eq!(gaps(&path("nchw_train_relu"), &relu).unwrap().len(), 8);
-    assert_eq!(gaps(&path("nchw_train"), &[]).unwrap().len(), 0);
-    assert!(gaps(&path("nchw_train"), &relu).is_err(), "not on the list");
-    assert!(gaps(&path("nchw_train_relu"), &[]).is_err(), "on the list, but runs");
-    let other = missing("ncl_train_mask");
-    assert!(gaps(&path("nchw_train_relu"), &other).is_err(), "on the list for something else");
-    for path in own().unwrap() {
-        let unsupported = load(&path).unwrap().unsupported;
-        assert!(gaps(&path, &unsupported).is_ok(), "{}", path.display());
-    }
 }
 
 /// Where tolerances come with the case, they are the check, and none at all asks for equality.

@@ -16,7 +16,7 @@ fn case(name: &str) -> PathBuf {
 /// The scalar kernels, by names of their own.
 fn scalar(name: &'static str) -> Replay {
     let backend = bn_conformance::any::Candidate { name: name.into(), ..Scalar.into() };
-    Replay { backends: vec![backend], digest: false, allow_not_yet: false, ranks: None, dump: None }
+    Replay { backends: vec![backend], digest: false, ranks: None, dump: None }
 }
 
 fn run(replay: &Replay, paths: &[&Path]) -> (i32, String, String) {
@@ -27,8 +27,8 @@ fn run(replay: &Replay, paths: &[&Path]) -> (i32, String, String) {
 }
 
 fn replay(paths: &[&Path], more: &[&str]) -> (i32, String, String) {
-    let (digest, allow_not_yet) = (more.contains(&"--digest"), more.contains(&"--allow-not-yet"));
-    run(&Replay { digest, allow_not_yet, ..scalar("scalar") }, paths)
+    let digest = more.contains(&"--digest");
+    run(&Replay { digest, ..scalar("scalar") }, paths)
 }
 
 /// `nchw_train` with one value of `tensor` changed.
@@ -81,31 +81,11 @@ fn the_double_backward_is_replayed() {
 }
 
 #[test]
-fn what_is_not_done_yet_is_unsupported() {
-    let (code, out, _) = replay(&[&case("nchw_train_add_relu")], &[]);
-    assert_eq!(code, 1);
-    assert!(out.lines().all(|l| l.ends_with(" unsupported")) && out.lines().count() == 9, "{out}");
-}
-
-#[test]
-fn folders_are_replayed_and_the_list_of_open_work_may_pass() {
-    let (code, whole, _) = replay(&[&cases()], &[]);
-    assert_eq!(code, 1);
-    let (code, allowed, err) = replay(&[&cases()], &["--allow-not-yet"]);
+fn folders_are_replayed() {
+    let (code, whole, err) = replay(&[&cases()], &[]);
     assert_eq!((code, err.as_str()), (0, ""));
-    assert_eq!(whole, allowed);
     let parent = cases().parent().unwrap().to_path_buf();
     assert_eq!(replay(&[&parent], &[]).1, whole, "folders below count");
-
-    // On the list under a name of its own only.
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::copy(case("nchw_train_relu"), folder.path().join("other.safetensors")).unwrap();
-    assert_eq!(replay(&[folder.path()], &["--allow-not-yet"]).0, 1);
-    std::fs::copy(case("nchw_train"), folder.path().join("nchw_train_relu.safetensors")).unwrap();
-    std::fs::remove_file(folder.path().join("other.safetensors")).unwrap();
-    let (code, _, err) = replay(&[folder.path()], &["--allow-not-yet"]);
-    assert_eq!(code, 1);
-    assert!(err.contains("but runs"), "{err}");
 }
 
 #[test]
@@ -207,7 +187,7 @@ fn what_a_backend_gave_is_dumped_in_its_own_types() {
     let dir = folder.path().join("new/dir");
     let paths = ["nchw_train", "nchw_train_f16", "nc_eval", "nchw_train_relu"].map(case);
     let paths: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
-    let dump = |name| Replay { allow_not_yet: true, dump: Some(dir.clone()), ..scalar(name) };
+    let dump = |name| Replay { dump: Some(dir.clone()), ..scalar(name) };
     for backend in ["scalar", "other"] {
         let (code, _, err) = run(&dump(backend), &paths);
         assert_eq!((code, err.as_str()), (0, ""), "a second run replaces nothing of the first backend's");
@@ -280,7 +260,7 @@ fn a_tensor_or_key_that_is_not_known_is_no_case() {
 #[test]
 fn cases_in_ranks_keep_the_limits_of_the_whole() {
     for n in [1, 3, 8] {
-        let replay = Replay { ranks: Some(n), allow_not_yet: true, ..scalar("scalar") };
+        let replay = Replay { ranks: Some(n), ..scalar("scalar") };
         let (code, out, err) = run(&replay, &[&cases()]);
         assert_eq!((code, err.as_str()), (0, ""), "{n} ranks: {out}");
         assert!(out.lines().count() > 100);
