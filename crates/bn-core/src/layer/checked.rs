@@ -5,7 +5,6 @@ use super::functions::Running;
 use super::mode::Mode;
 use super::one_value::OneValue;
 use super::options::{Kept, Options};
-use super::renorm;
 use super::saved::Saved;
 use super::sizes::Sizes;
 use crate::driver::{self, Again, By, Gaps, Gate, Statistics, Workspace};
@@ -117,7 +116,8 @@ impl<'a, T: Element> Strided<'a, T> {
             true => Statistics::Batch(saved.stats.as_mut()),
             false => Statistics::Given(saved.stats.as_ref()),
         };
-        let renorm = renorm.map(|renorm| renorm::taking::<T>(renorm, eps, &mut saved.moved));
+        let moved = &mut saved.moved;
+        let renorm = renorm.map(|(limits, by)| driver::Renorm::Take(moved.taking(limits, by, eps)));
         Ok(driver::Forward { shape, x, y, post, params, stats, eps, count, renorm })
     }
 }

@@ -26,6 +26,7 @@ pub mod parts;
 mod presets;
 mod recalibrate;
 mod renorm;
+mod renormed;
 mod running;
 mod saved;
 #[cfg(feature = "serde")]

@@ -128,6 +128,15 @@ impl<X, M> Options<X, M> {
         Options { activation, residual: residual.as_ref(), mask: mask.as_ref(), renorm, ghost }
     }
 
+    /// Whether a part of a batch can have them.
+    pub(super) fn check_part(&self) -> Result<(), Error> {
+        let expected = "no renorm and no ghost batches in a part of a batch".into();
+        match (self.renorm, self.ghost) {
+            (None, None) => Ok(()),
+            _ => Err(Error::Options { expected, got: "one of them".into() }),
+        }
+    }
+
     pub(super) fn done(&self) -> Done {
         Done { activation: self.activation, residual: self.residual.is_some(), mask: self.mask.is_some() }
     }

@@ -1,12 +1,6 @@
 //! Batch renormalization: how far statistics of a batch may be from the running ones.
 
-use super::checked::Strided;
 use super::error::Error;
-use super::functions::Running;
-use super::mode::Mode;
-use crate::driver;
-use crate::maths::renorm::{MovedVec, Taking};
-use crate::num::Element;
 
 /// The limits of batch renormalization (Ioffe 2017, <https://arxiv.org/abs/1702.03275>, algorithm 1), in training:
 ///
@@ -58,38 +52,6 @@ impl Renorm {
     }
 }
 
-fn wrong(expected: &str, got: String) -> Error {
+pub(super) fn wrong(expected: &str, got: String) -> Error {
     Error::Options { expected: expected.into(), got }
-}
-
-/// The limits of a step, and the statistics that its batch's are compared with.
-type Against<'a, R> = (Renorm, Running<'a, R>);
-
-impl<'a, T: Element> Strided<'a, T> {
-    /// The limits of a step that is renormalized, and what it is renormalized by.
-    pub(super) fn renorm(&self) -> Result<Option<Against<'a, T::Compute>>, Error> {
-        let Some(renorm) = self.options.renorm else {
-            return Ok(None);
-        };
-        renorm.check()?;
-        if self.mode == Mode::Eval || self.running.is_some() {
-            return Ok(None);
-        }
-        if self.options.mask.is_some() {
-            return Err(wrong("no mask beside renorm", "one".into()));
-        }
-        let by = self.renorm_by.ok_or_else(|| wrong("running statistics beside renorm", "none".into()))?;
-        Ok(Some((renorm, by)))
-    }
-}
-
-/// The driver's renormalization, whose r and d go into `moved`.
-pub(super) fn taking<'a, T: Element>(
-    (Renorm { r_max, d_max }, Running { mean, var }): Against<'a, T::Compute>,
-    eps: f64,
-    moved: &'a mut MovedVec<T::Compute>,
-) -> driver::Renorm<'a, T::Compute> {
-    moved.resize(mean.len());
-    let MovedVec { r, d } = moved;
-    driver::Renorm::Take(Taking { limits: [r_max, d_max], running: [mean, var], eps, r, d })
 }

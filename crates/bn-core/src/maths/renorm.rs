@@ -39,6 +39,17 @@ impl<R: Real> MovedVec<R> {
         self.d.resize(features, R::Wide::default());
     }
 
+    /// Those that are to be taken of a batch: between these limits, against these running statistics.
+    pub(crate) fn taking<'a>(
+        &'a mut self,
+        limits: [f64; 2],
+        running: [&'a [R]; 2],
+        eps: f64,
+    ) -> Taking<'a, R> {
+        self.resize(running[0].len());
+        Taking { limits, running, eps, r: &mut self.r, d: &mut self.d }
+    }
+
     /// Those that are there.
     pub(crate) fn get(&self) -> Option<Moved<'_, R>> {
         (!self.r.is_empty()).then_some(Moved { r: &self.r, d: &self.d })

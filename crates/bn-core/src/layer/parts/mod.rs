@@ -25,7 +25,7 @@ mod sums;
 pub use moments::Moments;
 pub use sums::PartialSums;
 
-use super::checked::post;
+use super::checked::{Strided, post};
 use super::config::check_eps;
 use super::error::{Error, check_len};
 use super::functions::{Backward, Forward};
@@ -253,10 +253,7 @@ impl<T: Element> Pooled<T> {
         }
         self.check_count(self.count)?;
         self.check_features("x", step.shape)?;
-        if step.options.renorm.is_some() || step.options.ghost.is_some() {
-            let expected = "no renorm and no ghost batches in a part of a batch".into();
-            return Err(Error::Options { expected, got: "one of them".into() });
-        }
+        step.options.check_part()?;
         if step.eps.to_bits() != self.eps.to_bits() {
             return Err(wrong(&format!("the eps of the statistics, {}", self.eps), &step.eps.to_string()));
         }
@@ -264,24 +261,13 @@ impl<T: Element> Pooled<T> {
             let expected = format!("at most the {} values per feature of the statistics in x", self.count);
             return Err(wrong(&expected, &format!("{}", step.shape.count())));
         }
-        let step = step.checked(Mode::Train, None)?;
-        saved.reset(step.shape, step.sizes, Mode::Train, true, self.eps, self.count);
+        let Strided { shape, sizes, x, y, params, options, .. } = step.checked(Mode::Train, None)?;
+        saved.reset(shape, sizes, Mode::Train, true, self.eps, self.count);
         (saved.stats, saved.moments) = (self.stats.clone(), self.moments.clone());
-        saved.done = step.options.done();
-        let post = post(&step.options);
+        saved.done = options.done();
+        let (post, eps, count, renorm) = (post(&options), self.eps, self.count, None);
         let stats = Statistics::Pooled(saved.stats.as_ref(), &saved.moments);
-        let (eps, count) = (self.eps, self.count);
-        let step = driver::Forward {
-            shape: step.shape,
-            x: step.x,
-            y: step.y,
-            post,
-            params: step.params,
-            stats,
-            eps,
-            count,
-            renorm: None,
-        };
+        let step = driver::Forward { shape, x, y, post, params, stats, eps, count, renorm };
         driver::run(backend, step, workspace);
         Ok(())
     }
