@@ -1,6 +1,7 @@
 //! The facade's tests, in one program: the layer is compiled once for all of them. Those that count allocations or set what holds for the
 //! whole program have programs of their own.
 
+mod activation;
 mod affine;
 mod bad_input;
 mod checkpoint;
@@ -9,6 +10,7 @@ mod damaged;
 mod fold;
 mod frozen;
 mod functions;
+mod mask;
 mod moments;
 mod newcomer;
 mod no_panic;
