@@ -1,6 +1,7 @@
 //! The facade's tests, in one program: the layer is compiled once for all of them. Those that count allocations or set what holds for the
 //! whole program have programs of their own.
 
+mod activation;
 mod affine;
 mod bad_input;
 mod checkpoint;
@@ -10,7 +11,11 @@ mod double_backward;
 mod fold;
 mod frozen;
 mod functions;
+<<<<<<< HEAD
 mod ghost;
+=======
+mod mask;
+>>>>>>> tests
 mod moments;
 mod newcomer;
 mod no_panic;
