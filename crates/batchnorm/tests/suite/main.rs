@@ -11,11 +11,8 @@ mod double_backward;
 mod fold;
 mod frozen;
 mod functions;
-<<<<<<< HEAD
 mod ghost;
-=======
 mod mask;
->>>>>>> tests
 mod moments;
 mod newcomer;
 mod no_panic;
