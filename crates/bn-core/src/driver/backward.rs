@@ -182,15 +182,12 @@ impl<T: Element> Step<T> for Backward<'_, T> {
     fn open(&mut self, kernels: &impl KernelSet, State { gates, hard, .. }: &mut State<T::Compute>) {
         let needs = self.needs();
         let (stats, from_batch, weight) = (self.stats, self.from_batch, self.params.weight);
-        let Some(Gate { clamp, open, by: By::Again(again), .. }) = &mut self.gate else {
+        let Some(Gate { open, by: By::Again(again), .. }) = self.gate.as_mut().filter(|gate| gate.may_open())
+        else {
             return;
         };
         // Σdy alone is no sum of x as well. What is added is a third input, which the kernels have no room for.
         if needs == Needs::Dy || again.post.plus().is_some() {
-            return;
-        }
-        // What half types put aside is rounded, which shows behind a slope, and nowhere else.
-        if T::NAME != <T::Compute as Element>::NAME && clamp.slope != T::Compute::default() {
             return;
         }
         let ([k, a, b, ..], bias) = (gates.values(stats.k.len()), again.bias);

@@ -14,6 +14,8 @@ pub(crate) struct Gate<'a, T: Element> {
     pub(crate) clamp: Clamp<T::Compute>,
     /// Whether the kernels go through it, so that nothing is put aside.
     pub(crate) open: bool,
+    /// Whether somebody asks for what passes, so that it is put aside anyhow.
+    pub(crate) asked: bool,
     pub(crate) by: By<'a, T>,
     pub(crate) passed: Held<'a, T>,
 }
@@ -80,11 +82,11 @@ impl<'a, T: Element> Gate<'a, T> {
                 By::Again(Again { y: held(y), post: post.with(|plus| plan.walked(shape, plus)), bias, stats })
             }
         };
-        Self { clamp: self.clamp, open: self.open, by, passed: held(self.passed) }
+        Self { clamp: self.clamp, open: self.open, asked: self.asked, by, passed: held(self.passed) }
     }
 
     pub(super) fn split_at(self, feature: usize, col: usize) -> (Self, Self) {
-        let Self { clamp, open, by, passed } = self;
+        let Self { clamp, open, asked, by, passed } = self;
         let (passed, passed1) = passed.split_columns(col);
         let (by, by1) = match by {
             By::Output(y) => {
@@ -99,7 +101,14 @@ impl<'a, T: Element> Gate<'a, T> {
                 (By::Again(Again { y, post, bias, stats }), By::Again(tail))
             }
         };
-        (Self { clamp, open, by, passed }, Self { clamp, open, by: by1, passed: passed1 })
+        (Self { clamp, open, asked, by, passed }, Self { clamp, open, asked, by: by1, passed: passed1 })
+    }
+
+    /// Whether the kernels may go through it: then nobody sees what passes, and it has the same digits.
+    pub(super) fn may_open(&self) -> bool {
+        // What half types put aside is rounded, which shows behind a slope, and nowhere else.
+        let rounded = T::NAME != <T::Compute as Element>::NAME && self.clamp.slope != T::Compute::default();
+        !self.asked && !rounded
     }
 
     /// Its coefficients for the kernels, where they go through it.

@@ -30,14 +30,16 @@ pub enum Activation {
     Relu,
     /// f(v) = min(max(v, 0), 6).
     Relu6,
-    /// f(v) = v where v > 0, else v times this slope, which is finite and not below 0.
+    /// f(v) = v where v > 0, else v times this slope, which is finite in the type of arithmetic and not below 0.
     LeakyRelu(f64),
 }
 
 impl Activation {
-    pub(super) fn check(self) -> Result<(), Error> {
+    /// Whether tensors of T may have it.
+    pub(super) fn check<T: Element>(self) -> Result<(), Error> {
+        let is_finite = |v: f64| T::Compute::from_f64(v).to_f64().is_finite();
         match self {
-            Self::LeakyRelu(got) if !(got.is_finite() && got >= 0.0) => Err(Error::Slope { got }),
+            Self::LeakyRelu(got) if !(is_finite(got) && got >= 0.0) => Err(Error::Slope { got }),
             _ => Ok(()),
         }
     }

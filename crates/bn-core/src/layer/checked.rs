@@ -79,7 +79,7 @@ impl<'a, T: Element> Strided<'a, T> {
     /// The step of the driver over `count` values per feature, for which `saved` is got ready.
     fn prepared(self, saved: &'a mut Saved<T>, count: usize) -> Result<driver::Forward<'a, T>, Error> {
         let Self { shape, sizes, mode, x, y, params, running, eps, one_value, options } = self;
-        options.activation.check()?;
+        options.activation.check::<T>()?;
         let from_batch = running.is_none();
         let one = count == 1 && shape.features() > 0;
         if from_batch && one && one_value == OneValue::Refused {
@@ -152,13 +152,11 @@ impl<T: Element> StridedBack<'_, T> {
             Some(gaps) => driver::masked_backward(backend, step, gaps, workspace),
             None => driver::run(backend, step, workspace),
         };
-        let dresidual = self.dresidual.take();
         let Some(clamp) = saved.done.activation.clamp::<T>() else {
-            if let Some(dresidual) = dresidual {
-                self.pass_on(saved.shape, dresidual);
-            }
+            self.pass_all_on(saved.shape);
             return run(self.reborrow().step(saved, None), workspace);
         };
+        let dresidual = self.dresidual.take();
         let mut room = workspace.take_room();
         let (shape, step) = (saved.shape, self.reborrow());
         let (passed, y, stats) = room.get(shape.len(), shape.features());
@@ -173,13 +171,17 @@ impl<T: Element> StridedBack<'_, T> {
                 By::Again(Again { y: held(y), post, bias: step.bias, stats })
             }
         };
-        let gate = Gate { clamp, open: false, by, passed: held(dresidual.unwrap_or(passed)) };
+        let asked = dresidual.is_some();
+        let gate = Gate { clamp, open: false, asked, by, passed: held(dresidual.unwrap_or(passed)) };
         run(step.step(saved, Some(gate)), workspace);
         workspace.put_room(room);
     }
 
-    /// dresidual where there is no activation: dy at the positions that exist.
-    fn pass_on(&self, shape: Shape, dresidual: &mut [T]) {
+    /// Writes dresidual, if it is asked for, where there is no activation: dy at the positions that exist.
+    pub(super) fn pass_all_on(&mut self, shape: Shape) {
+        let Some(dresidual) = self.dresidual.take() else {
+            return;
+        };
         let (inner, features) = (shape.inner().max(1), shape.features());
         let runs = dresidual.chunks_exact_mut(inner).enumerate();
         for (i, to) in runs {
