@@ -253,6 +253,7 @@ impl<T: Element> Pooled<T> {
         }
         self.check_count(self.count)?;
         self.check_features("x", step.shape)?;
+        step.options.check_part::<T>()?;
         if step.eps.to_bits() != self.eps.to_bits() {
             return Err(wrong(&format!("the eps of the statistics, {}", self.eps), &step.eps.to_string()));
         }
@@ -321,6 +322,7 @@ pub fn sum_gradients<T: Element, B: Backend>(
     workspace: &mut Workspace<T>,
 ) -> Result<PartialSums<T::Compute>, Error> {
     saved.check(saved.mode)?;
+    saved.done.check_part()?;
     let shape = saved.shape;
     check_len("x", shape.len(), x.len())?;
     check_len("dy", shape.len(), dy.len())?;
@@ -347,6 +349,7 @@ pub fn backward<T: Element, B: Backend>(
     workspace: &mut Workspace<T>,
 ) -> Result<(), Error> {
     saved.check(saved.mode)?;
+    saved.done.check_part()?;
     let shape = saved.shape;
     let pilots = pilots(saved);
     let expected = (Some(shape.inner()), around(pilots.as_deref()));
@@ -370,7 +373,9 @@ pub fn backward<T: Element, B: Backend>(
     });
     let hard = hard.collect::<Vec<_>>();
     let given = Some(Given { totals: &totals, hard: &hard, moments });
-    let step = driver::Backward { given, whole: true, ..step.checked(saved)?.step(saved, None) };
+    let mut step = step.checked(saved)?;
+    step.pass_all_on(shape);
+    let step = driver::Backward { given, whole: true, ..step.step(saved, None) };
     driver::run(backend, step, workspace);
     Ok(())
 }
