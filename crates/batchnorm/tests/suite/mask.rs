@@ -1,9 +1,7 @@
 //! Steps over a tensor of which not every position exists: those of the tensor with the gaps closed, and zeros.
 
 use crate::common::{Inputs, bits_of, exact, in_order, message, number, tensor};
-use batchnorm::{
-    Activation, BatchNorm, Config, Element, Kept, Layout, Mode, OneValue, Options, RunningVar,
-};
+use batchnorm::{Activation, BatchNorm, Config, Element, Kept, Layout, Mode, OneValue, Options, RunningVar};
 use half::{bf16, f16};
 use ndarray::{Array1, Array2, Array3, Array4, ArrayView3, array, s};
 
