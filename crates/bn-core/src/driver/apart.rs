@@ -1,6 +1,7 @@
 //! The sums of a part of a batch, apart from what becomes of them: node by node of the batch's tree.
 
 use super::blocks::run;
+use super::forward::Forward;
 use super::hard::Hard;
 use super::plan::{Plan, leaf_samples};
 use super::schedule::Task;
@@ -26,6 +27,11 @@ struct Summing<'a, T: Element> {
 }
 
 impl<T: Element> Step<T> for Summing<'_, T> {
+    type Before<'s>
+        = Forward<'s, T>
+    where
+        Self: 's;
+
     fn shape(&self) -> Shape {
         self.shape
     }

@@ -74,6 +74,11 @@ impl<T: Element> Backward<'_, T> {
 }
 
 impl<T: Element> Step<T> for Backward<'_, T> {
+    type Before<'s>
+        = Forward<'s, T>
+    where
+        Self: 's;
+
     fn shape(&self) -> Shape {
         self.shape
     }
@@ -204,16 +209,13 @@ impl<T: Element> Step<T> for Backward<'_, T> {
         features: usize,
         (gates, hard): Opening<'_, T::Compute>,
     ) -> bool {
-        let Some(Gate { clamp, by: By::Again(again), .. }) = &self.gate else {
+        let Some(Gate { by: By::Again(again), .. }) = self.gate.as_ref().filter(|gate| gate.may_open())
+        else {
             return false;
         };
         // Σdy alone is no sum of x as well. What is added is a third input, which the kernels have no room for. Renormalized
         // values have coefficients of their own.
         if self.needs() == Needs::Dy || again.post.plus().is_some() || self.moved.is_some() {
-            return false;
-        }
-        // What half types put aside is rounded, which shows behind a slope, and nowhere else.
-        if T::NAME != <T::Compute as Element>::NAME && clamp.slope != T::Compute::default() {
             return false;
         }
         let (stats, _) = self.stats.split_at(features);
@@ -235,7 +237,7 @@ impl<T: Element> Step<T> for Backward<'_, T> {
         self.gate.iter_mut().for_each(|gate| gate.open = false);
     }
 
-    fn again(&mut self) -> Option<Forward<'_, T>> {
+    fn again(&mut self) -> Option<Self::Before<'_>> {
         let Gate { open: false, by: By::Again(again), .. } = self.gate.as_mut()? else {
             return None;
         };

@@ -1,8 +1,8 @@
 //! The forward: the batch's statistics, or given ones, then y = (x−k)·a + b.
 
-use super::gate::split_post;
 use super::hard::{Hard, Renormed};
 use super::plan::Plan;
+use super::post::split_post;
 use super::schedule::Task;
 use super::step::{Doors, Settled, Step, split_columns, split_some};
 use super::workspace::{COEFS, State};
@@ -105,6 +105,11 @@ impl<T: Element> Statistics<'_, T> {
 }
 
 impl<T: Element> Step<T> for Forward<'_, T> {
+    type Before<'s>
+        = Forward<'s, T>
+    where
+        Self: 's;
+
     fn shape(&self) -> Shape {
         self.shape
     }

@@ -2,6 +2,7 @@
 
 use super::forward::{Forward, Renorm, Statistics};
 use super::plan::{NEEDS_CONTIGUOUS, Plan};
+use super::post::split_post;
 use super::step::{Doors, split_columns};
 use crate::kernel::{self, Affine, Clamp, Map, Post};
 use crate::maths::renorm::Moved;
@@ -15,6 +16,8 @@ pub(crate) struct Gate<'a, T: Element> {
     pub(crate) clamp: Clamp<T::Compute>,
     /// Whether the kernels go through it, so that nothing is put aside.
     pub(crate) open: bool,
+    /// Whether somebody asks for what passes, so that it is put aside anyhow.
+    pub(crate) asked: bool,
     pub(crate) by: By<'a, T>,
     pub(crate) passed: Held<'a, T>,
 }
@@ -82,11 +85,11 @@ impl<'a, T: Element> Gate<'a, T> {
                 By::Again(Again { y: held(y), post: post.with(|plus| plan.walked(shape, plus)), bias, stats })
             }
         };
-        Self { clamp: self.clamp, open: self.open, by, passed: held(self.passed) }
+        Self { clamp: self.clamp, open: self.open, asked: self.asked, by, passed: held(self.passed) }
     }
 
     pub(super) fn split_at(self, feature: usize, col: usize) -> (Self, Self) {
-        let Self { clamp, open, by, passed } = self;
+        let Self { clamp, open, asked, by, passed } = self;
         let (passed, passed1) = passed.split_columns(col);
         let (by, by1) = match by {
             By::Output(y) => {
@@ -101,7 +104,14 @@ impl<'a, T: Element> Gate<'a, T> {
                 (By::Again(Again { y, post, bias, stats }), By::Again(tail))
             }
         };
-        (Self { clamp, open, by, passed }, Self { clamp, open, by: by1, passed: passed1 })
+        (Self { clamp, open, asked, by, passed }, Self { clamp, open, asked, by: by1, passed: passed1 })
+    }
+
+    /// Whether the kernels may go through it: then nobody sees what passes, and it has the same digits.
+    pub(super) fn may_open(&self) -> bool {
+        // What half types put aside is rounded, which shows behind a slope, and nowhere else.
+        let rounded = T::NAME != <T::Compute as Element>::NAME && self.clamp.slope != T::Compute::default();
+        !self.asked && !rounded
     }
 
     /// Its coefficients for the kernels, where they go through it.
@@ -146,16 +156,4 @@ fn walked_held<'a, T: Copy>(plan: &Plan, shape: Shape, held: Held<'a, T>) -> Hel
         return held;
     }
     held.reshaped(plan.shape).unwrap_or_else(|| unreachable!("{NEEDS_CONTIGUOUS}"))
-}
-
-/// What is added, before column `col` and from it on.
-pub(super) fn split_post<T: Element>(post: Post<'_, T>, col: usize) -> (Post<'_, T>, Post<'_, T>) {
-    match post {
-        Post::Pass => (Post::Pass, Post::Pass),
-        Post::Clamp(clamp) => (Post::Clamp(clamp), Post::Clamp(clamp)),
-        Post::AddClamp(plus, clamp) => {
-            let (plus, plus1) = split_columns(plus, col);
-            (Post::AddClamp(plus, clamp), Post::AddClamp(plus1, clamp))
-        }
-    }
 }

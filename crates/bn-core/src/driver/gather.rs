@@ -1,7 +1,7 @@
 //! The moments of a tensor's features, without a map: what other tensors' moments merge with.
 
 use super::blocks::run;
-use super::forward::settle_batch;
+use super::forward::{Forward, settle_batch};
 use super::hard::Hard;
 use super::plan::Plan;
 use super::schedule::Task;
@@ -25,6 +25,11 @@ struct Gathering<'a, T: Element> {
 const NO_EPS: f64 = 1.0;
 
 impl<T: Element> Step<T> for Gathering<'_, T> {
+    type Before<'s>
+        = Forward<'s, T>
+    where
+        Self: 's;
+
     fn shape(&self) -> Shape {
         self.shape
     }

@@ -144,9 +144,8 @@ impl<T: Element> Masked<T> for Backward<'_, T> {
                     stats: stats.reborrow(),
                 }),
             };
-            Gate { clamp: gate.clamp, open: false, by, passed: held(&mut *passed) }
+            Gate { clamp: gate.clamp, open: false, asked: gate.asked, by, passed: held(&mut *passed) }
         });
-        let gated = gate.is_some();
         let step = Backward {
             shape,
             x: gaps.gather(&self.x, features, x),
@@ -169,7 +168,7 @@ impl<T: Element> Masked<T> for Backward<'_, T> {
         if let Some(to) = self.dx {
             gaps.scatter(&dx[..shape.len()], features, to);
         }
-        if let Some(gate) = self.gate.as_mut().filter(|_| gated) {
+        if let Some(gate) = self.gate.as_mut().filter(|gate| gate.asked) {
             gaps.scatter(&passed[..shape.len()], features, gate.passed.write());
         }
     }

@@ -8,6 +8,7 @@
 use super::apart::sums;
 use super::backward::Backward;
 use super::blocks::run;
+use super::forward::Forward;
 use super::hard::Hard;
 use super::hard::second::{Batch, Inputs};
 use super::kept::Kept;
@@ -234,6 +235,11 @@ impl<R: Real> Kind<'_, R> {
 }
 
 impl<T: Element> Step<T> for Mapping<'_, T> {
+    type Before<'s>
+        = Forward<'s, T>
+    where
+        Self: 's;
+
     fn shape(&self) -> Shape {
         self.shape
     }

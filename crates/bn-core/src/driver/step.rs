@@ -1,6 +1,5 @@
 //! What a step says of itself, so that one loop runs them all.
 
-use super::forward::Forward;
 use super::hard::Hard;
 use super::plan::Plan;
 use super::schedule::Task;
@@ -31,6 +30,11 @@ pub(super) type Opening<'s, R> = (&'s mut Coefs<R>, &'s mut [bool]);
 /// [`settle`](Step::settle), a second time where it wants sums around other pilots, lets it compute
 /// [`coefficients`](Step::coefficients), maps what [`map`](Step::map) says, and hands it its hard features.
 pub(super) trait Step<T: Element>: Sized + Send {
+    /// A step that it may run before.
+    type Before<'s>: Step<T>
+    where
+        Self: 's;
+
     /// The shape of the whole tensor.
     fn shape(&self) -> Shape;
     /// What it does.
@@ -63,7 +67,7 @@ pub(super) trait Step<T: Element>: Sized + Send {
     /// What passes is put aside after all: hard features need it.
     fn close(&mut self) {}
     /// What is to be run before: a forward whose output it needs.
-    fn again(&mut self) -> Option<Forward<'_, T>> {
+    fn again(&mut self) -> Option<Self::Before<'_>> {
         None
     }
     /// What is mapped then, before the sums, and where to: they read it.

@@ -1,14 +1,14 @@
 //! Steps whose buffers have been checked, and how they are run.
 
 use super::error::{Error, check_len};
-use super::functions::Running;
 use super::mode::Mode;
 use super::one_value::OneValue;
 use super::options::{Kept, Options};
+use super::running::Running;
 use super::saved::Saved;
 use super::sizes::Sizes;
 use crate::driver::{self, Again, By, Gaps, Gate, Statistics, Workspace};
-use crate::kernel::{Backend, Clamp, Post};
+use crate::kernel::Backend;
 use crate::maths::{Params, Stats, Totals};
 use crate::num::Element;
 use crate::tensor::{Held, Shape, Strips, StripsMut};
@@ -85,7 +85,7 @@ impl<'a, T: Element> Strided<'a, T> {
 
     /// Whether it can be run, with so many values of a feature.
     pub(super) fn check(&self, count: usize) -> Result<(), Error> {
-        self.options.activation.check()?;
+        self.options.activation.check::<T>()?;
         let one = count == 1 && self.shape.features() > 0;
         if self.running.is_none() && one && self.one_value == OneValue::Refused {
             let got = match count == self.shape.count() {
@@ -105,7 +105,7 @@ impl<'a, T: Element> Strided<'a, T> {
         let from_batch = running.is_none();
         saved.reset(shape, sizes, mode, from_batch, eps, count);
         saved.done = options.done();
-        let post = post(&options);
+        let post = driver::post(options.residual, options.activation.corners());
         if let Some(Running { mean, var }) = running {
             let mut stats = saved.stats.as_mut();
             for (f, (&mean, &var)) in mean.iter().zip(var).enumerate() {
@@ -119,15 +119,6 @@ impl<'a, T: Element> Strided<'a, T> {
         let moved = &mut saved.moved;
         let renorm = renorm.map(|(limits, by)| driver::Renorm::Take(moved.taking(limits, by, eps)));
         Ok(driver::Forward { shape, x, y, post, params, stats, eps, count, renorm })
-    }
-}
-
-/// What comes after normalize.
-pub(super) fn post<'a, T: Element>(options: &Options<Strips<'a, T>, &[bool]>) -> Post<'a, T> {
-    match (options.residual, options.activation.clamp::<T>()) {
-        (Some(residual), clamp) => Post::AddClamp(residual, clamp.unwrap_or_else(Clamp::none)),
-        (None, Some(clamp)) => Post::Clamp(clamp),
-        (None, None) => Post::Pass,
     }
 }
 
@@ -175,13 +166,11 @@ impl<T: Element> StridedBack<'_, T> {
             Some(gaps) => driver::masked_backward(backend, step, gaps, workspace),
             None => driver::run(backend, step, workspace),
         };
-        let dresidual = self.dresidual.take();
-        let Some(clamp) = saved.done.activation.clamp::<T>() else {
-            if let Some(dresidual) = dresidual {
-                self.pass_on(saved.shape, dresidual);
-            }
+        let Some(corners) = saved.done.activation.corners() else {
+            self.pass_all_on(saved.shape);
             return run(self.reborrow().step(saved, None), workspace);
         };
+        let dresidual = self.dresidual.take();
         let mut room = workspace.take_room();
         let (shape, step) = (saved.shape, self.reborrow());
         let (passed, y, stats) = room.get(shape.len(), shape.features());
@@ -189,20 +178,22 @@ impl<T: Element> StridedBack<'_, T> {
         let by = match step.kept.y {
             Some(y) => By::Output(y),
             None => {
-                let post = match step.kept.residual {
-                    Some(residual) => Post::AddClamp(residual, clamp),
-                    None => Post::Clamp(clamp),
-                };
+                let post = driver::post(step.kept.residual, Some(corners));
                 By::Again(Again { y: held(y), post, bias: step.bias, stats })
             }
         };
-        let gate = Gate { clamp, open: false, by, passed: held(dresidual.unwrap_or(passed)) };
+        let asked = dresidual.is_some();
+        let clamp = driver::clamp::<T>(corners);
+        let gate = Gate { clamp, open: false, asked, by, passed: held(dresidual.unwrap_or(passed)) };
         run(step.step(saved, Some(gate)), workspace);
         workspace.put_room(room);
     }
 
-    /// dresidual where there is no activation: dy at the positions that exist.
-    fn pass_on(&self, shape: Shape, dresidual: &mut [T]) {
+    /// Writes dresidual, if it is asked for, where there is no activation: dy at the positions that exist.
+    pub(super) fn pass_all_on(&mut self, shape: Shape) {
+        let Some(dresidual) = self.dresidual.take() else {
+            return;
+        };
         let (inner, features) = (shape.inner().max(1), shape.features());
         let runs = dresidual.chunks_exact_mut(inner).enumerate();
         for (i, to) in runs {

@@ -154,11 +154,7 @@ impl<T: Element> Saved<T> {
             let got = if self.done.mask { "one with a mask" } else { "one with an activation" };
             return Err(Error::Options { expected, got: got.into() });
         }
-        if self.moved.get().is_some() || !self.ghosts.is_empty() {
-            let expected = "the saved state of a forward without renorm and ghost batches".into();
-            let got = if self.ghosts.is_empty() { "one with renorm" } else { "one with ghost batches" };
-            return Err(Error::Options { expected, got: got.into() });
-        }
+        self.check_plain()?;
         match self.from_batch && self.count != self.shape.count() {
             true => Err(Error::Parts {
                 expected: format!("the saved state of a whole batch of {} values per feature", self.count),

@@ -141,7 +141,7 @@ pub enum Error {
         got: String,
     },
     /// The slope of a leaky activation is none.
-    #[error("expected a slope that is finite and 0 or more, got {got}")]
+    #[error("expected a slope that is finite in the type of arithmetic and 0 or more, got {got}")]
     Slope {
         /// What came.
         got: f64,

@@ -32,6 +32,7 @@
 
 pub use super::commit::{Commit, commit};
 pub use super::double::{DoubleBackward, double_backward};
+pub use super::running::Running;
 
 use super::checked::{Strided, StridedBack, check_mask};
 use super::config::{Config, check_eps};
@@ -113,15 +114,6 @@ pub struct Backward<'a, T: Element> {
     pub dweight: Option<&'a mut [T::Compute]>,
     /// ∂L/∂β, likewise.
     pub dbias: Option<&'a mut [T::Compute]>,
-}
-
-/// Running statistics to read.
-#[derive(Clone, Copy, Debug)]
-pub struct Running<'a, R> {
-    /// The running mean, of length C.
-    pub mean: &'a [R],
-    /// The running variance, likewise.
-    pub var: &'a [R],
 }
 
 /// The training forward: y = γ·x̂ + β with the batch's statistics, which are `saved` for [`backward`] and [`commit`]. An

@@ -65,9 +65,8 @@ pub use slices::Grads;
 use crate::kernel::Backend;
 use crate::num::{Element, Real};
 use error::check_len;
-use functions::Running;
 use ndarray::Array1;
-use running::filled;
+use running::{Running, filled};
 use std::fmt;
 
 /// γ and β, where the layer has them.

@@ -3,6 +3,7 @@
 use super::activation::Activation;
 use super::error::Error;
 use super::renorm::Renorm;
+use crate::num::Element;
 
 /// The options of a forward beside those of its layer. They combine; `Saved` remembers them, so that a backward does what its
 /// forward did.
@@ -128,13 +129,17 @@ impl<X, M> Options<X, M> {
         Options { activation, residual: residual.as_ref(), mask: mask.as_ref(), renorm, ghost }
     }
 
-    /// Whether a part of a batch can have them.
-    pub(super) fn check_part(&self) -> Result<(), Error> {
-        let expected = "no renorm and no ghost batches in a part of a batch".into();
-        match (self.renorm, self.ghost) {
-            (None, None) => Ok(()),
-            _ => Err(Error::Options { expected, got: "one of them".into() }),
-        }
+    /// Whether the forward of a part of a batch has them.
+    pub(super) fn check_part<T: Element>(&self) -> Result<(), Error> {
+        self.activation.check::<T>()?;
+        let got = match (&self.mask, self.renorm, self.ghost) {
+            (None, None, None) => return Ok(()),
+            (Some(_), ..) => "a mask",
+            (_, Some(_), _) => "renorm",
+            _ => "ghost batches",
+        };
+        let expected = "no mask, no renorm and no ghost batches in a part of a batch".into();
+        Err(Error::Options { expected, got: got.into() })
     }
 
     pub(super) fn done(&self) -> Done {
@@ -210,6 +215,17 @@ pub(super) struct Done {
 }
 
 impl Done {
+    /// Whether a part of a batch has gradients: their sums go through no gate and know no mask.
+    pub(super) fn check_part(&self) -> Result<(), Error> {
+        let got = match (self.activation, self.mask) {
+            (Activation::Identity, false) => return Ok(()),
+            (_, false) => "one with an activation",
+            (_, true) => "one with a mask",
+        };
+        let expected = "the forward of a part without activation and mask for its gradients";
+        Err(Error::Options { expected: expected.into(), got: got.into() })
+    }
+
     /// Whether a backward has what it needs of it.
     pub(super) fn check<X, M>(&self, kept: &Kept<X, M>) -> Result<(), Error> {
         let wrong =
@@ -220,6 +236,10 @@ impl Done {
             && kept.residual.is_none()
         {
             return wrong("y or the residual, as the forward had an activation and a residual", "neither");
+        }
+        // Its gate would be another one.
+        if kept.residual.is_some() && !self.residual {
+            return wrong("no residual, as the forward had none", "one");
         }
         match (self.mask, kept.mask.is_some()) {
             (true, false) => wrong("the mask of the forward", "none"),

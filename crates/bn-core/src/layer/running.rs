@@ -5,6 +5,15 @@ use crate::maths::Moments;
 use crate::num::{Dd, Real, Wide};
 use ndarray::Array1;
 
+/// Running statistics to read.
+#[derive(Clone, Copy, Debug)]
+pub struct Running<'a, R> {
+    /// The running mean, of length C.
+    pub mean: &'a [R],
+    /// The running variance, likewise.
+    pub var: &'a [R],
+}
+
 /// The running mean and variance, and how many batches went into them.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]

@@ -134,7 +134,7 @@ impl<T: Element> Saved<T> {
     fn check_stored(&self) -> Result<(), Error> {
         let &Self { shape, mode, from_batch, count, eps, .. } = self;
         super::config::check_eps(eps)?;
-        self.done.activation.check()?;
+        self.done.activation.check::<T>()?;
         self.check_ghosts()?;
         let own = shape.count();
         // A part of a batch has the statistics of the whole.

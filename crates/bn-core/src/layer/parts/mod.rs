@@ -25,7 +25,7 @@ mod sums;
 pub use moments::Moments;
 pub use sums::PartialSums;
 
-use super::checked::{Strided, post};
+use super::checked::Strided;
 use super::config::check_eps;
 use super::error::{Error, check_len};
 use super::functions::{Backward, Forward};
@@ -253,7 +253,7 @@ impl<T: Element> Pooled<T> {
         }
         self.check_count(self.count)?;
         self.check_features("x", step.shape)?;
-        step.options.check_part()?;
+        step.options.check_part::<T>()?;
         if step.eps.to_bits() != self.eps.to_bits() {
             return Err(wrong(&format!("the eps of the statistics, {}", self.eps), &step.eps.to_string()));
         }
@@ -265,7 +265,8 @@ impl<T: Element> Pooled<T> {
         saved.reset(shape, sizes, Mode::Train, true, self.eps, self.count);
         (saved.stats, saved.moments) = (self.stats.clone(), self.moments.clone());
         saved.done = options.done();
-        let (post, eps, count, renorm) = (post(&options), self.eps, self.count, None);
+        let (post, eps, count, renorm) =
+            (driver::post(options.residual, options.activation.corners()), self.eps, self.count, None);
         let stats = Statistics::Pooled(saved.stats.as_ref(), &saved.moments);
         let step = driver::Forward { shape, x, y, post, params, stats, eps, count, renorm };
         driver::run(backend, step, workspace);
@@ -313,6 +314,7 @@ pub fn sum_gradients<T: Element, B: Backend>(
 ) -> Result<PartialSums<T::Compute>, Error> {
     saved.check(saved.mode)?;
     saved.check_plain()?;
+    saved.done.check_part()?;
     let shape = saved.shape;
     check_len("x", shape.len(), x.len())?;
     check_len("dy", shape.len(), dy.len())?;
@@ -340,6 +342,7 @@ pub fn backward<T: Element, B: Backend>(
 ) -> Result<(), Error> {
     saved.check(saved.mode)?;
     saved.check_plain()?;
+    saved.done.check_part()?;
     let shape = saved.shape;
     let pilots = pilots(saved);
     let expected = (Some(shape.inner()), around(pilots.as_deref()));
@@ -363,7 +366,9 @@ pub fn backward<T: Element, B: Backend>(
     });
     let hard = hard.collect::<Vec<_>>();
     let given = Some(Given { totals: &totals, hard: &hard, moments });
-    let step = driver::Backward { given, whole: true, ..step.checked(saved)?.step(saved, None) };
+    let mut step = step.checked(saved)?;
+    step.pass_all_on(shape);
+    let step = driver::Backward { given, whole: true, ..step.step(saved, None) };
     driver::run(backend, step, workspace);
     Ok(())
 }
