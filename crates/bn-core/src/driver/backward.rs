@@ -4,6 +4,7 @@ use super::forward::{Forward, Statistics};
 use super::gate::{By, Gate};
 use super::given::Given;
 use super::hard::{Hard, Tensors};
+use super::needs::Needs;
 use super::plan::Plan;
 use super::schedule::Task;
 use super::step::{Doors, Opening, Settled, Step, split_columns, split_optional, split_some};
@@ -43,15 +44,6 @@ pub(crate) struct Backward<'a, T: Element> {
     pub(crate) moved: Option<Moved<'a, T::Compute>>,
     /// Gets dβ and dγ with all their digits; empty where they are not wanted.
     pub(crate) wide: &'a mut [Totals<T::Compute>],
-}
-
-/// Which sums a backward needs.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Needs {
-    None,
-    /// Σdy alone.
-    Dy,
-    Both,
 }
 
 impl<T: Element> Backward<'_, T> {

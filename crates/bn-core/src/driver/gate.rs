@@ -6,7 +6,7 @@ use super::post::split_post;
 use super::step::{Doors, split_columns};
 use crate::kernel::{self, Affine, Clamp, Map, Post};
 use crate::maths::renorm::Moved;
-use crate::maths::{Params, StatsMut, StatsVec};
+use crate::maths::{Params, StatsMut};
 use crate::num::Element;
 use crate::tensor::{Held, Shape, Strips, StripsMut};
 
@@ -20,41 +20,6 @@ pub(crate) struct Gate<'a, T: Element> {
     pub(crate) asked: bool,
     pub(crate) by: By<'a, T>,
     pub(crate) passed: Held<'a, T>,
-}
-
-/// What a gate needs that the caller has not; made where it is needed, and kept.
-#[derive(Clone, Debug)]
-pub(crate) struct GateRoom<T: Element> {
-    passed: Vec<T>,
-    y: Vec<T>,
-    stats: StatsVec<T::Compute>,
-}
-
-impl<T: Element> Default for GateRoom<T> {
-    fn default() -> Self {
-        Self { passed: Vec::new(), y: Vec::new(), stats: StatsVec::<T::Compute>::default() }
-    }
-}
-
-impl<T: Element> GateRoom<T> {
-    /// For what passes a gate and, where it is not known, for the output that tells it, with statistics: of tensors of `len`
-    /// elements.
-    pub(crate) fn get(
-        &mut self,
-        len: usize,
-        features: usize,
-    ) -> (&mut [T], &mut [T], StatsMut<'_, T::Compute>) {
-        let Self { passed, y, stats } = self;
-        let of = |own: &mut Vec<T>| {
-            if own.len() < len {
-                own.resize(len, T::default());
-            }
-        };
-        of(passed);
-        of(y);
-        stats.resize(features);
-        (&mut passed[..len], &mut y[..len], stats.as_mut())
-    }
 }
 
 /// What tells the gate.

@@ -10,7 +10,7 @@ use super::gaps::{Gaps, room};
 use super::gate::{Again, By, Gate};
 use super::pass::join;
 use super::step::Step;
-use super::workspace::Workspace;
+use super::workspace::{MaskRoom, Workspace};
 use super::{Backward, Forward};
 use crate::kernel::{Backend, Executor, KernelSet, Serial};
 use crate::num::Element;
@@ -20,19 +20,6 @@ use crate::tensor::{Held, StripsMut};
 const TOGETHER: usize = 1 << 16;
 /// Features that lie side by side go together at least so many at a time, so that whole lines are copied.
 const LINES: usize = 64;
-
-/// What a job works with.
-#[derive(Clone, Debug)]
-pub(crate) struct MaskRoom<T: Element> {
-    workspace: Workspace<T>,
-    buffers: [Vec<T>; 6],
-}
-
-impl<T: Element> Default for MaskRoom<T> {
-    fn default() -> Self {
-        Self { workspace: Workspace::default(), buffers: Default::default() }
-    }
-}
 
 /// A step whose tensors can be put together.
 trait Masked<T: Element>: Step<T> {

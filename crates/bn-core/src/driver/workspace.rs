@@ -2,14 +2,13 @@
 
 use super::cut::Cut;
 use super::gaps::Gaps;
-use super::gate::GateRoom;
 use super::hard::Desk;
 use super::kept::Kept;
-use super::masked::MaskRoom;
 use super::plan::Plan;
+use super::rooms::{GateRoom, SumsRoom};
 use super::schedule;
 use crate::kernel::Executor;
-use crate::maths::{Moments, Totals};
+use crate::maths::Totals;
 use crate::mem::LINE;
 use crate::num::{Element, Real, Wide};
 use crate::tensor::Shape;
@@ -31,17 +30,16 @@ pub struct Workspace<T: Element> {
     sums: SumsRoom<T::Compute>,
 }
 
-/// What is gathered over the virtual batches of a step, and what one of them gives.
+/// What a job over a masked tensor works with.
 #[derive(Clone, Debug)]
-pub(crate) struct SumsRoom<R: Real> {
-    pub(crate) moments: Vec<Moments>,
-    pub(crate) all: Vec<Totals<R>>,
-    pub(crate) own: Vec<Totals<R>>,
+pub(crate) struct MaskRoom<T: Element> {
+    pub(super) workspace: Workspace<T>,
+    pub(super) buffers: [Vec<T>; 6],
 }
 
-impl<R: Real> Default for SumsRoom<R> {
+impl<T: Element> Default for MaskRoom<T> {
     fn default() -> Self {
-        Self { moments: Vec::new(), all: Vec::new(), own: Vec::new() }
+        Self { workspace: Workspace::default(), buffers: Default::default() }
     }
 }
 

@@ -23,8 +23,8 @@ mod settle;
 mod window;
 mod work;
 
-use super::backward::Needs;
 use super::given::Known;
+use super::needs::Needs;
 use super::plan::NEEDS_CONTIGUOUS;
 use crate::kernel::{KernelSet, Post};
 use crate::maths::frame::Frame;
