@@ -116,7 +116,7 @@ fn zero_where_nothing_is<T: Element>(of: &Array3<T>, layout: Layout, mask: &Arra
 fn nothing_is_nothing<T: Element>() {
     for (dims, layout) in SHAPES.into_iter().flat_map(|dims| LAYOUTS.map(|layout| (dims, layout))) {
         let config = Config::default().layout(layout);
-        let makes: [fn([usize; 3], Config) -> Inputs<T>; 2] = [Inputs::plain, Inputs::hard];
+        let makes = [Inputs::<T>::plain as fn(_, _) -> _, Inputs::hard];
         for (make, mode) in makes.into_iter().flat_map(|make| MODES.map(|mode| (make, mode))) {
             for (activation, plus) in
                 [(Activation::Identity, true), (Activation::Relu, true), (Activation::Relu6, false)]
