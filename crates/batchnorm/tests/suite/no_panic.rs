@@ -3,8 +3,8 @@
 use batchnorm::functions::{Backward, Forward};
 use batchnorm::parts::{self, Moments, PartialSums, Pooled};
 use batchnorm::{
-    Affine, BatchNorm, Config, DefaultBackend, Frozen, Grads, Layout, NonFinite, OneValue, Recalibrate,
-    RunningStats, RunningVar, Saved, Shape, ShapeError, Workspace,
+    Activation, Affine, BatchNorm, Config, DefaultBackend, Frozen, Grads, Kept, Layout, NonFinite, OneValue,
+    Options, Recalibrate, RunningStats, RunningVar, Saved, Shape, ShapeError, Workspace,
 };
 use ndarray::{ArrayD, IxDyn, Slice};
 use proptest::prelude::*;
@@ -107,6 +107,58 @@ proptest! {
                 && config.one_value == OneValue::Refused && !config.frozen.statistics();
             prop_assert_eq!(forward.is_ok(), !single);
             prop_assert!(backward.is_ok() || single);
+        }
+    }
+
+    /// Steps with any options and whatever is kept of them; lengths fit, mostly.
+    #[test]
+    fn options(
+        dims in (0usize..9, 0usize..9, 0usize..9),
+        (lengths, exact) in (proptest::collection::vec(-2isize..3, 6), any::<bool>()),
+        values in values(),
+        masks in proptest::collection::vec(any::<bool>(), 1..9),
+        (slope, kind, flags) in (any::<f64>(), 0usize..5, proptest::collection::vec(any::<bool>(), 8)),
+        config in config(),
+    ) {
+        let shape = Shape::new(dims.0, dims.1, dims.2).unwrap();
+        let Ok(bn) = BatchNorm::<f32>::with_config(dims.1, config) else { return Ok(()) };
+        let len = |i: usize, len: usize| if exact { len } else { len.saturating_add_signed(lengths[i]) };
+        let buf = |n: usize| values.iter().copied().cycle().take(n).collect::<Vec<_>>();
+        let (x, plus, y_kept) = (buf(shape.len()), buf(len(0, shape.len())), buf(len(1, shape.len())));
+        let mask: Vec<_> = masks.iter().copied().cycle().take(len(2, shape.count())).collect();
+        let all = [Activation::Identity, Activation::Relu, Activation::Relu6, Activation::LeakyRelu(0.1)];
+        let activation = all.get(kind).copied().unwrap_or(Activation::LeakyRelu(slope));
+        let mut options = Options::default().activation(activation);
+        (options.residual, options.mask) = (flags[0].then_some(&plus[..]), flags[1].then_some(&mask[..]));
+        let (mut saved, mut workspace, mut y) = (Saved::default(), Workspace::default(), buf(shape.len()));
+        let step = Forward { options, ..Forward::new(shape, &x, &mut y[..]) };
+        let forward = match flags[2] {
+            true => bn.forward_eval_step(step, &mut saved, &mut workspace),
+            false => bn.forward_uncommitted_step(step, &mut saved, &mut workspace),
+        };
+        let mut kept = Kept::default();
+        kept.y = flags[3].then_some(&y_kept[..]);
+        kept.residual = flags[4].then_some(&plus[..]);
+        kept.mask = (flags[1] ^ flags[5]).then_some(&mask[..]);
+        let (mut dx, mut dresidual) = (buf(len(3, shape.len())), buf(len(4, shape.len())));
+        let mut dbias = buf(len(5, dims.1));
+        let step = Backward {
+            kept,
+            dx: flags[6].then_some((&mut dx[..]).into()),
+            dresidual: flags[7].then_some(&mut dresidual[..]),
+            dbias: (kind > 0).then_some(&mut dbias[..]),
+            ..Backward::new(&x, &x)
+        };
+        let backward = bn.backward_step(step, &saved, &mut workspace);
+        prop_assert!(forward.is_ok() || backward.is_err());
+        let zeros = |of: &[f32]| of.iter().zip(0..).all(|(v, i)| {
+            let position = i / (dims.1 * dims.2).max(1) * dims.2 + i % dims.2.max(1);
+            mask[position] || v.to_bits() == 0
+        });
+        if let (Ok(()), true) = (&forward, flags[1]) {
+            prop_assert!(zeros(&y));
+            prop_assert!(backward.is_err() || !flags[6] || zeros(&dx));
+            prop_assert!(backward.is_err() || !flags[7] || zeros(&dresidual));
         }
     }
 
