@@ -65,17 +65,17 @@ macro_rules! functions {
                         sum_runs::<_, 2, false>(inner, &[x, dy], Pilot(pilot), fetch, acc)
                     }
                     (Walk::Runs { inner }, Sum::Grads { x, dy, pilot: None, gate: Some(gate) }) => {
-                        sum_runs::<_, 2, false>(inner, &[x, dy], Passed(Zero::<$fused>, gate), fetch, acc)
+                        sum_runs::<_, 2, false>(inner, &[x, dy], Passed::<_, _, false>(Zero::<$fused>, gate), fetch, acc)
                     }
                     (Walk::Runs { inner }, Sum::Grads { x, dy, pilot: Some(pilot), gate: Some(gate) }) => {
-                        sum_runs::<_, 2, false>(inner, &[x, dy], Passed(Pilot(pilot), gate), fetch, acc)
+                        sum_runs::<_, 2, false>(inner, &[x, dy], Passed::<_, _, false>(Pilot(pilot), gate), fetch, acc)
                     }
                     (Walk::Columns, Sum::Moments { x, pilot: None }) => sum_columns(&[x], Zero::<$fused>, fetch, acc),
                     (Walk::Columns, Sum::Moments { x, pilot: Some(pilot) }) => sum_columns(&[x], Pilot(pilot), fetch, acc),
                     (Walk::Columns, Sum::Grads { x, dy, pilot: None, gate: None }) => sum_columns(&[x, dy], Zero::<$fused>, fetch, acc),
                     (Walk::Columns, Sum::Grads { x, dy, pilot: Some(pilot), gate: None }) => sum_columns(&[x, dy], Pilot(pilot), fetch, acc),
-                    (Walk::Columns, Sum::Grads { x, dy, pilot: None, gate: Some(gate) }) => sum_columns(&[x, dy], Passed(Zero::<$fused>, gate), fetch, acc),
-                    (Walk::Columns, Sum::Grads { x, dy, pilot: Some(pilot), gate: Some(gate) }) => sum_columns(&[x, dy], Passed(Pilot(pilot), gate), fetch, acc),
+                    (Walk::Columns, Sum::Grads { x, dy, pilot: None, gate: Some(gate) }) => sum_columns(&[x, dy], Passed::<_, _, false>(Zero::<$fused>, gate), fetch, acc),
+                    (Walk::Columns, Sum::Grads { x, dy, pilot: Some(pilot), gate: Some(gate) }) => sum_columns(&[x, dy], Passed::<_, _, false>(Pilot(pilot), gate), fetch, acc),
                 }
             }
 

@@ -287,7 +287,7 @@ impl<T: Element, C: Convert<T>, const W: usize, const FUSED: bool> Held<T, C, W>
     #[inline(always)]
     fn add<const N: usize>(&mut self, by: C, door: &Self::Door, chunk: [&[T; W]; N]) {
         let around = door.around::<W>();
-        add::<T, Passed<Zero<FUSED>, Door<T::Compute>>, W, N>(by, &mut self.0, &((), around), chunk, W);
+        add::<T, Passed<Zero<FUSED>, Door<T::Compute>, true>, W, N>(by, &mut self.0, &((), around), chunk, W);
     }
     #[inline(always)]
     fn add_end<const N: usize>(
@@ -297,6 +297,6 @@ impl<T: Element, C: Convert<T>, const W: usize, const FUSED: bool> Held<T, C, W>
         runs: [&[T]; N],
         n: usize,
     ) {
-        add_end::<T, _, W, N>(by, acc, (f, Passed(Zero::<FUSED>, *door)), runs, n);
+        add_end::<T, _, W, N>(by, acc, (f, Passed::<_, _, true>(Zero::<FUSED>, *door)), runs, n);
     }
 }

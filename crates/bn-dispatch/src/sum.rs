@@ -4,6 +4,7 @@
 use bn_core::kernel::{Acc, Affine, Clamp, Gate, Plane};
 use bn_core::walk::{Convert, Sums, compensated};
 use bn_core::{Element, Real};
+use std::hint::select_unpredictable;
 
 /// W virtual lanes of both sums, as arrays of each number of [`Sums`].
 #[derive(Clone, Copy)]
@@ -237,9 +238,9 @@ impl<R: Real> Term<R> for Pilot<'_, R> {
     }
 }
 
-/// Of the dy that passes a gate, or a feature's [`Door`].
+/// Of the dy that passes a gate, or a feature's [`Door`]; with RELU the activation is that one.
 #[derive(Clone, Copy)]
-pub(crate) struct Passed<S, G>(pub(crate) S, pub(crate) G);
+pub(crate) struct Passed<S, G, const RELU: bool>(pub(crate) S, pub(crate) G);
 
 /// The gates of W elements: k, a and b of each.
 pub(crate) type Doors<R, const W: usize> = ([[R; W]; 3], Clamp<R>);
@@ -297,7 +298,7 @@ impl<R: Real> Gates<R> for Door<R> {
     }
 }
 
-impl<R: Real, S: Term<R>, G: Gates<R>> Term<R> for Passed<S, G> {
+impl<R: Real, S: Term<R>, G: Gates<R>, const RELU: bool> Term<R> for Passed<S, G, RELU> {
     const RARE: bool = true;
     type Around<const W: usize> = (S::Around<W>, Doors<R, W>);
 
@@ -319,7 +320,11 @@ impl<R: Real, S: Term<R>, G: Gates<R>> Term<R> for Passed<S, G> {
     ) {
         let (x, dy, mut passed) = (chunk[0], chunk[N - 1], [R::default(); W]);
         for i in 0..W {
-            passed[i] = clamp.gate((x[i] - k[i]) * a[i] + b[i], dy[i]);
+            let v = (x[i] - k[i]) * a[i] + b[i];
+            passed[i] = match RELU {
+                true => select_unpredictable(v <= clamp.low, R::default(), dy[i]),
+                false => clamp.gate(v, dy[i]),
+            };
         }
         let mut inputs = [x; N];
         inputs[N - 1] = &passed;

@@ -5,6 +5,7 @@
 
 use crate::num::{Element, Real};
 use crate::tensor::{Strips, StripsMut};
+use std::hint::select_unpredictable;
 
 /// Per feature, y = (x − k)·a + b.
 #[derive(Clone, Copy, Debug)]
@@ -101,36 +102,39 @@ impl<R: Real> Clamp<R> {
         Self { low: nan, slope: R::default(), high: nan }
     }
 
+    /// Whether it is max(v, 0), but for where half types round.
+    #[must_use]
+    pub fn is_relu(&self) -> bool {
+        self.slope == R::default() && self.high.to_f64().is_nan()
+    }
+
     /// The same for f64.
     #[must_use]
     pub fn widened(self) -> Clamp<f64> {
         Clamp { low: self.low.to_f64(), slope: self.slope.to_f64(), high: self.high.to_f64() }
     }
 
-    /// What of dy passes at `v`: dy·slope where v ≤ low, 0 where v ≥ high, else dy; 0 where `slope` is.
+    /// What of dy passes at `v`: dy·slope where v ≤ low, 0 where v ≥ high, else dy; 0 where `slope` is. Without branches, since
+    /// no signs can be foretold.
     #[inline(always)]
     #[must_use]
     pub fn gate(self, v: R, dy: R) -> R {
-        if v <= self.low {
-            if self.slope == R::default() { R::default() } else { dy * self.slope }
-        } else if v >= self.high {
-            R::default()
-        } else {
-            dy
-        }
+        let above = select_unpredictable(v >= self.high, R::default(), dy);
+        select_unpredictable(v <= self.low, self.below(dy), above)
     }
 
-    /// What becomes of `v`.
+    /// What becomes of `v`, likewise.
     #[inline(always)]
     #[must_use]
     pub fn of(self, v: R) -> R {
-        if v <= self.low {
-            if self.slope == R::default() { R::default() } else { v * self.slope }
-        } else if v >= self.high {
-            self.high
-        } else {
-            v
-        }
+        let above = select_unpredictable(v >= self.high, self.high, v);
+        select_unpredictable(v <= self.low, self.below(v), above)
+    }
+
+    /// What of `v` is left on the lower side.
+    #[inline(always)]
+    fn below(self, v: R) -> R {
+        select_unpredictable(self.slope == R::default(), R::default(), v * self.slope)
     }
 }
 

@@ -44,24 +44,31 @@ impl<V: Copy> Corners<V> {
     }
 
     #[inline(always)]
-    fn clamp<R: Real>(&self, v: V) -> V
+    fn clamp<R: Real, const RELU: bool>(&self, v: V) -> V
     where
         V: Vector<R>,
     {
+        if RELU {
+            return v.up_to(self.low, self.zero, v);
+        }
         v.up_to(self.low, self.below(v), self.high.up_to(v, self.high, v))
     }
 
     #[inline(always)]
-    fn gate<R: Real>(&self, y: V, dy: V) -> V
+    fn gate<R: Real, const RELU: bool>(&self, y: V, dy: V) -> V
     where
         V: Vector<R>,
     {
+        if RELU {
+            return y.up_to(self.low, self.zero, dy);
+        }
         y.up_to(self.low, self.below(dy), self.high.up_to(y, self.zero, dy))
     }
 }
 
-/// y = clamp((x − k)·a + b), or with M = 1 tensors to add clamp((x − k)·a + (b + r)); K elements at a time, as the next.
-pub(super) struct Activated<'a, T: Element, C, W, const M: usize, const K: usize> {
+/// y = clamp((x − k)·a + b), or with M = 1 tensors to add clamp((x − k)·a + (b + r)); K elements at a time, as the next. With RELU
+/// the activation is that one, which takes half of the operations.
+pub(super) struct Activated<'a, T: Element, C, W, const M: usize, const K: usize, const RELU: bool> {
     /// How elements are converted.
     pub(super) by: W,
     /// x.
@@ -73,7 +80,8 @@ pub(super) struct Activated<'a, T: Element, C, W, const M: usize, const K: usize
     pub(super) clamp: Clamp<T::Compute>,
 }
 
-impl<T, V, C, W, const M: usize, const K: usize> LineMap<T, V> for Activated<'_, T, C, W, M, K>
+impl<T, V, C, W, const M: usize, const K: usize, const RELU: bool> LineMap<T, V>
+    for Activated<'_, T, C, W, M, K, RELU>
 where
     T: Stored,
     V: Vector<T::Compute>,
@@ -99,7 +107,7 @@ where
                     b = b + load::<T, V, C, W, K>(by, &plus[m][i]);
                 }
                 let v = (load::<T, V, C, W, K>(by, &x[i]) - k(i)) * a(i) + b;
-                line::<T, V, C, W, K>(by, corners.clamp(v))
+                line::<T, V, C, W, K>(by, corners.clamp::<T::Compute, RELU>(v))
             },
         )
     }
@@ -111,7 +119,7 @@ where
             b += self.plus[m][at].to_compute();
         }
         let v = (self.x[at].to_compute() - k) * a + b;
-        T::from_compute(self.clamp.of(v))
+        T::from_compute(Corners::<T::Compute>::new(self.clamp).clamp::<T::Compute, RELU>(v))
     }
 }
 
@@ -141,7 +149,7 @@ where
             #[inline(always)]
             move |i| {
                 let (y, dy): (V, V) = (by.load_mixed(&y[i]), by.load_mixed(&dy[i]));
-                by.line_mixed::<V, K>(corners.gate(y, dy))
+                by.line_mixed::<V, K>(corners.gate::<T::Compute, false>(y, dy))
             },
         )
     }
@@ -153,7 +161,7 @@ where
 }
 
 /// dx = ((dy − m)·a + (x − k)·c) + d of the dy that passes at (x − k)·a + b.
-pub(super) struct GradGated<'a, T: Element, C, W, const K: usize> {
+pub(super) struct GradGated<'a, T: Element, C, W, const K: usize, const RELU: bool> {
     /// How elements are converted.
     pub(super) by: W,
     /// x.
@@ -167,7 +175,7 @@ pub(super) struct GradGated<'a, T: Element, C, W, const K: usize> {
     pub(super) clamp: Clamp<T::Compute>,
 }
 
-impl<T, V, C, W, const K: usize> LineMap<T, V> for GradGated<'_, T, C, W, K>
+impl<T, V, C, W, const K: usize, const RELU: bool> LineMap<T, V> for GradGated<'_, T, C, W, K, RELU>
 where
     T: Stored,
     V: Vector<T::Compute>,
@@ -188,7 +196,7 @@ where
             #[inline(always)]
             move |i| {
                 let (x, dy) = (load::<T, V, C, W, K>(by, &x[i]), load::<T, V, C, W, K>(by, &dy[i]));
-                let dy = corners.gate((x - k(i)) * a(i) + b(i), dy);
+                let dy = corners.gate::<T::Compute, RELU>((x - k(i)) * a(i) + b(i), dy);
                 line::<T, V, C, W, K>(by, grad_input(x, dy, [k(i), a(i), c(i), d(i), m(i)]))
             },
         )
@@ -198,7 +206,8 @@ where
         let [k, a, c, d, m] = self.coefs;
         let coefs = [k.one(at), a.one(at), c.one(at), d.one(at), m.one(at)];
         let (x, dy) = (self.x[at].to_compute(), self.dy[at].to_compute());
-        let dy = self.clamp.gate((x - coefs[0]) * coefs[1] + self.b.one(at), dy);
+        let v = (x - coefs[0]) * coefs[1] + self.b.one(at);
+        let dy = Corners::<T::Compute>::new(self.clamp).gate::<T::Compute, RELU>(v, dy);
         T::from_compute(grad_input(x, dy, coefs))
     }
 }
@@ -234,7 +243,7 @@ where
             #[inline(always)]
             move |i| {
                 let (x, dy) = (load::<T, V, C, W, K>(by, &x[i]), load::<T, V, C, W, K>(by, &dy[i]));
-                let dy = corners.gate((x - k(i)) * a(i) + b(i), dy);
+                let dy = corners.gate::<T::Compute, false>((x - k(i)) * a(i) + b(i), dy);
                 line::<T, V, C, W, K>(by, scale(dy, a(i), corners.zero))
             },
         )

@@ -61,7 +61,13 @@ fn runs<T: Stored, V: Vector<T::Compute>, const K: usize, const L: usize, const 
                 out,
                 memory,
                 #[inline(always)]
-                |f, [x]| Activated::<_, _, _, 0, K> { by, x, plus: [], coefs: [k[f], a[f], b[f]], clamp },
+                |f, [x]| Activated::<_, _, _, 0, K, false> {
+                    by,
+                    x,
+                    plus: [],
+                    coefs: [k[f], a[f], b[f]],
+                    clamp,
+                },
             );
         }
         Map::Normalize { x, affine: Affine { k, a, b }, post: Post::AddClamp(plus, clamp) } => {
@@ -71,7 +77,13 @@ fn runs<T: Stored, V: Vector<T::Compute>, const K: usize, const L: usize, const 
                 out,
                 memory,
                 #[inline(always)]
-                |f, [x, r]| Activated::<_, _, _, 1, K> { by, x, plus: [r], coefs: [k[f], a[f], b[f]], clamp },
+                |f, [x, r]| Activated::<_, _, _, 1, K, false> {
+                    by,
+                    x,
+                    plus: [r],
+                    coefs: [k[f], a[f], b[f]],
+                    clamp,
+                },
             );
         }
         Map::GradInput { x, dy, affine: GradAffine { k, a, c, d, m }, gate: None } => {
@@ -102,7 +114,7 @@ fn runs<T: Stored, V: Vector<T::Compute>, const K: usize, const L: usize, const 
                 #[inline(always)]
                 |f, [x, dy]| {
                     let (coefs, b) = ([k[f], a[f], c[f], d[f], m[f]], b[f]);
-                    GradGated::<_, _, _, K> { by, x, dy, coefs, b, clamp }
+                    GradGated::<_, _, _, K, false> { by, x, dy, coefs, b, clamp }
                 },
             );
         }
@@ -165,7 +177,7 @@ fn columns<T: Stored, V: Vector<T::Compute>, const K: usize, const L: usize, con
                 memory,
                 #[inline(always)]
                 |[x], out, stores, next| {
-                    let map = Activated::<_, _, _, 0, K> { by, x, plus: [], coefs: [k, a, b], clamp };
+                    let map = Activated::<_, _, _, 0, K, false> { by, x, plus: [], coefs: [k, a, b], clamp };
                     fill::<T, V, L, BYTES>(out, stores, next, &map);
                 },
             );
@@ -177,7 +189,7 @@ fn columns<T: Stored, V: Vector<T::Compute>, const K: usize, const L: usize, con
                 memory,
                 #[inline(always)]
                 |[x, r], out, stores, next| {
-                    let map = Activated::<_, _, _, 1, K> { by, x, plus: [r], coefs: [k, a, b], clamp };
+                    let map = Activated::<_, _, _, 1, K, false> { by, x, plus: [r], coefs: [k, a, b], clamp };
                     fill::<T, V, L, BYTES>(out, stores, next, &map);
                 },
             );
@@ -217,7 +229,7 @@ fn columns<T: Stored, V: Vector<T::Compute>, const K: usize, const L: usize, con
                 memory,
                 #[inline(always)]
                 |[x, dy], out, stores, next| {
-                    let map = GradGated::<_, _, _, K> { by, x, dy, coefs: [k, a, c, d, m], b, clamp };
+                    let map = GradGated::<_, _, _, K, false> { by, x, dy, coefs: [k, a, c, d, m], b, clamp };
                     fill::<T, V, L, BYTES>(out, stores, next, &map);
                 },
             );

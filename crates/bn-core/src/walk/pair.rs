@@ -102,12 +102,17 @@ pub trait Held<T: Element, C, const W: usize>: Copy {
 /// Whether [`map_and_sum`] knows this pair of operations.
 #[must_use]
 pub fn take_turns<T: Element>(map: &Map<'_, T>, next: &Sum<'_, T>) -> bool {
-    matches!(
-        (map, next),
-        (Map::Normalize { post: Post::Pass | Post::Clamp(_), .. }, Sum::Moments { pilot: None, .. })
-            | (Map::GradInput { gate: None, .. }, Sum::Grads { pilot: None, gate: None, .. })
-            | (Map::GradInput { gate: Some(_), .. }, Sum::Grads { pilot: None, gate: Some(_), .. })
-    )
+    match (map, next) {
+        (Map::Normalize { post: Post::Pass, .. }, Sum::Moments { pilot: None, .. })
+        | (Map::GradInput { gate: None, .. }, Sum::Grads { pilot: None, gate: None, .. }) => true,
+        (Map::Normalize { post: Post::Clamp(clamp), .. }, Sum::Moments { pilot: None, .. }) => {
+            clamp.is_relu()
+        }
+        (Map::GradInput { gate: Some(_), .. }, Sum::Grads { pilot: None, gate: Some(gate), .. }) => {
+            gate.clamp.is_relu()
+        }
+        _ => false,
+    }
 }
 
 /// Maps runs of `inner` elements past the caches, P lines of L elements at a time, of which V holds K, and sums as many elements of `next`, which
@@ -173,7 +178,7 @@ pub fn map_and_sum<
         ) => in_turns::<T, V, C, _, H, W, L, P, 1, BYTES>(
             inner,
             #[inline(always)]
-            |f, [x]| Activated::<_, _, _, 0, K> { by, x, plus: [], coefs: [k[f], a[f], b[f]], clamp },
+            |f, [x]| Activated::<_, _, _, 0, K, true> { by, x, plus: [], coefs: [k[f], a[f], b[f]], clamp },
             out,
             (stores, by, turns),
             &[x],
@@ -188,7 +193,7 @@ pub fn map_and_sum<
             #[inline(always)]
             |f, [x, dy]| {
                 let (coefs, b, clamp) = ([k[f], a[f], c[f], d[f], m[f]], gate.affine.b[f], gate.clamp);
-                GradGated::<_, _, _, K> { by, x, dy, coefs, b, clamp }
+                GradGated::<_, _, _, K, true> { by, x, dy, coefs, b, clamp }
             },
             out,
             (stores, by, turns),

@@ -1,6 +1,7 @@
 //! Elements side by side, as maps take them: a cache line of them at a time.
 
 use crate::mem::Bare;
+use std::hint::select_unpredictable;
 use std::ops::{Add, Mul, Sub};
 
 /// A number of elements side by side, or one by itself; every operation is elementwise.
@@ -44,7 +45,7 @@ macro_rules! number {
             }
             #[inline(always)]
             fn up_to(self, bound: $t, then: $t, other: $t) -> $t {
-                if self <= bound { then } else { other }
+                select_unpredictable(self <= bound, then, other)
             }
         }
     };
@@ -76,7 +77,7 @@ where
     #[inline(always)]
     fn up_to(self, bound: Self, then: Self, mut other: Self) -> Self {
         for i in 0..L {
-            other.0[i] = if self.0[i] <= bound.0[i] { then.0[i] } else { other.0[i] };
+            other.0[i] = select_unpredictable(self.0[i] <= bound.0[i], then.0[i], other.0[i]);
         }
         other
     }
