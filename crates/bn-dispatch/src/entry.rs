@@ -105,7 +105,18 @@ macro_rules! functions {
 
             $(#[$target])?
             pub(super) fn map(tile: Tile, map: &Map<'_, $t>, out: Out<'_, $t>, hints: Hints<'_, $t>) {
+                if !map.is_plain() {
+                    return other_map(tile, map, out, hints);
+                }
                 walk::map::<$t, Chunk<<$t as Element>::Compute, { $vector }>, { $vector }, { $line }, { $stores }>(
+                    tile, map, out, hints, $by, #[inline(always)] || stores(),
+                );
+            }
+
+            $(#[$target])?
+            #[inline(never)]
+            fn other_map(tile: Tile, map: &Map<'_, $t>, out: Out<'_, $t>, hints: Hints<'_, $t>) {
+                walk::other_map::<$t, Chunk<<$t as Element>::Compute, { $vector }>, { $vector }, { $line }, { $stores }>(
                     tile, map, out, hints, $by, #[inline(always)] || stores(),
                 );
             }

@@ -297,6 +297,17 @@ impl<'a, T: Element> Sum<'a, T> {
 }
 
 impl<'a, T: Element> Map<'a, T> {
+    /// Whether it is one of a layer by itself: without activation, gate or double backward.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        matches!(
+            self,
+            Self::Normalize { post: Post::Pass, .. }
+                | Self::GradInput { gate: None, .. }
+                | Self::Scale { gate: None, .. }
+        )
+    }
+
     /// How many inputs it has.
     #[must_use]
     pub fn inputs(&self) -> usize {

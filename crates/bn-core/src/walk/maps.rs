@@ -2,21 +2,21 @@
 
 use super::convert::{Convert, Stored};
 use super::fill::{LineMap, Next, fill};
-use super::gate::{Activated, Gated, GradGated, ScaleGated};
 use super::linear::{GradInput, Normalize, Scale};
-use super::second::Second;
 use super::vector::Vector;
-use crate::kernel::{Affine, Gate, GradAffine, Hints, Map, Out, Post, SecondAffine, Tile, Walk};
+use crate::kernel::{Affine, GradAffine, Hints, Map, Out, Post, Tile, Walk};
 use crate::mem::{Bare, Output, Stores};
 use crate::tensor::{Strips, StripsMut};
 
 /// What every map is told of its memory: how to stream, if it does, and what to fetch.
-struct Memory<'h, T, const BYTES: usize> {
-    stores: Option<Stores<BYTES>>,
-    hints: Hints<'h, T>,
+pub(super) struct Memory<'h, T, const BYTES: usize> {
+    pub(super) stores: Option<Stores<BYTES>>,
+    pub(super) hints: Hints<'h, T>,
 }
 
-/// Writes `map` of a tile, a line of L elements at a time, of which V holds K, which are converted as `by` does.
+const PLAIN: &str = "maps that are not plain have a function of their own";
+
+/// Writes a [plain](Map::is_plain) `map` of a tile, a line of L elements at a time, of which V holds K, which are converted as `by` does.
 #[inline(always)]
 pub fn map<T: Stored, V: Vector<T::Compute>, const K: usize, const L: usize, const BYTES: usize>(
     tile: Tile,
@@ -54,38 +54,6 @@ fn runs<T: Stored, V: Vector<T::Compute>, const K: usize, const L: usize, const 
                 |f, [x]| Normalize::<_, _, _, K> { by, x, coefs: [k[f], a[f], b[f]] },
             );
         }
-        Map::Normalize { x, affine: Affine { k, a, b }, post: Post::Clamp(clamp) } => {
-            each_run::<_, V, _, 1, L, BYTES>(
-                inner,
-                [x],
-                out,
-                memory,
-                #[inline(always)]
-                |f, [x]| Activated::<_, _, _, 0, K, false> {
-                    by,
-                    x,
-                    plus: [],
-                    coefs: [k[f], a[f], b[f]],
-                    clamp,
-                },
-            );
-        }
-        Map::Normalize { x, affine: Affine { k, a, b }, post: Post::AddClamp(plus, clamp) } => {
-            each_run::<_, V, _, 2, L, BYTES>(
-                inner,
-                [x, plus],
-                out,
-                memory,
-                #[inline(always)]
-                |f, [x, r]| Activated::<_, _, _, 1, K, false> {
-                    by,
-                    x,
-                    plus: [r],
-                    coefs: [k[f], a[f], b[f]],
-                    clamp,
-                },
-            );
-        }
         Map::GradInput { x, dy, affine: GradAffine { k, a, c, d, m }, gate: None } => {
             each_run::<_, V, _, 2, L, BYTES>(
                 inner,
@@ -104,44 +72,7 @@ fn runs<T: Stored, V: Vector<T::Compute>, const K: usize, const L: usize, const 
             #[inline(always)]
             |f, [dy]| Scale::<_, _, _, K> { by, dy, a: a[f] },
         ),
-        Map::GradInput { x, dy, affine: GradAffine { k, a, c, d, m }, gate: Some(gate) } => {
-            let (b, clamp) = (gate.affine.b, gate.clamp);
-            each_run::<_, V, _, 2, L, BYTES>(
-                inner,
-                [x, dy],
-                out,
-                memory,
-                #[inline(always)]
-                |f, [x, dy]| {
-                    let (coefs, b) = ([k[f], a[f], c[f], d[f], m[f]], b[f]);
-                    GradGated::<_, _, _, K, false> { by, x, dy, coefs, b, clamp }
-                },
-            );
-        }
-        Map::Scale { dy, gate: Some((x, Gate { affine: Affine { k, a, b }, clamp })), .. } => {
-            each_run::<_, V, _, 2, L, BYTES>(
-                inner,
-                [x, dy],
-                out,
-                memory,
-                #[inline(always)]
-                |f, [x, dy]| ScaleGated::<_, _, _, K> { by, x, dy, coefs: [k[f], a[f], b[f]], clamp },
-            );
-        }
-        Map::Gated { .. } => columns::<T, V, K, L, BYTES>(map, out, memory, by),
-        Map::Second { x, dy, v, affine: SecondAffine { k, a, b, c, d, m, l } } => {
-            each_run::<_, V, _, 3, L, BYTES>(
-                inner,
-                [x, dy, v],
-                out,
-                memory,
-                #[inline(always)]
-                |f, inputs| {
-                    let coefs = [k[f], a[f], b[f], c[f], d[f], m[f], l[f]];
-                    Second::<_, _, _, K> { by, inputs, coefs }
-                },
-            );
-        }
+        _ => unreachable!("{PLAIN}"),
     }
 }
 
@@ -167,30 +98,6 @@ fn columns<T: Stored, V: Vector<T::Compute>, const K: usize, const L: usize, con
                         next,
                         &Normalize::<_, _, _, K> { by, x, coefs: [k, a, b] },
                     );
-                },
-            );
-        }
-        Map::Normalize { x, affine: Affine { k, a, b }, post: Post::Clamp(clamp) } => {
-            each_strip::<_, 1, BYTES>(
-                [x],
-                out,
-                memory,
-                #[inline(always)]
-                |[x], out, stores, next| {
-                    let map = Activated::<_, _, _, 0, K, false> { by, x, plus: [], coefs: [k, a, b], clamp };
-                    fill::<T, V, L, BYTES>(out, stores, next, &map);
-                },
-            );
-        }
-        Map::Normalize { x, affine: Affine { k, a, b }, post: Post::AddClamp(plus, clamp) } => {
-            each_strip::<_, 2, BYTES>(
-                [x, plus],
-                out,
-                memory,
-                #[inline(always)]
-                |[x, r], out, stores, next| {
-                    let map = Activated::<_, _, _, 1, K, false> { by, x, plus: [r], coefs: [k, a, b], clamp };
-                    fill::<T, V, L, BYTES>(out, stores, next, &map);
                 },
             );
         }
@@ -221,61 +128,21 @@ fn columns<T: Stored, V: Vector<T::Compute>, const K: usize, const L: usize, con
                 },
             );
         }
-        Map::GradInput { x, dy, affine: GradAffine { k, a, c, d, m }, gate: Some(gate) } => {
-            let (b, clamp) = (gate.affine.b, gate.clamp);
-            each_strip::<_, 2, BYTES>(
-                [x, dy],
-                out,
-                memory,
-                #[inline(always)]
-                |[x, dy], out, stores, next| {
-                    let map = GradGated::<_, _, _, K, false> { by, x, dy, coefs: [k, a, c, d, m], b, clamp };
-                    fill::<T, V, L, BYTES>(out, stores, next, &map);
-                },
-            );
-        }
-        Map::Scale { dy, gate: Some((x, Gate { affine: Affine { k, a, b }, clamp })), .. } => {
-            each_strip::<_, 2, BYTES>(
-                [x, dy],
-                out,
-                memory,
-                #[inline(always)]
-                |[x, dy], out, stores, next| {
-                    let map = ScaleGated::<_, _, _, K> { by, x, dy, coefs: [k, a, b], clamp };
-                    fill::<T, V, L, BYTES>(out, stores, next, &map);
-                },
-            );
-        }
-        // Without coefficients a strip is one run.
-        Map::Gated { dy, y, clamp } => {
-            each_strip::<_, 2, BYTES>(
-                [dy, y],
-                out,
-                memory,
-                #[inline(always)]
-                |[dy, y], out, stores, next| {
-                    fill::<T, V, L, BYTES>(out, stores, next, &Gated::<_, _, K> { by, y, dy, clamp });
-                },
-            );
-        }
-        Map::Second { x, dy, v, affine: SecondAffine { k, a, b, c, d, m, l } } => {
-            each_strip::<_, 3, BYTES>(
-                [x, dy, v],
-                out,
-                memory,
-                #[inline(always)]
-                |inputs, out, stores, next| {
-                    let coefs = [k, a, b, c, d, m, l];
-                    fill::<T, V, L, BYTES>(out, stores, next, &Second::<_, _, _, K> { by, inputs, coefs });
-                },
-            );
-        }
+        _ => unreachable!("{PLAIN}"),
     }
 }
 
 /// Fills each run from what `map` makes of its feature and of that run of each input.
 #[inline(always)]
-fn each_run<'a, T: Bare, V, M: LineMap<T, V>, const N: usize, const L: usize, const BYTES: usize>(
+pub(super) fn each_run<
+    'a,
+    T: Bare,
+    V,
+    M: LineMap<T, V>,
+    const N: usize,
+    const L: usize,
+    const BYTES: usize,
+>(
     inner: usize,
     inputs: [Strips<'a, T>; N],
     out: StripsMut<'_, T>,
@@ -301,7 +168,7 @@ fn each_run<'a, T: Bare, V, M: LineMap<T, V>, const N: usize, const L: usize, co
 
 /// Hands each strip of the inputs and of `out` to `map`, with what is to be fetched meanwhile.
 #[inline(always)]
-fn each_strip<'a, T: Bare, const N: usize, const BYTES: usize>(
+pub(super) fn each_strip<'a, T: Bare, const N: usize, const BYTES: usize>(
     inputs: [Strips<'a, T>; N],
     mut out: StripsMut<'_, T>,
     Memory { stores, hints }: Memory<'_, T, BYTES>,
