@@ -169,7 +169,7 @@ fn the_plain_backwards_take_what_needs_nothing_kept() {
 fn parts_of_a_batch_have_no_gate_and_no_mask() {
     let (backend, mut workspace, mut saved) =
         (DefaultBackend::default(), Workspace::default(), Saved::<f32>::default());
-    let (shape, x, mask) = (Shape::nc(2, 1).unwrap(), [1.0, 3.0], [true; 2]);
+    let (shape, x, valid) = (Shape::nc(2, 1).unwrap(), [1.0, 3.0], [true; 2]);
     let pooled = Pooled::<f32>::of(&Moments::new(2, &[2.0], &[1.0]).unwrap(), 1e-5).unwrap();
     let mut run = |options: Options<&[f32], &[bool]>| {
         let mut y = [7.0; 2];
@@ -186,7 +186,8 @@ fn parts_of_a_batch_have_no_gate_and_no_mask() {
     assert_eq!(run(none.residual(&[1.0, -1.0])).unwrap().1, x);
     let gate = "expected the forward of a part without activation and mask for its gradients, got one with an activation";
     assert_eq!(run(none.activation(Activation::Relu)).unwrap_err(), gate);
-    assert_eq!(run(none.mask(&mask)).unwrap_err(), "expected no mask in a part of a batch, got one");
+    let mask = "expected no mask, no renorm and no ghost batches in a part of a batch, got a mask";
+    assert_eq!(run(none.mask(&valid)).unwrap_err(), mask);
     let slope = run(none.activation(Activation::LeakyRelu(-1.0))).unwrap_err();
     assert!(slope.starts_with("expected a slope"), "{slope}");
 }
