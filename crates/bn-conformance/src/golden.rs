@@ -1,8 +1,8 @@
 //! Golden digests: the bits that the scalar kernels give, committed, so that another machine, another compiler
 //! or another build level can be held to them. Every other backend is held to the scalar kernels by `conforms`.
 //!
-//! `BATCHNORM_GOLDEN=write cargo test -p bn-conformance golden` writes them anew; a change of the file is a
-//! change of the numeric plan and belongs into the changelog.
+//! `BATCHNORM_GOLDEN=write cargo test -p bn-conformance golden` writes them anew. A line that changes is
+//! a change of the numeric plan and belongs into the changelog. A line that is added is not.
 
 use crate::any::{AnyCase, Candidate};
 use crate::case::Case;
