@@ -108,7 +108,7 @@ macro_rules! functions {
                 if !map.is_plain() {
                     return other_map(tile, map, out, hints);
                 }
-                walk::map::<$t, Chunk<<$t as Element>::Compute, { $vector }>, { $vector }, { $line }, { $stores }>(
+                walk::map::<$t, Chunk<<$t as Element>::Compute, { $vector }>, { $vector }, { $line }, { $stores }, true>(
                     tile, map, out, hints, $by, #[inline(always)] || stores(),
                 );
             }
@@ -116,7 +116,7 @@ macro_rules! functions {
             $(#[$target])?
             #[inline(never)]
             fn other_map(tile: Tile, map: &Map<'_, $t>, out: Out<'_, $t>, hints: Hints<'_, $t>) {
-                walk::other_map::<$t, Chunk<<$t as Element>::Compute, { $vector }>, { $vector }, { $line }, { $stores }>(
+                walk::map::<$t, Chunk<<$t as Element>::Compute, { $vector }>, { $vector }, { $line }, { $stores }, false>(
                     tile, map, out, hints, $by, #[inline(always)] || stores(),
                 );
             }

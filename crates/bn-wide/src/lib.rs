@@ -41,9 +41,9 @@ macro_rules! kernels {
 
             fn map(&self, tile: Tile, map: &Map<'_, $t>, out: Out<'_, $t>, hints: Hints<'_, $t>) {
                 if map.is_plain() {
-                    walk::map::<$t, $vector, { LINE / size_of::<$t>() }, { LINE / size_of::<$t>() }, _>(tile, map, out, hints, Same, Built::default);
+                    walk::map::<$t, $vector, { LINE / size_of::<$t>() }, { LINE / size_of::<$t>() }, _, true>(tile, map, out, hints, Same, Built::default);
                 } else {
-                    walk::other_map::<$t, $vector, { LINE / size_of::<$t>() }, { LINE / size_of::<$t>() }, _>(tile, map, out, hints, Same, Built::default);
+                    walk::map::<$t, $vector, { LINE / size_of::<$t>() }, { LINE / size_of::<$t>() }, _, false>(tile, map, out, hints, Same, Built::default);
                 }
             }
 

@@ -2,23 +2,32 @@
 
 use super::convert::{Convert, Stored};
 use super::fill::{LineMap, Next, fill};
-use super::linear::{GradInput, Normalize, Scale};
+use super::gate::{Activated, Gated, Through};
+use super::linear::{Formula, GradInput, Mapped, Normalize, Scale, Second};
 use super::vector::Vector;
-use crate::kernel::{Affine, GradAffine, Hints, Map, Out, Post, Tile, Walk};
+use crate::kernel::{Affine, Gate, GradAffine, Hints, Map, Out, Post, SecondAffine, Tile, Walk};
 use crate::mem::{Bare, Output, Stores};
+use crate::num::Element;
 use crate::tensor::{Strips, StripsMut};
+use std::marker::PhantomData;
 
 /// What every map is told of its memory: how to stream, if it does, and what to fetch.
-pub(super) struct Memory<'h, T, const BYTES: usize> {
-    pub(super) stores: Option<Stores<BYTES>>,
-    pub(super) hints: Hints<'h, T>,
+struct Memory<'h, T, const BYTES: usize> {
+    stores: Option<Stores<BYTES>>,
+    hints: Hints<'h, T>,
 }
 
-const PLAIN: &str = "maps that are not plain have a function of their own";
-
-/// Writes a [plain](Map::is_plain) `map` of a tile, a line of L elements at a time, of which V holds K, which are converted as `by` does.
+/// Writes `map` of a tile, a line of L elements at a time, of which V holds K, which are converted as `by` does. The map is
+/// [plain](Map::is_plain), or is not, as PLAIN says: compilers make worse code of plain maps in one function with the others.
 #[inline(always)]
-pub fn map<T: Stored, V: Vector<T::Compute>, const K: usize, const L: usize, const BYTES: usize>(
+pub fn map<
+    T: Stored,
+    V: Vector<T::Compute>,
+    const K: usize,
+    const L: usize,
+    const BYTES: usize,
+    const PLAIN: bool,
+>(
     tile: Tile,
     map: &Map<'_, T>,
     out: Out<'_, T>,
@@ -28,121 +37,149 @@ pub fn map<T: Stored, V: Vector<T::Compute>, const K: usize, const L: usize, con
 ) {
     let Out::Fresh(out) = out;
     let memory = Memory { stores: hints.stream.then(stores), hints };
-    match tile.walk {
-        Walk::Runs { inner } => runs::<T, V, K, L, BYTES>(inner, map, out, memory, by),
-        Walk::Columns => columns::<T, V, K, L, BYTES>(map, out, memory, by),
-    }
+    let to = To::<T, V, _, K, L, BYTES> { walk: tile.walk, out, memory, by, vector: PhantomData };
+    if PLAIN { plain(map, to) } else { other(map, to) }
 }
 
-/// A feature's coefficients are the same all along its run.
 #[inline(always)]
-fn runs<T: Stored, V: Vector<T::Compute>, const K: usize, const L: usize, const BYTES: usize>(
-    inner: usize,
+fn plain<
+    T: Stored,
+    V: Vector<T::Compute>,
+    W: Convert<T>,
+    const K: usize,
+    const L: usize,
+    const BYTES: usize,
+>(
     map: &Map<'_, T>,
-    out: StripsMut<'_, T>,
-    memory: Memory<'_, T, BYTES>,
-    by: impl Convert<T>,
+    to: To<'_, '_, T, V, W, K, L, BYTES>,
 ) {
     match *map {
         Map::Normalize { x, affine: Affine { k, a, b }, post: Post::Pass } => {
-            each_run::<_, V, _, 1, L, BYTES>(
-                inner,
-                [x],
-                out,
-                memory,
-                #[inline(always)]
-                |f, [x]| Normalize::<_, _, _, K> { by, x, coefs: [k[f], a[f], b[f]] },
-            );
+            to.map([x], [k, a, b], Normalize);
         }
         Map::GradInput { x, dy, affine: GradAffine { k, a, c, d, m }, gate: None } => {
-            each_run::<_, V, _, 2, L, BYTES>(
+            to.map([x, dy], [k, a, c, d, m], GradInput);
+        }
+        Map::Scale { dy, a, gate: None } => to.map([dy], [a], Scale),
+        _ => unreachable!("maps that are not plain have a function of their own"),
+    }
+}
+
+#[inline(always)]
+fn other<
+    T: Stored,
+    V: Vector<T::Compute>,
+    W: Convert<T>,
+    const K: usize,
+    const L: usize,
+    const BYTES: usize,
+>(
+    map: &Map<'_, T>,
+    to: To<'_, '_, T, V, W, K, L, BYTES>,
+) {
+    match *map {
+        Map::Normalize { x, affine: Affine { k, a, b }, post: Post::Clamp(clamp) } => {
+            to.map([x], [k, a, b], Activated::<_, false>(clamp));
+        }
+        Map::Normalize { x, affine: Affine { k, a, b }, post: Post::AddClamp(plus, clamp) } => {
+            to.map([x, plus], [k, a, b], Activated::<_, false>(clamp));
+        }
+        Map::GradInput { x, dy, affine: GradAffine { k, a, c, d, m }, gate: Some(gate) } => {
+            to.map([x, dy], [k, a, c, d, m, gate.affine.b], Through::<_, false>(gate.clamp));
+        }
+        Map::Scale { dy, gate: Some((x, Gate { affine: Affine { k, a, b }, clamp })), .. } => {
+            to.map([x, dy], [k, a, b], Through::<_, false>(clamp));
+        }
+        Map::Gated { dy, y, clamp } => to.map_strips([dy, y], Gated(clamp)),
+        Map::Second { x, dy, v, affine: SecondAffine { k, a, b, c, d, m, l } } => {
+            to.map([x, dy, v], [k, a, b, c, d, m, l], Second);
+        }
+        _ => unreachable!("plain maps have a function of their own"),
+    }
+}
+
+/// Where a map goes, and how.
+struct To<'t, 'h, T: Element, V, W, const K: usize, const L: usize, const BYTES: usize> {
+    walk: Walk,
+    out: StripsMut<'t, T>,
+    memory: Memory<'h, T, BYTES>,
+    by: W,
+    vector: PhantomData<V>,
+}
+
+impl<T, V, W, const K: usize, const L: usize, const BYTES: usize> To<'_, '_, T, V, W, K, L, BYTES>
+where
+    T: Stored,
+    V: Vector<T::Compute>,
+    W: Convert<T>,
+{
+    /// Maps the inputs. In runs a feature's coefficients are the same all along its run; in columns every column has its own.
+    #[inline(always)]
+    fn map<F: Formula<T::Compute, N, M>, const N: usize, const M: usize>(
+        self,
+        inputs: [Strips<'_, T>; N],
+        rows: [&[T::Compute]; M],
+        formula: F,
+    ) {
+        let Self { walk, out, memory, by, .. } = self;
+        match walk {
+            Walk::Runs { inner } => each_run::<T, V, _, N, L, BYTES>(
                 inner,
-                [x, dy],
+                inputs,
                 out,
                 memory,
                 #[inline(always)]
-                |f, [x, dy]| GradInput::<_, _, _, K> { by, x, dy, coefs: [k[f], a[f], c[f], d[f], m[f]] },
-            );
+                |f, inputs| Mapped::<_, _, _, _, N, M, K> { by, inputs, coefs: of(rows, f), formula },
+            ),
+            Walk::Columns => each_strip::<T, N, BYTES>(
+                inputs,
+                out,
+                memory,
+                #[inline(always)]
+                |inputs, out, stores, next| {
+                    let map = Mapped::<_, _, _, _, N, M, K> { by, inputs, coefs: rows, formula };
+                    fill::<T, V, L, BYTES>(out, stores, next, &map);
+                },
+            ),
         }
-        Map::Scale { dy, a, gate: None } => each_run::<_, V, _, 1, L, BYTES>(
-            inner,
-            [dy],
+    }
+
+    /// Maps the inputs by a formula without coefficients that count: a strip is one run then.
+    #[inline(always)]
+    fn map_strips<F: Formula<T::Compute, N, 1>, const N: usize>(
+        self,
+        inputs: [Strips<'_, T>; N],
+        formula: F,
+    ) {
+        let Self { out, memory, by, .. } = self;
+        let coefs = [T::Compute::default()];
+        each_strip::<T, N, BYTES>(
+            inputs,
             out,
             memory,
             #[inline(always)]
-            |f, [dy]| Scale::<_, _, _, K> { by, dy, a: a[f] },
-        ),
-        _ => unreachable!("{PLAIN}"),
+            |inputs, out, stores, next| {
+                let map = Mapped::<_, _, _, _, N, 1, K> { by, inputs, coefs, formula };
+                fill::<T, V, L, BYTES>(out, stores, next, &map);
+            },
+        );
     }
 }
 
-/// Every column has coefficients of its own.
+/// The coefficients of feature `f`.
 #[inline(always)]
-fn columns<T: Stored, V: Vector<T::Compute>, const K: usize, const L: usize, const BYTES: usize>(
-    map: &Map<'_, T>,
-    out: StripsMut<'_, T>,
-    memory: Memory<'_, T, BYTES>,
-    by: impl Convert<T>,
-) {
-    match *map {
-        Map::Normalize { x, affine: Affine { k, a, b }, post: Post::Pass } => {
-            each_strip::<_, 1, BYTES>(
-                [x],
-                out,
-                memory,
-                #[inline(always)]
-                |[x], out, stores, next| {
-                    fill::<T, V, L, BYTES>(
-                        out,
-                        stores,
-                        next,
-                        &Normalize::<_, _, _, K> { by, x, coefs: [k, a, b] },
-                    );
-                },
-            );
-        }
-        Map::GradInput { x, dy, affine: GradAffine { k, a, c, d, m }, gate: None } => {
-            each_strip::<_, 2, BYTES>(
-                [x, dy],
-                out,
-                memory,
-                #[inline(always)]
-                |[x, dy], out, stores, next| {
-                    fill::<T, V, L, BYTES>(
-                        out,
-                        stores,
-                        next,
-                        &GradInput::<_, _, _, K> { by, x, dy, coefs: [k, a, c, d, m] },
-                    );
-                },
-            );
-        }
-        Map::Scale { dy, a, gate: None } => {
-            each_strip::<_, 1, BYTES>(
-                [dy],
-                out,
-                memory,
-                #[inline(always)]
-                |[dy], out, stores, next| {
-                    fill::<T, V, L, BYTES>(out, stores, next, &Scale::<_, _, _, K> { by, dy, a });
-                },
-            );
-        }
-        _ => unreachable!("{PLAIN}"),
+pub(super) fn of<R: Copy, const M: usize>(rows: [&[R]; M], f: usize) -> [R; M] {
+    // Not `map`, which is not inlined everywhere.
+    let mut coefs = [rows[0][f]; M];
+    for i in 1..M {
+        coefs[i] = rows[i][f];
     }
+    coefs
 }
 
 /// Fills each run from what `map` makes of its feature and of that run of each input.
 #[inline(always)]
-pub(super) fn each_run<
-    'a,
-    T: Bare,
-    V,
-    M: LineMap<T, V>,
-    const N: usize,
-    const L: usize,
-    const BYTES: usize,
->(
+fn each_run<'a, T: Bare, V, M: LineMap<T, V>, const N: usize, const L: usize, const BYTES: usize>(
     inner: usize,
     inputs: [Strips<'a, T>; N],
     out: StripsMut<'_, T>,
@@ -168,7 +205,7 @@ pub(super) fn each_run<
 
 /// Hands each strip of the inputs and of `out` to `map`, with what is to be fetched meanwhile.
 #[inline(always)]
-pub(super) fn each_strip<'a, T: Bare, const N: usize, const BYTES: usize>(
+fn each_strip<'a, T: Bare, const N: usize, const BYTES: usize>(
     inputs: [Strips<'a, T>; N],
     mut out: StripsMut<'_, T>,
     Memory { stores, hints }: Memory<'_, T, BYTES>,

@@ -8,8 +8,9 @@
 
 use super::convert::{Convert, Stored};
 use super::fill::{LineMap, begin, lines, ones};
-use super::gate::{Activated, GradGated};
-use super::linear::{GradInput, Normalize};
+use super::gate::{Activated, Through};
+use super::linear::{Formula, GradInput, Mapped, Normalize};
+use super::maps::of;
 use super::vector::Vector;
 use crate::kernel::{Acc, Affine, Cache, Gate, GradAffine, Map, Out, Post, Sum, Turns, Units};
 use crate::mem::{Stores, prefetch};
@@ -149,55 +150,44 @@ pub fn map_and_sum<
         (
             Map::Normalize { x, affine: Affine { k, a, b }, post: Post::Pass },
             Sum::Moments { x: next, pilot: None },
-        ) => in_turns::<T, V, C, _, H, W, L, P, 1, BYTES>(
+        ) => in_turns::<T, V, C, _, H, W, K, L, P, 1, 3, BYTES>(
             inner,
-            #[inline(always)]
-            |f, [x]| Normalize::<_, _, _, K> { by, x, coefs: [k[f], a[f], b[f]] },
+            (&[x], [k, a, b], Normalize),
             out,
             (stores, by, turns),
-            &[x],
             (&[next], None),
             units,
         ),
         (
             Map::GradInput { x, dy, affine: GradAffine { k, a, c, d, m }, gate: None },
             Sum::Grads { x: next_x, dy: next_dy, pilot: None, gate: None },
-        ) => in_turns::<T, V, C, _, H, W, L, P, 2, BYTES>(
+        ) => in_turns::<T, V, C, _, H, W, K, L, P, 2, 5, BYTES>(
             inner,
-            #[inline(always)]
-            |f, [x, dy]| GradInput::<_, _, _, K> { by, x, dy, coefs: [k[f], a[f], c[f], d[f], m[f]] },
+            (&[x, dy], [k, a, c, d, m], GradInput),
             out,
             (stores, by, turns),
-            &[x, dy],
             (&[next_x, next_dy], None),
             units,
         ),
         (
             Map::Normalize { x, affine: Affine { k, a, b }, post: Post::Clamp(clamp) },
             Sum::Moments { x: next, pilot: None },
-        ) => in_turns::<T, V, C, _, H, W, L, P, 1, BYTES>(
+        ) => in_turns::<T, V, C, _, H, W, K, L, P, 1, 3, BYTES>(
             inner,
-            #[inline(always)]
-            |f, [x]| Activated::<_, _, _, 0, K, true> { by, x, plus: [], coefs: [k[f], a[f], b[f]], clamp },
+            (&[x], [k, a, b], Activated::<_, true>(clamp)),
             out,
             (stores, by, turns),
-            &[x],
             (&[next], None),
             units,
         ),
         (
             Map::GradInput { x, dy, affine: GradAffine { k, a, c, d, m }, gate: Some(gate) },
             Sum::Grads { x: next_x, dy: next_dy, pilot: None, gate: Some(next) },
-        ) => in_turns::<T, V, C, _, G, W, L, P, 2, BYTES>(
+        ) => in_turns::<T, V, C, _, G, W, K, L, P, 2, 6, BYTES>(
             inner,
-            #[inline(always)]
-            |f, [x, dy]| {
-                let (coefs, b, clamp) = ([k[f], a[f], c[f], d[f], m[f]], gate.affine.b[f], gate.clamp);
-                GradGated::<_, _, _, K, true> { by, x, dy, coefs, b, clamp }
-            },
+            (&[x, dy], [k, a, c, d, m, gate.affine.b], Through::<_, true>(gate.clamp)),
             out,
             (stores, by, turns),
-            &[x, dy],
             (&[next_x, next_dy], Some(next)),
             units,
         ),
@@ -205,32 +195,36 @@ pub fn map_and_sum<
     }
 }
 
+/// What is mapped: the inputs, the coefficients of each feature, and the formula.
+type Own<'o, 'a, T, F, const N: usize, const M: usize> =
+    (&'o [Strips<'a, T>; N], [&'o [<T as Element>::Compute]; M], F);
+
 #[inline(always)]
 fn in_turns<
-    'a,
     T,
     V,
     C,
-    M,
+    F,
     H,
     const W: usize,
+    const K: usize,
     const L: usize,
     const P: usize,
     const N: usize,
+    const M: usize,
     const BYTES: usize,
 >(
     inner: usize,
-    map: impl Fn(usize, [&'a [T]; N]) -> M,
+    (own, coefs, formula): Own<'_, '_, T, F, N, M>,
     mut out: StripsMut<'_, T>,
     (stores, by, turns): (&Stores<BYTES>, C, Turns),
-    own: &[Strips<'a, T>; N],
     (next, gate): (&[Strips<'_, T>; N], Option<Gate<'_, T::Compute>>),
     units: &mut Units<'_>,
 ) where
     T: Stored,
     V: Vector<T::Compute>,
     C: Convert<T>,
-    M: LineMap<T, V>,
+    F: Formula<T::Compute, N, M>,
     H: Held<T, C, W>,
 {
     let (lanes, step_len) = (T::Compute::LANES, P * L);
@@ -248,9 +242,10 @@ fn in_turns<
                 let (out, _) = out.split_at(part.len());
                 let runs = beside.summed.map(|strip| &strip[cols.clone()]);
                 let door = H::door(gate, f);
-                let map = map(f, beside.mapped.map(|strip| &strip[cols.clone()]));
+                let inputs = beside.mapped.map(|strip| &strip[cols.clone()]);
+                let map = Mapped::<_, _, _, _, N, M, K> { by, inputs, coefs: of(coefs, f), formula };
                 let (start, all, tail) = begin::<T, V, L>(out, &map);
-                let value = map.lines::<L>(start, all.len());
+                let value = LineMap::<T, V>::lines::<L>(&map, start, all.len());
                 let end = start + all.len() * L;
                 let (paired, odd) = all.split_at_mut(all.len() / (P * parts) * (P * parts));
                 let (steps, _) = paired.as_chunks_mut::<P>();
@@ -280,7 +275,7 @@ fn in_turns<
                 for (j, line) in odd.iter_mut().enumerate() {
                     stores.write(line, value(summed * P + j));
                 }
-                ones(tail, end, &map);
+                ones::<T, V>(tail, end, &map);
                 let end = summed * step_len;
                 H::add_end(by, acc, (f, &door), runs.map(|run| &run[end..]), part.len() - end);
             }
