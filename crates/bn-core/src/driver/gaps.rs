@@ -1,5 +1,6 @@
 //! Which positions of a tensor exist: the stretches of a mask.
 
+use super::rooms::room;
 use crate::num::Element;
 use crate::tensor::{Shape, Strips, StripsMut};
 use std::ops::Range;
@@ -116,14 +117,6 @@ impl Gaps {
             }
         }
     }
-}
-
-/// So many elements of a buffer that is kept.
-pub(super) fn room<T: Element>(buf: &mut Vec<T>, len: usize) -> &mut [T] {
-    if buf.len() < len {
-        buf.resize(len, T::default());
-    }
-    &mut buf[..len]
 }
 
 #[cfg(test)]

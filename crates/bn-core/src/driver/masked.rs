@@ -6,9 +6,10 @@
 //!    backend. They stay in cache from one copy to the next.
 
 use super::blocks::run_on;
-use super::gaps::{Gaps, room};
+use super::gaps::Gaps;
 use super::gate::{Again, By, Gate};
 use super::pass::join;
+use super::rooms::room;
 use super::step::Step;
 use super::workspace::{MaskRoom, Workspace};
 use super::{Backward, Forward};

@@ -52,6 +52,7 @@ pub(crate) use given::Given;
 pub(crate) use masked::{backward as masked_backward, forward as masked_forward};
 pub(crate) use plan::leaf_samples;
 pub(crate) use post::{Corners, clamp, post};
+pub(crate) use rooms::room;
 pub(crate) use second::{DoubleBackward, double_backward};
 pub(crate) use tree::are_siblings;
 pub use workspace::Workspace;

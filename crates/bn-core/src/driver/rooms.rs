@@ -18,24 +18,21 @@ impl<T: Element> Default for GateRoom<T> {
 }
 
 impl<T: Element> GateRoom<T> {
-    /// For what passes a gate and, where it is not known, for the output that tells it, with statistics: of tensors of `len`
-    /// elements.
-    pub(crate) fn get(
-        &mut self,
-        len: usize,
-        features: usize,
-    ) -> (&mut [T], &mut [T], StatsMut<'_, T::Compute>) {
+    /// What an activation's backward makes unless the caller has it: what passes the gate, the output that tells it, and its
+    /// statistics. See [`room`] for the tensors.
+    pub(crate) fn get(&mut self, features: usize) -> (&mut Vec<T>, &mut Vec<T>, StatsMut<'_, T::Compute>) {
         let Self { passed, y, stats } = self;
-        let of = |own: &mut Vec<T>| {
-            if own.len() < len {
-                own.resize(len, T::default());
-            }
-        };
-        of(passed);
-        of(y);
         stats.resize(features);
-        (&mut passed[..len], &mut y[..len], stats.as_mut())
+        (passed, y, stats.as_mut())
     }
+}
+
+/// So many elements of a buffer that is kept. What is new is zeros of the system, which costs nothing until it is touched.
+pub(crate) fn room<T: Element>(buf: &mut Vec<T>, len: usize) -> &mut [T] {
+    if buf.len() < len {
+        *buf = vec![T::default(); len];
+    }
+    &mut buf[..len]
 }
 
 /// What is gathered over the virtual batches of a step, and what one of them gives.

@@ -171,22 +171,24 @@ impl<T: Element> StridedBack<'_, T> {
             return run(self.reborrow().step(saved, None), workspace);
         };
         let dresidual = self.dresidual.take();
-        let mut room = workspace.take_room();
+        let mut made = workspace.take_room();
         let (shape, step) = (saved.shape, self.reborrow());
-        let (passed, y, stats) = room.get(shape.len(), shape.features());
+        let (passed, y, stats) = made.get(shape.features());
+        let own = |buf| driver::room(buf, shape.len());
         let held = |buf| Held::new(shape, buf).unwrap_or_else(|| unreachable!("checked or made so long"));
         let by = match step.kept.y {
             Some(y) => By::Output(y),
             None => {
                 let post = driver::post(step.kept.residual, Some(corners));
-                By::Again(Again { y: held(y), post, bias: step.bias, stats })
+                By::Again(Again { y: held(own(y)), post, bias: step.bias, stats })
             }
         };
         let asked = dresidual.is_some();
         let clamp = driver::clamp::<T>(corners);
-        let gate = Gate { clamp, open: false, asked, by, passed: held(dresidual.unwrap_or(passed)) };
+        let gate =
+            Gate { clamp, open: false, asked, by, passed: held(dresidual.unwrap_or_else(|| own(passed))) };
         run(step.step(saved, Some(gate)), workspace);
-        workspace.put_room(room);
+        workspace.put_room(made);
     }
 
     /// Writes dresidual, if it is asked for, where there is no activation: dy at the positions that exist.
