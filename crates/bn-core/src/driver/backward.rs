@@ -112,24 +112,7 @@ impl<T: Element> Step<T> for Backward<'_, T> {
     }
 
     fn split_at(self, feature: usize, col: usize) -> (Self, Self) {
-        let Self {
-            shape,
-            x,
-            dy,
-            gate,
-            dx,
-            dweight,
-            dbias,
-            params,
-            stats,
-            from_batch,
-            eps,
-            count,
-            whole,
-            given,
-            moved,
-            wide,
-        } = self;
+        let Self { x, dy, gate, dx, dweight, dbias, params, stats, given, moved, wide, .. } = self;
         let (gate, gate1) = split_some(gate, |gate| gate.split_at(feature, col));
         let ((x, x1), (dy, dy1)) = (split_columns(x, col), split_columns(dy, col));
         let (dx, dx1) = split_some(dx, |dx| dx.split_columns(col));
@@ -140,7 +123,6 @@ impl<T: Element> Step<T> for Backward<'_, T> {
         let (moved, moved1) = split_some(moved, |moved| moved.split_at(feature));
         let (wide, wide1) = split_optional(wide, feature);
         let tail = Self {
-            shape,
             x: x1,
             dy: dy1,
             gate: gate1,
@@ -149,32 +131,12 @@ impl<T: Element> Step<T> for Backward<'_, T> {
             dbias: dbias1,
             params: params1,
             stats: stats1,
-            from_batch,
-            eps,
-            count,
-            whole,
             given: given1,
             moved: moved1,
             wide: wide1,
+            ..self
         };
-        let head = Self {
-            shape,
-            x,
-            dy,
-            gate,
-            dx,
-            dweight,
-            dbias,
-            params,
-            stats,
-            from_batch,
-            eps,
-            count,
-            whole,
-            given,
-            moved,
-            wide,
-        };
+        let head = Self { x, dy, gate, dx, dweight, dbias, params, stats, given, moved, wide, ..self };
         (head, tail)
     }
 

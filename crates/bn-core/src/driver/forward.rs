@@ -133,23 +133,14 @@ impl<T: Element> Step<T> for Forward<'_, T> {
     }
 
     fn split_at(self, feature: usize, col: usize) -> (Self, Self) {
-        let Self { shape, x, y, post, params, stats, eps, count, renorm } = self;
+        let Self { x, y, post, params, stats, renorm, .. } = self;
         let ((x, x1), (y, y1)) = (split_columns(x, col), y.split_columns(col));
         let (post, post1) = split_post(post, col);
         let ((params, params1), (stats, stats1)) = (params.split_at(feature), stats.split_at(feature));
         let (renorm, renorm1) = split_some(renorm, |renorm| renorm.split_at(feature));
-        let tail = Self {
-            shape,
-            x: x1,
-            y: y1,
-            post: post1,
-            params: params1,
-            stats: stats1,
-            eps,
-            count,
-            renorm: renorm1,
-        };
-        (Self { shape, x, y, post, params, stats, eps, count, renorm }, tail)
+        let tail =
+            Self { x: x1, y: y1, post: post1, params: params1, stats: stats1, renorm: renorm1, ..self };
+        (Self { x, y, post, params, stats, renorm, ..self }, tail)
     }
 
     fn reads(&self) -> [Option<Strips<'_, T>>; 2] {

@@ -48,7 +48,7 @@ impl Gaps {
     }
 
     /// Whether all are.
-    pub(crate) fn is_whole(&self) -> bool {
+    pub(super) fn is_whole(&self) -> bool {
         self.valid == self.all
     }
 

@@ -5,7 +5,7 @@
 //! 2. Which features go together follows from the shape and the number of valid positions, so that bits do not depend on the
 //!    backend. They stay in cache from one copy to the next.
 
-use super::blocks::run_on;
+use super::blocks::{run, run_on};
 use super::gaps::Gaps;
 use super::gate::{Again, By, Gate};
 use super::pass::join;
@@ -28,32 +28,17 @@ trait Masked<T: Element>: Step<T> {
     fn closed(self, of: &Gaps, who: (&impl KernelSet, &dyn Executor), room: &mut MaskRoom<T>);
 }
 
-/// A forward over the valid positions alone; y is 0 elsewhere.
-pub(crate) fn forward<T: Element, B: Backend>(
-    backend: &B,
-    step: Forward<'_, T>,
-    gaps: &Gaps,
-    workspace: &mut Workspace<T>,
-) {
-    run_masked(backend, step, gaps, workspace);
-}
-
-/// A backward over the valid positions alone; gradients of tensors are 0 elsewhere.
-pub(crate) fn backward<T: Element, B: Backend>(
-    backend: &B,
-    step: Backward<'_, T>,
-    gaps: &Gaps,
-    workspace: &mut Workspace<T>,
-) {
-    run_masked(backend, step, gaps, workspace);
-}
-
-fn run_masked<T: Element, B: Backend>(
+/// Runs a step over the positions that exist: all without `gaps`, else the valid ones; tensors that it writes are 0 elsewhere.
+#[expect(private_bounds, reason = "steps are the driver's own")]
+pub(crate) fn run_among<T: Element, B: Backend>(
     backend: &B,
     step: impl Masked<T>,
-    gaps: &Gaps,
+    gaps: Option<&Gaps>,
     workspace: &mut Workspace<T>,
 ) {
+    let Some(gaps) = gaps.filter(|gaps| !gaps.is_whole()) else {
+        return run(backend, step, workspace);
+    };
     let (set, exec) = (backend.kernels(), backend.exec());
     let mut rooms = workspace.take_rooms(exec.width().max(1));
     let fitting = TOGETHER / gaps.valid().max(1);
@@ -105,11 +90,9 @@ impl<T: Element> Masked<T> for Forward<'_, T> {
             x: gaps.gather(&self.x, features, x),
             y: fresh(shape.strips_mut(room(y, shape.len()).into())),
             post: self.post.reborrow().with(|from| gaps.gather(&from, features, plus)),
-            params: self.params,
             stats: self.stats.reborrow(),
-            eps: self.eps,
-            count: self.count,
             renorm: None,
+            ..self
         };
         run_on((set, exec), step, workspace);
         gaps.scatter(&y[..shape.len()], features, self.y);
@@ -140,17 +123,7 @@ impl<T: Element> Masked<T> for Backward<'_, T> {
             dy: gaps.gather(&self.dy, features, dy),
             gate,
             dx: self.dx.as_ref().map(|_| fresh(shape.strips_mut(room(dx, shape.len()).into()))),
-            dweight: self.dweight,
-            dbias: self.dbias,
-            params: self.params,
-            stats: self.stats,
-            from_batch: self.from_batch,
-            eps: self.eps,
-            count: self.count,
-            whole: self.whole,
-            given: self.given,
-            moved: self.moved,
-            wide: self.wide,
+            ..self
         };
         run_on((set, exec), step, workspace);
         if let Some(to) = self.dx {

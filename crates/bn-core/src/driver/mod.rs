@@ -49,7 +49,7 @@ pub(crate) use gaps::Gaps;
 pub(crate) use gate::{Again, By, Gate};
 pub(crate) use gather::moments;
 pub(crate) use given::Given;
-pub(crate) use masked::{backward as masked_backward, forward as masked_forward};
+pub(crate) use masked::run_among;
 pub(crate) use plan::leaf_samples;
 pub(crate) use post::{Corners, clamp, post};
 pub(crate) use rooms::room;

@@ -27,7 +27,8 @@ impl<T: Element> GateRoom<T> {
     }
 }
 
-/// So many elements of a buffer that is kept. What is new is zeros of the system, which costs nothing until it is touched.
+/// So many elements of a buffer that is kept. New ones are made as zeros: for f32 and f64 the system gives them, page by page
+/// as they are touched, so that a buffer which nobody uses costs nothing.
 pub(crate) fn room<T: Element>(buf: &mut Vec<T>, len: usize) -> &mut [T] {
     if buf.len() < len {
         *buf = vec![T::default(); len];

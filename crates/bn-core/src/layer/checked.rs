@@ -68,17 +68,9 @@ impl<'a, T: Element> Strided<'a, T> {
         let (shape, mask) = (self.shape, self.options.mask);
         let gaps = mask.map(|mask| workspace.take_gaps(shape, mask));
         let step = self.prepared(saved, gaps.as_ref().map_or(shape.count(), Gaps::valid));
-        match (step, gaps) {
-            (Err(error), _) => return Err(error),
-            (Ok(step), Some(gaps)) => {
-                if gaps.is_whole() {
-                    driver::run(backend, step, workspace);
-                } else {
-                    driver::masked_forward(backend, step, &gaps, workspace);
-                }
-                workspace.put_gaps(gaps);
-            }
-            (Ok(step), None) => driver::run(backend, step, workspace),
+        step.map(|step| driver::run_among(backend, step, gaps.as_ref(), workspace))?;
+        if let Some(gaps) = gaps {
+            workspace.put_gaps(gaps);
         }
         Ok(())
     }
@@ -161,14 +153,9 @@ impl<T: Element> StridedBack<'_, T> {
         saved: &Saved<T>,
         workspace: &mut Workspace<T>,
     ) {
-        let gaps = gaps.filter(|gaps| !gaps.is_whole());
-        let run = |step: driver::Backward<'_, T>, workspace: &mut Workspace<T>| match gaps {
-            Some(gaps) => driver::masked_backward(backend, step, gaps, workspace),
-            None => driver::run(backend, step, workspace),
-        };
         let Some(corners) = saved.done.activation.corners() else {
             self.pass_all_on(saved.shape);
-            return run(self.reborrow().step(saved, None), workspace);
+            return driver::run_among(backend, self.reborrow().step(saved, None), gaps, workspace);
         };
         let dresidual = self.dresidual.take();
         let mut made = workspace.take_room();
@@ -187,7 +174,7 @@ impl<T: Element> StridedBack<'_, T> {
         let clamp = driver::clamp::<T>(corners);
         let gate =
             Gate { clamp, open: false, asked, by, passed: held(dresidual.unwrap_or_else(|| own(passed))) };
-        run(step.step(saved, Some(gate)), workspace);
+        driver::run_among(backend, step.step(saved, Some(gate)), gaps, workspace);
         workspace.put_room(made);
     }
 
