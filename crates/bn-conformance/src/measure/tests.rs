@@ -132,6 +132,8 @@ fn k_units_are_an_error_of_k<T: Element>(tolerance: f64) {
         for (affine, dy_mean, x_mean, eps) in data {
             let mut case = case::<T>(mode, affine, dy_mean, x_mean);
             (case.config.eps, case.renorm) = (eps, renorm);
+            // A renormalized step has no double backward.
+            case.cotangents = case.cotangents.filter(|_| renorm.is_none());
             case.expect = expected(&case);
             for (tensor, values) in case.expect.iter() {
                 for (index, units) in [(0, 100.0), (values.len() - 1, -30.0), (values.len() / 2, 4000.0)] {
