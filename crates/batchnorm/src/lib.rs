@@ -83,7 +83,7 @@ pub use bn_core::mem::Output;
 pub use bn_core::{
     Activation, Affine, Config, Cotangents, DoubleGradients, Element, Error, Folded, Frozen, Gradients,
     Grads, Kept, Layout, Mode, NonFinite, OneValue, Options, ParameterGradients, Real, Recalibrate, Renorm,
-    RunningStats, RunningVar, Saved, Shape, ShapeError, Sizes, Workspace, functions, parts, schedule,
+    RunningStats, RunningVar, Saved, Shape, ShapeError, Single, Sizes, Workspace, functions, parts, schedule,
 };
 /// The version of ndarray whose arrays the layer takes.
 pub use ndarray;
@@ -142,6 +142,7 @@ pub use safetensors;
 /// | train, and commit later | [`forward_uncommitted`](BatchNorm::forward_uncommitted) | [`forward_uncommitted_into`](BatchNorm::forward_uncommitted_into) |
 /// | evaluate | [`forward_eval`](BatchNorm::forward_eval) | [`forward_eval_into`](BatchNorm::forward_eval_into) |
 /// | take the gradient of an evaluation | [`forward_eval_saved`](BatchNorm::forward_eval_saved), [`backward_eval`](BatchNorm::backward_eval) | [`forward_eval_into`](BatchNorm::forward_eval_into), [`backward_eval_into`](BatchNorm::backward_eval_into) |
+/// | do any of these with [`Options`]: an activation, a residual, a mask, renormalization, ghost batches | [`forward_with`](BatchNorm::forward_with), [`forward_uncommitted_with`](BatchNorm::forward_uncommitted_with), [`forward_eval_with`](BatchNorm::forward_eval_with), [`backward_with`](BatchNorm::backward_with) | [`forward_step`](BatchNorm::forward_step), [`forward_uncommitted_step`](BatchNorm::forward_uncommitted_step), [`forward_eval_step`](BatchNorm::forward_eval_step), [`backward_step`](BatchNorm::backward_step) |
 /// | take gradients of gradients | [`double_backward`](BatchNorm::double_backward) | [`functions::double_backward`] |
 ///
 /// | wish | method |

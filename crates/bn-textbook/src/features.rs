@@ -10,7 +10,7 @@
 //! 2. An axis of length 1 in the innermost place makes every inner loop of ndarray one element long, hence the
 //!    separate arms for (N,C).
 
-use bn_core::{Config, Error, Layout, Mode, Real, Shape, Sizes};
+use bn_core::{Config, Error, Layout, Mode, Real, Shape, Single, Sizes};
 use ndarray::{
     Array, Array1, Array3, ArrayRef3, ArrayView, ArrayView1, Axis, CowArray, Dimension, Ix3, NdFloat,
 };
@@ -32,7 +32,7 @@ pub(crate) fn check<T, D: Dimension>(
         return Err(Error::Length { what: "bias", expected: features, got: bias.len() });
     }
     if shape.count() == 1 && features > 0 {
-        return Err(Error::OneValue { mode: Mode::Train, got: sizes(x) });
+        return Err(Error::OneValue { mode: Mode::Train, of: Single::Batch, got: sizes(x) });
     }
     Ok(shape)
 }

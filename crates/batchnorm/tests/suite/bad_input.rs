@@ -2,7 +2,7 @@
 
 use batchnorm::functions::{self, Backward, Commit};
 use batchnorm::{
-    BatchNorm, Config, DefaultBackend, Error, Grads, Layout, Saved, Shape, ShapeError, Workspace,
+    BatchNorm, Config, DefaultBackend, Error, Grads, Layout, Options, Saved, Shape, ShapeError, Workspace,
 };
 use ndarray::{Array1, Array2, Array3, Array4, ArrayD, IxDyn, array};
 
@@ -66,6 +66,25 @@ fn one_value_per_feature_has_no_spread() {
     let config = Config::default().track_running_stats(false);
     let bn = BatchNorm::<f32>::with_config(3, config).unwrap();
     assert!(matches!(bn.forward_eval(&Array2::zeros((1, 3))), Err(Error::OneValue { .. })));
+    // A mask and ghost batches leave one in their own ways.
+    let of = |options| {
+        let mut bn = layer(3);
+        let untouched = bn.running.clone();
+        let error = bn.forward_with(&Array2::zeros((5, 3)), options).unwrap_err();
+        assert_eq!(bn.running, untouched);
+        error
+    };
+    let valid = array![false, true, false, false, false];
+    names(
+        &of(Options::default().mask(valid.view())),
+        "more than 1",
+        "got 1 that the mask leaves in the dimensions [5, 3]",
+    );
+    names(
+        &of(Options::default().ghost(1)),
+        "more than 1",
+        "got 1 in a ghost batch of 1 sample of the dimensions [5, 3]",
+    );
 }
 
 #[test]

@@ -171,24 +171,26 @@ fn parts_of_a_batch_have_no_gate_and_no_mask() {
         (DefaultBackend::default(), Workspace::default(), Saved::<f32>::default());
     let (shape, x, valid) = (Shape::nc(2, 1).unwrap(), [1.0, 3.0], [true; 2]);
     let pooled = Pooled::<f32>::of(&Moments::new(2, &[2.0], &[1.0]).unwrap(), 1e-5).unwrap();
-    let mut run = |options: Options<&[f32], &[bool]>| {
+    let mut run = |options: Options<&[f32], &[bool]>, kept: Kept<&[f32], &[bool]>| {
         let mut y = [7.0; 2];
         let step = Forward { options, ..Forward::new(shape, &x, &mut y[..]) };
         pooled.forward(&backend, step, &mut saved, &mut workspace).map_err(|error| error.to_string())?;
         let sums = parts::sum_gradients(&backend, [&x, &x], 0, &saved, &mut workspace)
             .map_err(|error| error.to_string())?;
         let mut dresidual = [7.0; 2];
-        let step = Backward { dresidual: Some(&mut dresidual), ..Backward::new(&x, &x) };
+        let step = Backward { kept, dresidual: Some(&mut dresidual), ..Backward::new(&x, &x) };
         parts::backward(&backend, step, &sums, &saved, &mut workspace).map_err(|error| error.to_string())?;
         Ok::<_, String>((y, dresidual))
     };
-    let none = Options::default();
-    assert_eq!(run(none.residual(&[1.0, -1.0])).unwrap().1, x);
+    let (none, kept) = (Options::default(), Kept::default());
+    assert_eq!(run(none.residual(&[1.0, -1.0]), kept).unwrap().1, x);
     let gate = "expected the forward of a part without activation and mask for its gradients, got one with an activation";
-    assert_eq!(run(none.activation(Activation::Relu)).unwrap_err(), gate);
+    assert_eq!(run(none.activation(Activation::Relu), kept).unwrap_err(), gate);
     let mask = "expected no mask, no renorm and no ghost batches in a part of a batch, got a mask";
-    assert_eq!(run(none.mask(&valid)).unwrap_err(), mask);
-    let slope = run(none.activation(Activation::LeakyRelu(-1.0))).unwrap_err();
+    assert_eq!(run(none.mask(&valid), kept).unwrap_err(), mask);
+    let slope = run(none.activation(Activation::LeakyRelu(-1.0)), kept).unwrap_err();
+    let not_had = "expected no mask, as the forward had none, got one";
+    assert_eq!(run(none, kept.mask(&valid)).unwrap_err(), not_had);
     assert!(slope.starts_with("expected a slope"), "{slope}");
 }
 

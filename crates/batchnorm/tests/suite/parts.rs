@@ -300,6 +300,12 @@ fn what_does_not_fit_together_is_named() {
         message(error),
         "expected sums over the 700 values per feature of the forward, got sums over 128"
     );
+    // Nor is it the whole's.
+    let back = step.backward(&(0..128), &mut y, [&mut dweight, &mut dbias]);
+    let error = functions::backward(&backend, back, &saved, &mut Workspace::default());
+    let whole =
+        "expected the saved state of a whole batch of 700 values per feature, got that of a part of 128";
+    assert_eq!(message(error), whole);
     assert!(dweight.iter().chain(&dbias).all(|&v| v == 7.0));
 }
 

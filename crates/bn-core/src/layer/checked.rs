@@ -2,8 +2,9 @@
 
 use super::error::{Error, check_len};
 use super::mode::Mode;
-use super::one_value::OneValue;
+use super::one_value::{OneValue, Single};
 use super::options::{Kept, Options};
+use super::renormed::Against;
 use super::running::Running;
 use super::saved::Saved;
 use super::sizes::Sizes;
@@ -75,24 +76,20 @@ impl<'a, T: Element> Strided<'a, T> {
         Ok(())
     }
 
-    /// Whether it can be run, with so many values of a feature.
-    pub(super) fn check(&self, count: usize) -> Result<(), Error> {
+    /// Whether it can be run, with so many values of a feature, and what it is renormalized by, if it is.
+    pub(super) fn check(&self, count: usize, of: Single) -> Result<Option<Against<'a, T::Compute>>, Error> {
         self.options.activation.check::<T>()?;
         let one = count == 1 && self.shape.features() > 0;
         if self.running.is_none() && one && self.one_value == OneValue::Refused {
-            let got = match count == self.shape.count() {
-                true => self.sizes.clone(),
-                false => Sizes::Slice(Shape::new(1, self.shape.features(), 1)?),
-            };
-            return Err(Error::OneValue { mode: self.mode, got });
+            return Err(Error::OneValue { mode: self.mode, of, got: self.sizes.clone() });
         }
-        self.renorm().map(|_| ())
+        self.renorm()
     }
 
     /// The step of the driver over `count` values per feature, for which `saved` is got ready.
     fn prepared(self, saved: &'a mut Saved<T>, count: usize) -> Result<driver::Forward<'a, T>, Error> {
-        self.check(count)?;
-        let renorm = self.renorm()?;
+        let renorm =
+            self.check(count, if self.options.mask.is_some() { Single::Mask } else { Single::Batch })?;
         let Self { shape, sizes, mode, x, y, params, running, eps, options, .. } = self;
         let from_batch = running.is_none();
         saved.reset(shape, sizes, mode, from_batch, eps, count);
@@ -123,6 +120,7 @@ impl<T: Element> StridedBack<'_, T> {
         workspace: &mut Workspace<T>,
     ) -> Result<(), Error> {
         saved.done.check(&self.kept)?;
+        saved.check_no_part()?;
         if !saved.ghosts.is_empty() {
             return self.run_ghosts(backend, saved, workspace);
         }

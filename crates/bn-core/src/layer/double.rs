@@ -155,13 +155,7 @@ impl<T: Element> Saved<T> {
             return Err(Error::Options { expected, got: got.into() });
         }
         self.check_plain()?;
-        match self.from_batch && self.count != self.shape.count() {
-            true => Err(Error::Parts {
-                expected: format!("the saved state of a whole batch of {} values per feature", self.count),
-                got: format!("that of a part of {}", self.shape.count()),
-            }),
-            false => Ok(()),
-        }
+        self.check_no_part()
     }
 }
 

@@ -1,6 +1,7 @@
 //! What can be wrong with the input. Nothing is written where an error is returned.
 
 use super::mode::Mode;
+use super::one_value::Single;
 use super::sizes::Sizes;
 use crate::tensor::ShapeError;
 use std::borrow::Cow;
@@ -88,10 +89,12 @@ pub enum Error {
     )]
     EmptySaved,
     /// Batch statistics of a single value per feature have no spread to divide by.
-    #[error("expected more than 1 value per feature to take batch statistics, got 1 in {got}: {}", instead(*mode))]
+    #[error("expected more than 1 value per feature to take batch statistics, got 1 {} {got}: {}", of.of_what(), of.instead(*mode))]
     OneValue {
         /// What was computed.
         mode: Mode,
+        /// Which values were only one.
+        of: Single,
         /// The tensor's sizes.
         got: Sizes,
     },
@@ -193,17 +196,5 @@ fn takes(mode: Mode) -> &'static str {
     match mode {
         Mode::Train => "`backward` takes it",
         Mode::Eval => "`backward_eval` takes it, and nothing is committed",
-    }
-}
-
-/// What to do with one value per feature.
-fn instead(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Train => {
-            "use `forward_eval`, drop the last incomplete batch, or take y = β with `OneValue::Bias`"
-        }
-        Mode::Eval => {
-            "without running statistics, evaluation takes the batch's, and `OneValue::Bias` makes y = β of one value"
-        }
     }
 }

@@ -170,8 +170,9 @@ pub(super) fn forward<T: Element, B: Backend>(
 /// [range](crate#range).
 ///
 /// # Errors
-/// [`Error::EmptySaved`], [`Error::Length`] where a buffer does not fit the saved shape, and [`Error::Options`] where something
-/// of the forward is needed that was not kept. Nothing is then written.
+/// [`Error::EmptySaved`], [`Error::Length`] where a buffer does not fit the saved shape, [`Error::Options`] where something
+/// of the forward is needed that was not kept, and [`Error::Parts`] for the state of a part of a batch, whose backward is
+/// [`parts::backward`](super::parts::backward). Nothing is then written.
 pub fn backward<T: Element, B: Backend>(
     backend: &B,
     step: Backward<'_, T>,

@@ -9,6 +9,7 @@
 use super::checked::{Strided, StridedBack};
 use super::error::Error;
 use super::mode::Mode;
+use super::one_value::Single;
 use super::options::{Kept, Options};
 use super::saved::Saved;
 use super::sizes::Sizes;
@@ -51,7 +52,7 @@ impl<'a, T: Element> Strided<'a, T> {
         saved: &'a mut Saved<T>,
         workspace: &mut Workspace<T>,
     ) -> Result<(), Error> {
-        self.check(part(self.shape, samples)?.count())?;
+        self.check(part(self.shape, samples)?.count(), Single::Ghost)?;
         let Self { shape, sizes, mode, x, y, params, eps, one_value, options, renorm_by, .. } = self;
         let mut ghosts = std::mem::take(&mut saved.ghosts);
         saved.reset(shape, sizes, mode, true, eps, shape.count());

@@ -52,7 +52,7 @@ pub use fold::Folded;
 pub use frozen::Frozen;
 pub use mode::Mode;
 pub use non_finite::NonFinite;
-pub use one_value::OneValue;
+pub use one_value::{OneValue, Single};
 pub use optimize::ParameterGradients;
 pub use options::{Kept, Options};
 pub use recalibrate::Recalibrate;

@@ -16,8 +16,8 @@ use std::sync::OnceLock;
 /// An empty one, `Saved::default()`, can be handed to any forward; it is filled in place and allocates only
 /// when the number of features grows. A backward refuses it.
 ///
-/// With the feature `serde` it comes back with every bit, NaN included, from any format. What no forward can have left is
-/// refused with the field's name.
+/// With the feature `serde` it comes back with every bit, NaN included, from any format. What no forward can have left, with
+/// running variances of 0 and above, is refused with the field's name.
 #[derive(Clone, Debug)]
 pub struct Saved<T: Element> {
     /// As the tensor lies in memory.
@@ -209,6 +209,13 @@ impl<T: Element> Saved<T> {
         &self.ghosts
     }
 
+    /// Whether parts have gradients of it.
+    pub(super) fn check_gradients(&self) -> Result<(), Error> {
+        self.check(self.mode)?;
+        self.check_plain()?;
+        self.done.check_part()
+    }
+
     /// Whether a step that is shared out knows what the forward did.
     pub(super) fn check_plain(&self) -> Result<(), Error> {
         let got = match (self.moved.get(), &self.ghosts[..]) {
@@ -220,6 +227,18 @@ impl<T: Element> Saved<T> {
             expected: "a forward of a whole batch by its own statistics".into(),
             got: got.into(),
         })
+    }
+
+    /// Whether its statistics are of what its forward saw, and not of a batch that this was a part of.
+    pub(super) fn check_no_part(&self) -> Result<(), Error> {
+        // Of a mask the valid ones count, which the backward compares with its own.
+        match self.from_batch && !self.done.mask && self.count != self.shape.count() {
+            true => Err(Error::Parts {
+                expected: format!("the saved state of a whole batch of {} values per feature", self.count),
+                got: format!("that of a part of {}", self.shape.count()),
+            }),
+            false => Ok(()),
+        }
     }
 
     fn rounded(&self) -> &[Vec<T::Compute>; 2] {

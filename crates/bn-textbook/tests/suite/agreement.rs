@@ -4,7 +4,7 @@ use approx::assert_relative_eq;
 use batchnorm::{BatchNorm, Config};
 use bn_conformance::data::{normal, rng};
 use bn_conformance::tolerances::STRATEGIES_APART;
-use bn_core::{Error, Layout, Mode, ShapeError, Sizes};
+use bn_core::{Error, Layout, Mode, ShapeError, Single, Sizes};
 use bn_textbook::{analytic, graph};
 use ndarray::{Array, Array1, Array2, Array4, ArrayView, Axis, Dimension, array, s};
 
@@ -126,7 +126,7 @@ fn wrong_input_is_refused_as_by_the_layer() {
     let single = Array4::<f64>::zeros((1, 2, 1, 1));
     assert_eq!(
         refused(&single, &two, &two, EPS),
-        Error::OneValue { mode: Mode::Train, got: sizes(&[1, 2, 1, 1]) }
+        Error::OneValue { mode: Mode::Train, of: Single::Batch, got: sizes(&[1, 2, 1, 1]) }
     );
     assert_eq!(refused(&single, &two, &two, EPS), layer_says(&single.into_dyn()));
 

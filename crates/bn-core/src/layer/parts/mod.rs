@@ -30,7 +30,7 @@ use super::config::check_eps;
 use super::error::{Error, check_len};
 use super::functions::{Backward, Forward};
 use super::mode::Mode;
-use super::one_value::OneValue;
+use super::one_value::{OneValue, Single};
 use super::saved::Saved;
 use super::sizes::Sizes;
 use crate::driver::{self, Given, Part, Statistics, Workspace};
@@ -286,7 +286,7 @@ impl<T: Element> Pooled<T> {
     fn check_count(&self, count: usize) -> Result<(), Error> {
         if count == 1 && self.features > 0 && self.one_value == OneValue::Refused {
             let got = Sizes::Slice(Shape::new(1, self.features, 1)?);
-            return Err(Error::OneValue { mode: Mode::Train, got });
+            return Err(Error::OneValue { mode: Mode::Train, of: Single::Batch, got });
         }
         Ok(())
     }
@@ -312,9 +312,7 @@ pub fn sum_gradients<T: Element, B: Backend>(
     saved: &Saved<T>,
     workspace: &mut Workspace<T>,
 ) -> Result<PartialSums<T::Compute>, Error> {
-    saved.check(saved.mode)?;
-    saved.check_plain()?;
-    saved.done.check_part()?;
+    saved.check_gradients()?;
     let shape = saved.shape;
     check_len("x", shape.len(), x.len())?;
     check_len("dy", shape.len(), dy.len())?;
@@ -340,9 +338,7 @@ pub fn backward<T: Element, B: Backend>(
     saved: &Saved<T>,
     workspace: &mut Workspace<T>,
 ) -> Result<(), Error> {
-    saved.check(saved.mode)?;
-    saved.check_plain()?;
-    saved.done.check_part()?;
+    saved.check_gradients()?;
     let shape = saved.shape;
     let pilots = pilots(saved);
     let expected = (Some(shape.inner()), around(pilots.as_deref()));
@@ -367,6 +363,7 @@ pub fn backward<T: Element, B: Backend>(
     let hard = hard.collect::<Vec<_>>();
     let given = Some(Given { totals: &totals, hard: &hard, moments });
     let mut step = step.checked(saved)?;
+    saved.done.check(&step.kept)?;
     step.pass_all_on(shape);
     let step = driver::Backward { given, whole: true, ..step.step(saved, None) };
     driver::run(backend, step, workspace);
