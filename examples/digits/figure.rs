@@ -70,7 +70,7 @@ pub(crate) fn digits(runs: &[Run]) -> Figure {
         legend: legend.into_iter().map(|(name, style)| (name.to_owned(), style)).collect(),
         panels: vec![
             Panel {
-                title: "Loss".to_owned(),
+                title: "Loss after each epoch".to_owned(),
                 x: x(),
                 y: ("cross-entropy (nats)".to_owned(), losses),
                 curves: loss,
@@ -85,7 +85,7 @@ pub(crate) fn digits(runs: &[Run]) -> Figure {
 fn caption(settings: Settings) -> String {
     let (network, rate) = (settings.network(), settings.learning_rate);
     let why = match settings.chosen() {
-        true => ": chosen, since people meet them and the plain network does not survive them",
+        true => ": common settings, chosen since the plain network does not train with them",
         false => "",
     };
     format!("{network}, learning rate {rate}{why}")
