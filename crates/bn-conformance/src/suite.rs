@@ -5,12 +5,12 @@
 
 use crate::any::{AnyCase, Candidate};
 use crate::case::{Case, Tensor};
-use crate::data::{COMBINATIONS, Dy, X};
+use crate::data::COMBINATIONS;
 use crate::files::{self, Loaded};
 use crate::judge::{beyond, judge_all};
 use crate::measure::Row;
 use crate::renormed::{self, Of};
-use crate::table::{self, Entry, LONG, LONG_DATA, SHAPES};
+use crate::table::{self, LONG, LONG_DATA, SHAPES};
 use crate::{hard, options, second};
 use bn_core::{Backend, Element};
 use half::{bf16, f16};
@@ -211,10 +211,6 @@ fn jobs_of<T: Element>(jobs: &mut Vec<Job>, answered: bool, one_in: usize)
 where
     AnyCase: From<Case<T>>,
 {
-    let make = if answered { table::case::<T> } else { table::inputs::<T> };
-    let mut push = |entry: Entry, data: (X, Dy), variant: usize| {
-        jobs.push(Box::new(move || (make(entry, data, variant).into(), Origin::Shape(entry))));
-    };
     let data = |s: usize| {
         COMBINATIONS.iter().enumerate().map(move |(d, data)| ((s + d).is_multiple_of(one_in), data))
     };
@@ -224,51 +220,54 @@ where
         .flat_map(|(s, entry)| data(s).map(move |(taken, data)| (taken, entry, data)));
     for (i, (_, &entry, &data)) in short.enumerate().filter(|(_, (taken, ..))| *taken) {
         for variant in [0, i + 1] {
-            push(entry, data, variant);
+            push(jobs, answered, Origin::Shape(entry), move || table::inputs::<T>(entry, data, variant));
         }
     }
     for &entry in LONG {
-        LONG_DATA.iter().for_each(|&data| push(entry, data, 0));
+        for &data in LONG_DATA {
+            push(jobs, answered, Origin::Shape(entry), move || table::inputs::<T>(entry, data, 0));
+        }
     }
     for (entry, of, turn) in renormed::all() {
-        jobs.push(Box::new(move || {
-            let mut case = renormed::renormed::<T>(entry, of, turn);
-            if answered {
-                case.expect = table::expected(&case);
-            }
-            let origin = match of {
-                Of::Plain(..) => Origin::Shape(entry),
-                Of::Hard(kind) => Origin::Hard(kind),
-            };
-            (case.into(), origin)
-        }));
+        let origin = match of {
+            Of::Plain(..) => Origin::Shape(entry),
+            Of::Hard(kind) => Origin::Hard(kind),
+        };
+        push(jobs, answered, origin, move || renormed::renormed::<T>(entry, of, turn));
     }
     for (entry, kind, place, variant) in hard::all() {
-        jobs.push(Box::new(move || {
-            let mut case = hard::hard::<T>(entry, kind, place, variant);
-            if answered {
-                case.expect = table::expected(&case);
-            }
-            (case.into(), Origin::Hard(kind))
-        }));
+        push(jobs, answered, Origin::Hard(kind), move || hard::hard::<T>(entry, kind, place, variant));
     }
     for (entry, kind, turn) in second::all() {
-        jobs.push(Box::new(move || {
-            let mut case = second::case::<T>(entry, kind, turn);
-            if answered {
-                case.expect = table::expected(&case);
-            }
-            let origin = match kind {
-                second::Kind::Plain(_) => Origin::Shape(entry),
-                second::Kind::Hard(kind, _) => Origin::Hard(kind),
-            };
-            (case.into(), origin)
-        }));
+        let origin = match kind {
+            second::Kind::Plain(_) => Origin::Shape(entry),
+            second::Kind::Hard(kind, _) => Origin::Hard(kind),
+        };
+        push(jobs, answered, origin, move || second::case::<T>(entry, kind, turn));
     }
     let make = if answered { options::answered::<T> } else { options::dressed::<T> };
     for (entry, kind, number) in options::all() {
-        jobs.push(Box::new(move || (make(entry, kind, number).into(), Origin::Options(entry))));
+        // Its answer may move dy, and is its own.
+        push(jobs, false, Origin::Options(entry), move || make(entry, kind, number));
     }
+}
+
+/// Adds a case, with its answer where it is to have one.
+fn push<T: Element>(
+    jobs: &mut Vec<Job>,
+    answered: bool,
+    origin: Origin,
+    make: impl Fn() -> Case<T> + Send + Sync + 'static,
+) where
+    AnyCase: From<Case<T>>,
+{
+    jobs.push(Box::new(move || {
+        let mut case = make();
+        if answered {
+            case.expect = table::expected(&case);
+        }
+        (case.into(), origin)
+    }));
 }
 
 /// What `run` makes of each job, in the order of the jobs, on as many threads as there are cores.

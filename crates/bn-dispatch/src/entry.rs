@@ -9,11 +9,12 @@
 #[cfg(all(feature = "half", target_arch = "x86_64"))]
 use crate::f16c::F16c;
 use crate::level::Level;
-use crate::runs::{Paired, Through};
+use crate::runs::Paired;
 #[cfg(feature = "half")]
 use crate::shifts::Shifts;
 #[cfg(all(feature = "half", target_arch = "x86_64"))]
 use crate::sse2::Sse2 as Basic;
+use crate::sum::Door;
 use crate::sum::{Passed, Pilot, Term, Zero};
 use crate::{Dispatch, columns, runs};
 use bn_core::Element;
@@ -199,8 +200,8 @@ macro_rules! pairs {
                     $t,
                     Chunk<f32, { $vector }>,
                     _,
-                    Paired<{ $runs }, true>,
-                    Through<{ $runs }, true>,
+                    Paired<(), { $runs }>,
+                    Paired<Door<f32>, { $runs }>,
                     { $runs },
                     { $vector },
                     { $line },

@@ -13,6 +13,7 @@ use bn_core::tensor::Strips;
 use bn_core::walk::{Convert, Held, lines};
 use bn_core::{Element, Real};
 use std::hint::black_box;
+use std::marker::PhantomData;
 
 /// The most strips of a window.
 const WINDOW: usize = 16;
@@ -237,66 +238,73 @@ fn add_end<T: Element, S: Term<T::Compute>, const W: usize, const N: usize>(
     }
 }
 
-/// Lanes around 0 that are summed while something is mapped.
-#[derive(Clone, Copy)]
-pub(crate) struct Paired<const W: usize, const FUSED: bool>(Lanes<W>);
+/// Lanes around 0 that are summed while something is mapped, of what passes D.
+pub(crate) struct Paired<D, const W: usize>(Lanes<W>, PhantomData<D>);
 
-impl<T: Element, C: Convert<T>, const W: usize, const FUSED: bool> Held<T, C, W> for Paired<W, FUSED> {
-    type Door = ();
+impl<D, const W: usize> Copy for Paired<D, W> {}
 
-    #[inline(always)]
-    fn door(_: Option<Gate<'_, T::Compute>>, _: usize) {}
-    #[inline(always)]
-    fn load(acc: &mut Acc<'_>, at: usize) -> Self {
-        Self(Lanes::load::<T::Compute>(acc, at))
-    }
-    #[inline(always)]
-    fn store(self, acc: &mut Acc<'_>, at: usize) {
-        self.0.store::<T::Compute>(acc, at);
-    }
-    #[inline(always)]
-    fn add<const N: usize>(&mut self, by: C, (): &(), chunk: [&[T; W]; N]) {
-        add::<T, Zero<FUSED>, W, N>(by, &mut self.0, &(), chunk, W);
-    }
-    #[inline(always)]
-    fn add_end<const N: usize>(by: C, acc: &mut Acc<'_>, (f, ()): (usize, &()), runs: [&[T]; N], n: usize) {
-        add_end::<T, Zero<FUSED>, W, N>(by, acc, (f, Zero), runs, n);
+impl<D, const W: usize> Clone for Paired<D, W> {
+    fn clone(&self) -> Self {
+        *self
     }
 }
 
-/// The same of what passes a gate.
-#[derive(Clone, Copy)]
-pub(crate) struct Through<const W: usize, const FUSED: bool>(Lanes<W>);
+/// What a feature's elements pass.
+pub(crate) trait Pass<R: Real>: Copy {
+    /// The sum of what has passed.
+    type Term: Term<R>;
 
-impl<T: Element, C: Convert<T>, const W: usize, const FUSED: bool> Held<T, C, W> for Through<W, FUSED> {
-    type Door = Door<T::Compute>;
+    /// That of feature `f`.
+    fn of(gate: Option<Gate<'_, R>>, f: usize) -> Self;
+    /// The sum of what passes this one.
+    fn term(self) -> Self::Term;
+}
+
+impl<R: Real> Pass<R> for () {
+    type Term = Zero<true>;
 
     #[inline(always)]
-    fn door(gate: Option<Gate<'_, T::Compute>>, f: usize) -> Self::Door {
-        let gate = gate.unwrap_or_else(|| unreachable!("what passes a gate has one"));
-        Door::of(gate, f)
+    fn of(_: Option<Gate<'_, R>>, _: usize) {}
+    #[inline(always)]
+    fn term(self) -> Zero<true> {
+        Zero
+    }
+}
+
+impl<R: Real> Pass<R> for Door<R> {
+    type Term = Passed<Zero<true>, Self, true>;
+
+    #[inline(always)]
+    fn of(gate: Option<Gate<'_, R>>, f: usize) -> Self {
+        Self::of(gate.unwrap_or_else(|| unreachable!("what passes a gate has one")), f)
+    }
+    #[inline(always)]
+    fn term(self) -> Self::Term {
+        Passed(Zero, self)
+    }
+}
+
+impl<T: Element, C: Convert<T>, D: Pass<T::Compute>, const W: usize> Held<T, C, W> for Paired<D, W> {
+    type Door = D;
+
+    #[inline(always)]
+    fn door(gate: Option<Gate<'_, T::Compute>>, f: usize) -> D {
+        D::of(gate, f)
     }
     #[inline(always)]
     fn load(acc: &mut Acc<'_>, at: usize) -> Self {
-        Self(Lanes::load::<T::Compute>(acc, at))
+        Self(Lanes::load::<T::Compute>(acc, at), PhantomData)
     }
     #[inline(always)]
     fn store(self, acc: &mut Acc<'_>, at: usize) {
         self.0.store::<T::Compute>(acc, at);
     }
     #[inline(always)]
-    fn add<const N: usize>(&mut self, by: C, door: &Self::Door, chunk: [&[T; W]; N]) {
-        let around = door.around::<W>();
-        add::<T, Passed<Zero<FUSED>, Door<T::Compute>, true>, W, N>(by, &mut self.0, &((), around), chunk, W);
+    fn add<const N: usize>(&mut self, by: C, door: &D, chunk: [&[T; W]; N]) {
+        add::<T, D::Term, W, N>(by, &mut self.0, &door.term().feature::<W>(0), chunk, W);
     }
     #[inline(always)]
-    fn add_end<const N: usize>(
-        by: C,
-        acc: &mut Acc<'_>,
-        (f, door): (usize, &Self::Door),
-        runs: [&[T]; N],
-        n: usize,
-    ) {
-        add_end::<T, _, W, N>(by, acc, (f, Passed::<_, _, true>(Zero::<FUSED>, *door)), runs, n);
+    fn add_end<const N: usize>(by: C, acc: &mut Acc<'_>, (f, door): (usize, &D), runs: [&[T]; N], n: usize) {
+        add_end::<T, D::Term, W, N>(by, acc, (f, door.term()), runs, n);
     }
 }
