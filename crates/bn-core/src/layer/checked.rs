@@ -4,7 +4,7 @@ use super::error::{Error, check_len};
 use super::mode::Mode;
 use super::one_value::{OneValue, Single};
 use super::options::{Kept, Options};
-use super::renormed::Against;
+use super::renorm::Against;
 use super::running::Running;
 use super::saved::Saved;
 use super::sizes::Sizes;

@@ -2,6 +2,9 @@
 
 use super::error::Error;
 
+/// RMAX and DMAX of a step, and the running mean and variance that its batch's are compared with.
+pub(super) type Against<'a, R> = ([f64; 2], [&'a [R]; 2]);
+
 /// The limits of batch renormalization (Ioffe 2017, <https://arxiv.org/abs/1702.03275>, algorithm 1), in training:
 ///
 /// ```text

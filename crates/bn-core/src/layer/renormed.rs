@@ -3,11 +3,8 @@
 use super::checked::Strided;
 use super::error::Error;
 use super::mode::Mode;
-use super::renorm::{Renorm, wrong};
+use super::renorm::{Against, Renorm, wrong};
 use crate::num::Element;
-
-/// RMAX and DMAX of a step, and the running mean and variance that its batch's are compared with.
-pub(super) type Against<'a, R> = ([f64; 2], [&'a [R]; 2]);
 
 impl<'a, T: Element> Strided<'a, T> {
     /// What it is renormalized by, if it is.
