@@ -31,7 +31,7 @@ pub enum OneValue {
     Bias,
 }
 
-/// Which values of a feature were only one, where an [`Error::OneValue`] says so.
+/// Which values of a feature were only one, where an [`Error::OneValue`](crate::Error::OneValue) says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Single {
     /// Those of the batch.
