@@ -1,15 +1,19 @@
-//! What the examples share: the data, a perceptron, the training loop with its optimizer, and the pictures.
+//! What the examples share: the data, a perceptron, the training loop with its optimizer, and the pictures. The adapters'
+//! examples take them from here as well.
 
 pub mod adam;
 pub mod args;
+pub mod beside;
 pub mod data;
 pub mod perceptron;
 pub mod plot;
 pub mod progress;
 pub mod scale;
 pub mod softmax;
+pub mod steps;
 pub mod stopwatch;
 pub mod train;
+pub mod turns;
 
 use std::process::ExitCode;
 

@@ -1,0 +1,11 @@
+//! The example `step` with mimalloc for its allocator. These are the two lines of a program that wants it:
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[path = "step/times.rs"]
+mod times;
+
+fn main() -> std::process::ExitCode {
+    times::main("mimalloc")
+}

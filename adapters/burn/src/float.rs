@@ -1,0 +1,77 @@
+//! Elements, and tensors of Flex read as slices.
+
+use bn_adapter::Room;
+use burn::tensor::{Bytes, DType, Element};
+use burn_flex::FlexTensor;
+use bytemuck::Pod;
+use half::{bf16, f16};
+use std::borrow::Cow;
+
+/// An element type of Flex's that the layer has, as its wide one has.
+pub(crate) trait Float: Room<Compute = Self::Wide> + Element + Pod {
+    /// What parameters and statistics are in.
+    type Wide: batchnorm::Real + Element + Pod;
+
+    /// In the wide type.
+    fn widen(self) -> Self::Wide;
+    /// Rounded once.
+    fn narrow(wide: Self::Wide) -> Self;
+}
+
+macro_rules! float {
+    ($type:ty, $wide:ty, $widen:expr, $narrow:expr) => {
+        impl Float for $type {
+            type Wide = $wide;
+
+            fn widen(self) -> $wide {
+                $widen(self)
+            }
+            fn narrow(wide: $wide) -> Self {
+                $narrow(wide)
+            }
+        }
+    };
+}
+
+float!(f32, f32, |v| v, |v| v);
+float!(f64, f64, |v| v, |v| v);
+float!(f16, f32, f16::to_f32, f16::from_f32);
+float!(bf16, f32, bf16::to_f32, bf16::from_f32);
+
+/// The elements of a contiguous tensor.
+pub(crate) fn elements<T: Element + Pod>(tensor: &FlexTensor) -> &[T] {
+    tensor.as_slice().unwrap_or_else(|| unreachable!("a contiguous tensor of {:?}", T::dtype()))
+}
+
+/// A parameter or a statistic in the type that the layer computes in.
+///
+/// # Panics
+/// Where it is in neither that type nor the tensors', as burn's own operations do.
+pub(crate) fn wide<T: Float>(tensor: &FlexTensor) -> Cow<'_, [T::Wide]> {
+    let (own, wide) = (tensor.dtype(), T::Wide::dtype());
+    let narrow = |tensor: &FlexTensor| elements::<T>(tensor).iter().map(|v| v.widen()).collect();
+    match (own == wide, own == T::dtype(), tensor.is_contiguous()) {
+        (true, _, true) => Cow::Borrowed(elements(tensor)),
+        (true, _, false) => Cow::Owned(elements(&tensor.to_contiguous()).to_vec()),
+        (_, true, _) => Cow::Owned(narrow(&tensor.to_contiguous())),
+        _ => panic!(
+            "batch norm expected parameters of {wide:?} beside an input of {:?}, got {own:?}",
+            T::dtype()
+        ),
+    }
+}
+
+/// Values per feature as a tensor of this type, which is the wide one or the tensors'.
+pub(crate) fn per_feature<T: Float>(values: Vec<T::Wide>, dtype: DType) -> FlexTensor {
+    let shape = [values.len()];
+    match dtype == T::Wide::dtype() {
+        true => fresh(values, &shape),
+        false => fresh(values.into_iter().map(T::narrow).collect(), &shape),
+    }
+}
+
+/// A contiguous tensor of these elements.
+pub(crate) fn fresh<T: Element + Pod + Send + Sync>(values: Vec<T>, dims: &[usize]) -> FlexTensor {
+    let layout = burn_flex::Layout::contiguous(dims.to_vec().into());
+    FlexTensor::new(Bytes::from_elems(values), layout, T::dtype())
+}

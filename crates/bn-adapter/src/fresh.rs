@@ -1,0 +1,46 @@
+//! Vectors that a step fills: their memory is not written before.
+
+#![allow(unsafe_code, reason = "what a step has written is taken for values")]
+
+use batchnorm::functions::{self, Backward, Forward, Running};
+use batchnorm::{DefaultBackend, Element, Error, Output, Saved, Workspace};
+use std::mem::MaybeUninit;
+
+/// The output of a forward.
+pub(crate) fn forward<T: Element>(
+    step: Forward<'_, T>,
+    running: Option<Running<'_, T::Compute>>,
+    (saved, workspace): (&mut Saved<T>, &mut Workspace<T>),
+) -> Result<Vec<T>, Error> {
+    let backend = DefaultBackend::default();
+    let (mut y, len) = (Vec::new(), step.shape.len());
+    let step = Forward { y: room(&mut y, len), ..step };
+    match running {
+        Some(running) => functions::eval(&backend, step, Some(running), saved, workspace)?,
+        None => functions::train(&backend, step, saved, workspace)?,
+    }
+    // SAFETY: the forward was Ok, so that every element of its output has been written; there were `len` of them.
+    unsafe { y.set_len(len) };
+    Ok(y)
+}
+
+/// The gradient of a backward's input, where it is wanted.
+pub(crate) fn backward<T: Element>(
+    step: Backward<'_, T>,
+    wanted: bool,
+    (saved, workspace): (&Saved<T>, &mut Workspace<T>),
+) -> Result<Option<Vec<T>>, Error> {
+    let (mut dx, len) = (Vec::new(), if wanted { step.x.len() } else { 0 });
+    let output = wanted.then(|| room(&mut dx, len));
+    functions::backward(&DefaultBackend::default(), Backward { dx: output, ..step }, saved, workspace)?;
+    // SAFETY: the backward was Ok, so that every element of dx has been written; there were `len` of them.
+    unsafe { dx.set_len(len) };
+    Ok(wanted.then_some(dx))
+}
+
+/// Memory for `len` elements of an empty vector.
+fn room<T: Copy>(vec: &mut Vec<T>, len: usize) -> Output<'_, T> {
+    vec.reserve_exact(len);
+    let fresh: &mut [MaybeUninit<T>] = &mut vec.spare_capacity_mut()[..len];
+    fresh.into()
+}
