@@ -9,9 +9,9 @@ use batchnorm::{DefaultBackend, Layout, Saved, Shape, Workspace};
 const SHAPES: [&[usize]; 5] =
     [&[32, 64, 56, 56], &[32, 256, 28, 28], &[32, 256, 56, 56], &[32, 64, 14, 14], &[256, 512]];
 
-/// Forward and backward of a framework's layer, of ours, of the framework's layer with an addition and ReLU behind it, and of ours that
-/// does the three in one.
-pub type Steps = [Box<dyn FnMut()>; 4];
+/// Forward and backward of a graph without a layer, of the framework's layer, of ours, of the framework's with an addition and ReLU
+/// behind it, and of ours that does the three in one.
+pub type Steps = [Box<dyn FnMut()>; 5];
 
 /// Prints a table of the median times of what `build` makes for each shape. `allocator` and `pools` are what the reader must know of
 /// the program: the allocator's name, and variables of the environment that say how many threads there are.
@@ -29,22 +29,40 @@ pub fn table(
         format!("{name} {value}")
     });
     println!("Medians of steps (forward and backward) in ms, f32. Allocator: {allocator}.");
-    println!("{}. The layer alone writes to buffers that stay.\n", threads.collect::<Vec<_>>().join(", "));
-    let heads =
-        ["shape", theirs, ours, "ratio", "layer alone", "ours/alone", "their three", "ours in one", "ratio"];
-    println!("| {} |", heads.map(|head| format!("{head:>11}")).join(" | "));
+    println!("{}.", threads.collect::<Vec<_>>().join(", "));
+    println!(
+        "The graph alone takes in a gradient and has no layer: times and ratios of the other graphs are without what it takes.\n\
+         The layer alone writes to buffers that stay.\n"
+    );
+    let heads = [
+        "shape",
+        "graph alone",
+        theirs,
+        ours,
+        "ratio",
+        "layer alone",
+        "ours/alone",
+        "their three",
+        "ours in one",
+        "ratio",
+    ];
+    println!("| {} |", heads.map(|head| format!("{head:>12}")).join(" | "));
     println!("|{}", " ---: |".repeat(heads.len()));
     for dims in SHAPES {
-        let [mut theirs, mut ours, mut three, mut one] = build(dims)?;
+        let [mut none, mut theirs, mut ours, mut three, mut one] = build(dims)?;
         let mut layer = Layer::new(dims)?;
         let elements: usize = dims.iter().product();
         let rounds = (400_000_000 / elements).clamp(11, 201);
         let mut alone = || layer.step();
-        let times = medians(rounds, &mut [&mut *theirs, &mut *ours, &mut alone, &mut *three, &mut *one]);
-        let [theirs, ours, alone, three, one] = [0, 1, 2, 3, 4].map(|i| 1e3 * times[i].as_secs_f64());
+        let contenders: &mut [&mut dyn FnMut()] =
+            &mut [&mut *none, &mut *theirs, &mut *ours, &mut alone, &mut *three, &mut *one];
+        let times: Vec<f64> =
+            medians(rounds, contenders).iter().map(|time| 1e3 * time.as_secs_f64()).collect();
+        let (graph, alone) = (times[0], times[3]);
+        let [theirs, ours, three, one] = [1, 2, 4, 5].map(|i| times[i] - graph);
         let dims = dims.iter().map(ToString::to_string).collect::<Vec<_>>().join("×");
-        let cells = [theirs, ours, theirs / ours, alone, ours / alone, three, one, three / one];
-        println!("| {dims:>11} | {} |", cells.map(|cell| format!("{cell:>11.2}")).join(" | "));
+        let cells = [graph, theirs, ours, theirs / ours, alone, ours / alone, three, one, three / one];
+        println!("| {dims:>12} | {} |", cells.map(|cell| format!("{cell:>12.2}")).join(" | "));
     }
     Ok(())
 }

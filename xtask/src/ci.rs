@@ -53,7 +53,7 @@ const GATES: &[Gate] = &[
     Gate(
         "clippy",
         &[],
-        // The peers come with `features`: by themselves, which saves building their frameworks twice.
+        // The peers and the adapters come with `features`: by themselves, which saves building their frameworks twice.
         Step::Cargo(&["clippy", "--all-targets", "--all-features", "--", "-D", "warnings"]),
     ),
     // Of one build with optimizations: the kernels' instructions, and how many a step takes.
@@ -62,6 +62,8 @@ const GATES: &[Gate] = &[
     Gate("docs", &[("RUSTDOCFLAGS", "-D warnings")], Step::Cargo(&["doc", "--no-deps"])),
     Gate("features", &[], Step::Xtask(&["tidy", "--features"])),
     Gate("test", &[], Step::Readme),
+    // Their frameworks take minutes to build: once, for the tests and the examples.
+    Gate("adapters", &[], Step::Cargo(&["test", "-p", "bn-candle", "-p", "bn-burn"])),
     // Of the peers, those that need no build of minutes; NumPy's must be there, the others may be missing.
     Gate("peers-python", &[("PEERS_NEEDED", "numpy")], Step::Python(&["benches/peers/test_peers.py"])),
     Gate("conformance", &[], Step::Xtask(&["conformance"])),
@@ -133,6 +135,8 @@ const ASAN: &[&str] = &[
     "bn-core",
     "-p",
     "bn-dispatch",
+    "-p",
+    "bn-adapter",
     "-p",
     "bench-mem",
     "--lib",

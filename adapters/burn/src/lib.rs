@@ -30,10 +30,12 @@
 //!
 //! Steps run on rayon's pool, whose size is `RAYON_NUM_THREADS`.
 
+mod call;
 mod float;
 mod module;
 mod node;
 mod ops;
 
+pub use call::Call;
 pub use module::{BatchNorm, BatchNormConfig};
-pub use ops::{Call, NormOps, Normed};
+pub use ops::{NormOps, Normed};

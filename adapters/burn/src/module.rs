@@ -1,6 +1,7 @@
 //! The module: burn's interface and fields.
 
-use crate::ops::{Call, NormOps};
+use crate::call::Call;
+use crate::ops::NormOps;
 use burn::backend::{Dispatch, DispatchDevice};
 use burn::config::Config;
 use burn::module::{Content, DisplaySettings, Flag, Module, ModuleDisplay, Param, RunningState};

@@ -1,7 +1,7 @@
 //! A step of the layer over tensors of Flex, and what its backward needs.
 
+use crate::call::Call;
 use crate::float::{Float, elements, fresh, per_feature, wide};
-use crate::ops::Call;
 use batchnorm::{Activation, Layout, OneValue, RunningVar, Shape};
 use bn_adapter::{Inputs, Step, Wanted};
 use burn::tensor::DType;

@@ -1,5 +1,6 @@
 //! The layer as operations of burn's backends: Flex, and the autodiff that wraps it.
 
+use crate::call::Call;
 use crate::node::{self, Node, Read};
 use bn_adapter::Wanted;
 use burn::backend::autodiff::NodeId;
@@ -11,21 +12,6 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, ExtensionType, Flex, backend_extension};
 use burn_flex::FlexTensor;
 use std::sync::Arc;
-
-/// The settings of a call.
-#[derive(Clone, Copy, Debug)]
-pub struct Call {
-    /// With the batch's statistics, which go into the running ones; else with the running ones.
-    pub train: bool,
-    /// Whether ReLU follows.
-    pub relu: bool,
-    /// Added to the variance.
-    pub epsilon: f64,
-    /// The weight of the batch's statistic in the running one.
-    pub momentum: f64,
-    /// Whether the running variance takes Σ(x−μ)²/(n−1), or Σ(x−μ)²/n.
-    pub unbiased: bool,
-}
 
 /// What a call gives.
 #[derive(ExtensionType)]

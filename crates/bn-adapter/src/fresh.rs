@@ -44,3 +44,32 @@ fn room<T: Copy>(vec: &mut Vec<T>, len: usize) -> Output<'_, T> {
     let fresh: &mut [MaybeUninit<T>] = &mut vec.spare_capacity_mut()[..len];
     fresh.into()
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{Inputs, Step, Wanted};
+    use batchnorm::{Activation, Shape};
+
+    /// Long and short runs, values side by side: every element is written, with a residual or without, and again in memory that
+    /// has been used before.
+    #[test]
+    fn outputs_are_written_whole() {
+        for (outer, features, inner) in [(7, 5, 300), (6, 40, 49), (33, 70, 1), (500, 3, 1), (0, 3, 4)] {
+            let shape = Shape::new(outer, features, inner).unwrap();
+            let values = |m: usize| (0..shape.len()).map(|i| (i * m % 4099) as f32 / 2049.5 - 1.0).collect();
+            let [x, dy, residual]: [Vec<f32>; 3] = [7919, 104_729, 15_485_863].map(values);
+            let step = |residual: Option<&[f32]>| {
+                let step = Step::train(shape, 1e-5).activation(Activation::Relu);
+                let inputs = Inputs { residual, ..Inputs::new(&x) };
+                let y = step.forward(inputs).unwrap();
+                let wanted = Wanted { residual: residual.is_some(), ..Wanted::ALL };
+                let of = step.backward(inputs, residual.map(|_| &y[..]), &dy, wanted).unwrap();
+                assert_eq!((y.len(), of.dx.as_ref().map(Vec::len)), (x.len(), Some(x.len())));
+                assert!(y.iter().all(|v| *v >= 0.0) && of.dx.iter().flatten().all(|v| v.is_finite()));
+                (y, of)
+            };
+            assert_eq!(step(None), step(None));
+            assert_eq!(step(Some(&residual)), step(Some(&residual)));
+        }
+    }
+}

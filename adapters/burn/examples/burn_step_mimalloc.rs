@@ -1,9 +1,9 @@
-//! The example `step` with mimalloc for its allocator. These are the two lines of a program that wants it:
+//! The example `burn_step` with mimalloc for its allocator. These are the two lines of a program that wants it:
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-#[path = "step/times.rs"]
+#[path = "burn_step/times.rs"]
 mod times;
 
 fn main() -> std::process::ExitCode {

@@ -1,7 +1,7 @@
 //! A small residual network in candle that learns handwritten digits, with candle's batch normalization and with ours:
 //!
 //! ```text
-//! cargo run --release -p bn-candle --example digits
+//! cargo run --release -p bn-candle --example candle_digits
 //! ```
 
 use candle_core::{Device, Result, Tensor, Var};
@@ -97,7 +97,7 @@ impl Network {
         }
         let head = linear(inputs, CLASSES, vb.pp("head"))?;
         draw_weights(&vars, seed)?;
-        Ok(Self { stages, head, adam: AdamW::new_lr(vars.all_vars(), 3e-3)? })
+        Ok(Self { stages, head, adam: AdamW::new_lr(vars.all_vars(), 1e-3)? })
     }
 
     fn forward(&self, images: &Array2<f32>, train: bool) -> Result<Tensor> {

@@ -1,8 +1,8 @@
 //! A step of the layer through candle's autograd, candle's beside ours, in turns; and the layer by itself:
 //!
 //! ```text
-//! RAYON_NUM_THREADS=1 cargo run --release -p bn-candle --example step
-//! RAYON_NUM_THREADS=1 cargo run --release -p bn-candle --example step_mimalloc
+//! RAYON_NUM_THREADS=1 cargo run --release -p bn-candle --example candle_step
+//! RAYON_NUM_THREADS=1 cargo run --release -p bn-candle --example candle_step_mimalloc
 //! ```
 //!
 //! The second has mimalloc for its allocator, which hands memory out again instead of asking the system for fresh pages.

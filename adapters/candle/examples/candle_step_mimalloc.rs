@@ -1,9 +1,9 @@
-//! The example `step` with mimalloc for its allocator. These are the two lines of a program that wants it:
+//! The example `candle_step` with mimalloc for its allocator. These are the two lines of a program that wants it:
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-#[path = "step/times.rs"]
+#[path = "candle_step/times.rs"]
 mod times;
 
 fn main() -> std::process::ExitCode {

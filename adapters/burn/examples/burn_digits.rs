@@ -1,7 +1,7 @@
 //! A small residual network in burn that learns handwritten digits, with burn's batch normalization and with ours:
 //!
 //! ```text
-//! cargo run --release -p bn-burn --example digits
+//! cargo run --release -p bn-burn --example burn_digits
 //! ```
 
 use burn::module::Module;
@@ -21,7 +21,7 @@ use std::process::ExitCode;
 const STAGES: [usize; 2] = [32, 64];
 /// Residual blocks in each stage.
 const BLOCKS: usize = 2;
-const RATE: f64 = 3e-3;
+const RATE: f64 = 1e-3;
 
 fn main() -> ExitCode {
     let args = Args::parse();

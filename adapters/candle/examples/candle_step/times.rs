@@ -48,7 +48,9 @@ fn steps_of(dims: &[usize]) -> Result<Steps> {
     let our = |ours: &Rc<bn_candle::BatchNorm>| (Rc::clone(ours), Rc::clone(&x), Rc::clone(&skip));
     let ((a, xa, _), (b, xb, _), (c, xc, sc), (d, xd, sd)) =
         (of(&theirs), our(&ours), of(&theirs), our(&ours));
+    let xn = Rc::clone(&x);
     Ok([
+        step(Box::new(move || Ok(xn.as_tensor().clone()))),
         step(Box::new(move || a.forward_t(&xa, true))),
         step(Box::new(move || b.forward_t(&xb, true))),
         step(Box::new(move || (c.forward_t(&xc, true)? + sc.as_tensor())?.relu())),

@@ -32,6 +32,7 @@ fn steps_of<const D: usize>(dims: [usize; D]) -> Steps {
     };
     let (a, b, c, d) = (theirs.clone(), ours.clone(), theirs, ours);
     [
+        step(Box::new(move |x, _| x)),
         step(Box::new(move |x, _| a.forward(x))),
         step(Box::new(move |x, _| b.forward(x))),
         step(Box::new(move |x, skip| relu(c.forward(x) + skip))),
