@@ -9,7 +9,7 @@ use bn_core::schedule;
 /// steps, and learning is over 64 steps later.
 const RUNS: u32 = 8;
 const LEAST: usize = 9;
-const MOST: usize = 18;
+const MOST: usize = 48;
 
 /// Runs forward and backward until nothing is tried any more.
 ///

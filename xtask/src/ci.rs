@@ -64,6 +64,11 @@ const GATES: &[Gate] = &[
     Gate("test", &[], Step::Readme),
     // Their frameworks take minutes to build: once, for the tests and the examples.
     Gate("adapters", &[], Step::Cargo(&["test", "-p", "bn-candle", "-p", "bn-burn"])),
+    Gate(
+        "adapters-docs",
+        &[("RUSTDOCFLAGS", "-D warnings")],
+        Step::Cargo(&["doc", "--no-deps", "-p", "bn-candle", "-p", "bn-burn"]),
+    ),
     // Of the peers, those that need no build of minutes; NumPy's must be there, the others may be missing.
     Gate("peers-python", &[("PEERS_NEEDED", "numpy")], Step::Python(&["benches/peers/test_peers.py"])),
     Gate("conformance", &[], Step::Xtask(&["conformance"])),

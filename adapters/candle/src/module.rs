@@ -21,7 +21,7 @@ pub struct BatchNorm {
 }
 
 /// A layer for `num_features` channels, with its variables `running_mean`, `running_var`, `weight` and `bias` from `vb`, as
-/// [`candle_nn::batch_norm`].
+/// [`candle_nn::batch_norm()`].
 ///
 /// # Errors
 /// candle's own: an eps below 0, a variable of another shape.
