@@ -1,5 +1,6 @@
 //! Elements, and tensors of Flex read as slices.
 
+use crate::pool;
 use bn_adapter::Room;
 use burn::tensor::{Bytes, DType, Element};
 use burn_flex::FlexTensor;
@@ -72,6 +73,14 @@ pub(crate) fn per_feature<T: Float>(values: Vec<T::Wide>, dtype: DType) -> FlexT
 
 /// A contiguous tensor of these elements.
 pub(crate) fn fresh<T: Element + Pod + Send + Sync>(values: Vec<T>, dims: &[usize]) -> FlexTensor {
-    let layout = burn_flex::Layout::contiguous(dims.to_vec().into());
-    FlexTensor::new(Bytes::from_elems(values), layout, T::dtype())
+    of_bytes(Bytes::from_elems(values), dims, T::dtype())
+}
+
+/// The same of memory that [`pool::take`] gave.
+pub(crate) fn pooled<T: Float>(values: Vec<T>, dims: &[usize]) -> FlexTensor {
+    of_bytes(pool::bytes(values), dims, T::dtype())
+}
+
+fn of_bytes(bytes: Bytes, dims: &[usize], dtype: DType) -> FlexTensor {
+    FlexTensor::new(bytes, burn_flex::Layout::contiguous(dims.to_vec().into()), dtype)
 }

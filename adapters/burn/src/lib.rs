@@ -28,6 +28,9 @@
 //!
 //! Records load both ways: the fields are burn's. Tensors on other devices go to burn's own operations.
 //!
+//! Large outputs take the memory of tensors that burn has dropped: without that the system would clear new pages in every step. As
+//! much is kept as outputs had at once; [`release`] gives it back.
+//!
 //! Steps run on rayon's pool, whose size is `RAYON_NUM_THREADS`.
 
 mod call;
@@ -35,7 +38,9 @@ mod float;
 mod module;
 mod node;
 mod ops;
+mod pool;
 
 pub use call::Call;
 pub use module::{BatchNorm, BatchNormConfig};
 pub use ops::{NormOps, Normed};
+pub use pool::release;

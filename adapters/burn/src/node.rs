@@ -1,7 +1,8 @@
 //! A step of the layer over tensors of Flex, and what its backward needs.
 
 use crate::call::Call;
-use crate::float::{Float, elements, fresh, per_feature, wide};
+use crate::float::{Float, elements, per_feature, pooled, wide};
+use crate::pool;
 use batchnorm::{Activation, Layout, OneValue, RunningVar, Shape};
 use bn_adapter::{Inputs, Step, Wanted};
 use burn::tensor::DType;
@@ -77,7 +78,9 @@ fn typed<T: Float>(read: &Read<'_>, call: Call) -> Done {
         bias: Some(&beta),
         residual: residual.as_ref().map(elements),
     };
-    let y = step.forward(inputs).unwrap_or_else(|error| panic!("batch norm: {error}"));
+    let y = step
+        .forward_in(pool::take(x.layout().num_elements()), inputs)
+        .unwrap_or_else(|error| panic!("batch norm: {error}"));
     let (mut mean, mut var) = (mean, var);
     if call.train {
         let kind = if call.unbiased { RunningVar::Unbiased } else { RunningVar::Biased };
@@ -86,7 +89,7 @@ fn typed<T: Float>(read: &Read<'_>, call: Call) -> Done {
     }
     let [of_mean, of_var] = read.running.map(FlexTensor::dtype);
     Done {
-        output: order.back(fresh(y, &dims)),
+        output: order.back(pooled(y, &dims)),
         running: [per_feature::<T>(mean, of_mean), per_feature::<T>(var, of_var)],
         node: Arc::new(Typed { step, order }),
     }
@@ -105,10 +108,10 @@ impl<T: Float> Node for Typed<T> {
         let inputs = Inputs { weight: Some(&weight), bias: Some(&bias), ..Inputs::new(elements(&x)) };
         let of = self
             .step
-            .backward(inputs, y.as_ref().map(elements), elements(&dy), wanted)
+            .backward_in(pool::take, inputs, y.as_ref().map(elements), elements(&dy), wanted)
             .unwrap_or_else(|error| panic!("batch norm: {error}"));
         let dims: Vec<usize> = x.layout().shape().iter().copied().collect();
-        let whole = |values: Option<Vec<T>>| values.map(|values| self.order.back(fresh(values, &dims)));
+        let whole = |values: Option<Vec<T>>| values.map(|values| self.order.back(pooled(values, &dims)));
         [
             whole(of.dx),
             of.dweight.map(|values| per_feature::<T>(values, gamma.dtype())),

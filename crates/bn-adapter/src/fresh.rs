@@ -6,14 +6,15 @@ use batchnorm::functions::{self, Backward, Forward, Running};
 use batchnorm::{DefaultBackend, Element, Error, Output, Saved, Workspace};
 use std::mem::MaybeUninit;
 
-/// The output of a forward.
+/// The output of a forward, in the memory of `y`.
 pub(crate) fn forward<T: Element>(
+    mut y: Vec<T>,
     step: Forward<'_, T>,
     running: Option<Running<'_, T::Compute>>,
     (saved, workspace): (&mut Saved<T>, &mut Workspace<T>),
 ) -> Result<Vec<T>, Error> {
     let backend = DefaultBackend::default();
-    let (mut y, len) = (Vec::new(), step.shape.len());
+    let len = step.shape.len();
     let step = Forward { y: room(&mut y, len), ..step };
     match running {
         Some(running) => functions::eval(&backend, step, Some(running), saved, workspace)?,
@@ -24,22 +25,25 @@ pub(crate) fn forward<T: Element>(
     Ok(y)
 }
 
-/// The gradient of a backward's input, where it is wanted.
+/// The gradient of a backward's input, where it is wanted: in the memory of `dx`.
 pub(crate) fn backward<T: Element>(
+    dx: Option<Vec<T>>,
     step: Backward<'_, T>,
-    wanted: bool,
     (saved, workspace): (&Saved<T>, &mut Workspace<T>),
 ) -> Result<Option<Vec<T>>, Error> {
-    let (mut dx, len) = (Vec::new(), if wanted { step.x.len() } else { 0 });
-    let output = wanted.then(|| room(&mut dx, len));
+    let (mut dx, len) = (dx, step.x.len());
+    let output = dx.as_mut().map(|dx| room(dx, len));
     functions::backward(&DefaultBackend::default(), Backward { dx: output, ..step }, saved, workspace)?;
-    // SAFETY: the backward was Ok, so that every element of dx has been written; there were `len` of them.
-    unsafe { dx.set_len(len) };
-    Ok(wanted.then_some(dx))
+    if let Some(dx) = &mut dx {
+        // SAFETY: the backward was Ok, so that every element of dx has been written; there were `len` of them.
+        unsafe { dx.set_len(len) };
+    }
+    Ok(dx)
 }
 
-/// Memory for `len` elements of an empty vector.
+/// Memory for `len` elements of a vector, which is empty then.
 fn room<T: Copy>(vec: &mut Vec<T>, len: usize) -> Output<'_, T> {
+    vec.clear();
     vec.reserve_exact(len);
     let fresh: &mut [MaybeUninit<T>] = &mut vec.spare_capacity_mut()[..len];
     fresh.into()
@@ -61,7 +65,7 @@ mod tests {
             let step = |residual: Option<&[f32]>| {
                 let step = Step::train(shape, 1e-5).activation(Activation::Relu);
                 let inputs = Inputs { residual, ..Inputs::new(&x) };
-                let y = step.forward(inputs).unwrap();
+                let y = step.forward_in(vec![f32::NAN; 7], inputs).unwrap();
                 let wanted = Wanted { residual: residual.is_some(), ..Wanted::ALL };
                 let of = step.backward(inputs, residual.map(|_| &y[..]), &dy, wanted).unwrap();
                 assert_eq!((y.len(), of.dx.as_ref().map(Vec::len)), (x.len(), Some(x.len())));

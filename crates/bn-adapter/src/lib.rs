@@ -22,8 +22,10 @@
 //! ```
 
 mod fresh;
+mod pool;
 mod room;
 mod step;
 
+pub use pool::Pool;
 pub use room::Room;
 pub use step::{Gradients, Inputs, Step, Wanted};

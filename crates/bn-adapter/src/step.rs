@@ -108,7 +108,19 @@ impl<T: Room> Step<T> {
     ///
     /// # Errors
     /// As [`functions::train`] and [`functions::eval`].
-    pub fn forward(&self, Inputs { x, weight, bias, residual }: Inputs<'_, T>) -> Result<Vec<T>, Error> {
+    pub fn forward(&self, inputs: Inputs<'_, T>) -> Result<Vec<T>, Error> {
+        self.forward_in(Vec::new(), inputs)
+    }
+
+    /// As [`forward`](Self::forward), in the memory of a vector: what it holds is lost.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub fn forward_in(
+        &self,
+        room: Vec<T>,
+        Inputs { x, weight, bias, residual }: Inputs<'_, T>,
+    ) -> Result<Vec<T>, Error> {
         let mut options = Options::default().activation(self.activation);
         options.residual = residual;
         let step = Forward {
@@ -121,7 +133,7 @@ impl<T: Room> Step<T> {
         };
         let running = self.running.as_ref().map(|[mean, var]| Running { mean, var });
         let mut saved = Saved::default();
-        let y = T::with(|workspace| fresh::forward(step, running, (&mut saved, workspace)))?;
+        let y = T::with(|workspace| fresh::forward(room, step, running, (&mut saved, workspace)))?;
         self.saved.get_or_init(|| saved);
         Ok(y)
     }
@@ -161,15 +173,33 @@ impl<T: Room> Step<T> {
     /// As [`functions::backward`]; [`Error::EmptySaved`] before a forward.
     pub fn backward(
         &self,
+        inputs: Inputs<'_, T>,
+        y: Option<&[T]>,
+        dy: &[T],
+        wanted: Wanted,
+    ) -> Result<Gradients<T>, Error> {
+        self.backward_in(|_| Vec::new(), inputs, y, dy, wanted)
+    }
+
+    /// As [`backward`](Self::backward), with ∂L/∂x and ∂L/∂residual in the memory of vectors that `room` gives for so many elements: what
+    /// they hold is lost.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub fn backward_in(
+        &self,
+        room: impl Fn(usize) -> Vec<T>,
         Inputs { x, weight, bias, .. }: Inputs<'_, T>,
         y: Option<&[T]>,
         dy: &[T],
         wanted: Wanted,
     ) -> Result<Gradients<T>, Error> {
         let features = self.shape.features();
-        let room = |wanted: bool| wanted.then(|| vec![T::Compute::default(); features]);
-        let (mut dweight, mut dbias) = (room(wanted.weight), room(wanted.bias));
-        let mut dresidual = wanted.residual.then(|| vec![T::default(); x.len()]);
+        let zeros = |wanted: bool| wanted.then(|| vec![T::Compute::default(); features]);
+        let (mut dweight, mut dbias) = (zeros(wanted.weight), zeros(wanted.bias));
+        // It must hold values: those of the memory's last use will do.
+        let mut dresidual = wanted.residual.then(|| room(x.len()));
+        dresidual.iter_mut().for_each(|values| values.resize(x.len(), T::default()));
         let mut kept = Kept::default();
         kept.y = y;
         let step = Backward {
@@ -182,7 +212,8 @@ impl<T: Room> Step<T> {
             ..Backward::new(x, dy)
         };
         let saved = self.saved()?;
-        let dx = T::with(|workspace| fresh::backward(step, wanted.x, (saved, workspace)))?;
+        let dx = wanted.x.then(|| room(x.len()));
+        let dx = T::with(|workspace| fresh::backward(dx, step, (saved, workspace)))?;
         Ok(Gradients { dx, dweight, dbias, dresidual })
     }
 
