@@ -29,6 +29,8 @@ enum Step {
     Xtask(&'static [&'static str]),
     /// The nightly toolchain's cargo with these arguments; skipped, and said so, where there is none.
     Nightly(&'static [&'static str]),
+    /// cargo with these arguments, its tests under valgrind; skipped, and said so, where there is none.
+    Valgrind(&'static [&'static str]),
     /// Python with these arguments; skipped, and said so, where it has no NumPy.
     Python(&'static [&'static str]),
     /// The test command that README.md tells its readers.
@@ -64,6 +66,8 @@ const GATES: &[Gate] = &[
     Gate("test", &[], Step::Readme),
     // Their frameworks take minutes to build: once, for the tests and the examples.
     Gate("adapters", &[], Step::Cargo(&["test", "-p", "bn-candle", "-p", "bn-burn"])),
+    // The memory that burn hands back. AddressSanitizer would have burn built once more.
+    Gate("adapters-memory", VALGRIND, Step::Valgrind(&["test", "-p", "bn-burn", "--lib"])),
     Gate(
         "adapters-docs",
         &[("RUSTDOCFLAGS", "-D warnings")],
@@ -124,6 +128,10 @@ const BITS_LIKE: &[&str] = &[
     "--one-in",
     "4",
 ];
+
+/// What makes cargo run tests under valgrind.
+const VALGRIND: &[(&str, &str)] =
+    &[("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER", "valgrind -q --error-exitcode=9")];
 
 /// The machines that have build levels, and AddressSanitizer.
 const HOST: &str = "x86_64-unknown-linux-gnu";
@@ -206,7 +214,7 @@ fn shown(gate: &Gate, root: &Path) -> String {
 fn words(step: Step, root: &Path) -> Result<Vec<String>, String> {
     let owned = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<String>>();
     match step {
-        Step::Cargo(args) => Ok(owned(&[&["cargo"], args].concat())),
+        Step::Cargo(args) | Step::Valgrind(args) => Ok(owned(&[&["cargo"], args].concat())),
         Step::Xtask(args) => Ok(owned(&[&["cargo", "xtask"], args].concat())),
         Step::Nightly(args) => Ok(owned(&[&["rustup", "run", "nightly", "cargo"], args].concat())),
         Step::Python(args) => Ok(owned(&[&["python3"], args].concat())),
@@ -239,9 +247,26 @@ fn test_command(readme: &str) -> Result<Vec<String>, String> {
 }
 
 /// Runs a gate; an error is what it said.
+/// What a gate needs that is not there.
+fn missing(step: Step) -> Option<&'static str> {
+    let (probe, missing): (&[&str], _) = match step {
+        Step::Nightly(_) => (&["rustup", "run", "nightly", "cargo", "--version"], "no nightly toolchain"),
+        Step::Python(_) => (&["python3", "-c", "import numpy"], "no Python with NumPy: pip install numpy"),
+        Step::Valgrind(_) => {
+            (&["valgrind", "--version"], "valgrind is not installed: apt-get install valgrind")
+        }
+        Step::Cargo(_) | Step::Xtask(_) | Step::Readme => return None,
+    };
+    let found = Command::new(probe[0]).args(&probe[1..]).output();
+    (!found.is_ok_and(|found| found.status.success())).then_some(missing)
+}
+
 fn pass(gate: &Gate, root: &Path, own: &Path) -> Result<Passed, String> {
     let Gate(_, env, step) = gate;
     let words = words(*step, root)?;
+    if let Some(missing) = missing(*step) {
+        return Ok(Passed::Skipped(missing.into()));
+    }
     let mut command = match step {
         // Not by way of cargo, which would build this program over itself.
         Step::Xtask(args) => {
@@ -250,21 +275,11 @@ fn pass(gate: &Gate, root: &Path, own: &Path) -> Result<Passed, String> {
             command
         }
         Step::Nightly(_) | Step::Python(_) => {
-            let (probe, missing): (&[&str], _) = match step {
-                Step::Nightly(_) => {
-                    (&["rustup", "run", "nightly", "cargo", "--version"], "no nightly toolchain")
-                }
-                _ => (&["python3", "-c", "import numpy"], "no Python with NumPy: pip install numpy"),
-            };
-            let found = Command::new(probe[0]).args(&probe[1..]).output();
-            if !found.is_ok_and(|found| found.status.success()) {
-                return Ok(Passed::Skipped(missing.into()));
-            }
             let mut command = Command::new(&words[0]);
             command.args(&words[1..]);
             command
         }
-        Step::Cargo(_) | Step::Readme => {
+        Step::Cargo(_) | Step::Valgrind(_) | Step::Readme => {
             let mut command = tools::cargo();
             command.args(&words[1..]);
             command
