@@ -12,32 +12,20 @@ use std::borrow::Cow;
 pub(crate) trait Float: Room<Compute = Self::Wide> + Element + Pod {
     /// What parameters and statistics are in.
     type Wide: batchnorm::Real + Element + Pod;
-
-    /// In the wide type.
-    fn widen(self) -> Self::Wide;
-    /// Rounded once.
-    fn narrow(wide: Self::Wide) -> Self;
 }
 
-macro_rules! float {
-    ($type:ty, $wide:ty, $widen:expr, $narrow:expr) => {
-        impl Float for $type {
-            type Wide = $wide;
-
-            fn widen(self) -> $wide {
-                $widen(self)
-            }
-            fn narrow(wide: $wide) -> Self {
-                $narrow(wide)
-            }
-        }
-    };
+impl Float for f32 {
+    type Wide = f32;
 }
-
-float!(f32, f32, |v| v, |v| v);
-float!(f64, f64, |v| v, |v| v);
-float!(f16, f32, f16::to_f32, f16::from_f32);
-float!(bf16, f32, bf16::to_f32, bf16::from_f32);
+impl Float for f64 {
+    type Wide = f64;
+}
+impl Float for f16 {
+    type Wide = f32;
+}
+impl Float for bf16 {
+    type Wide = f32;
+}
 
 /// The elements of a contiguous tensor.
 pub(crate) fn elements<T: Element + Pod>(tensor: &FlexTensor) -> &[T] {
@@ -50,7 +38,7 @@ pub(crate) fn elements<T: Element + Pod>(tensor: &FlexTensor) -> &[T] {
 /// Where it is in neither that type nor the tensors', as burn's own operations do.
 pub(crate) fn wide<T: Float>(tensor: &FlexTensor) -> Cow<'_, [T::Wide]> {
     let (own, wide) = (tensor.dtype(), T::Wide::dtype());
-    let narrow = |tensor: &FlexTensor| elements::<T>(tensor).iter().map(|v| v.widen()).collect();
+    let narrow = |tensor: &FlexTensor| elements::<T>(tensor).iter().map(|v| v.to_compute()).collect();
     match (own == wide, own == T::dtype(), tensor.is_contiguous()) {
         (true, _, true) => Cow::Borrowed(elements(tensor)),
         (true, _, false) => Cow::Owned(elements(&tensor.to_contiguous()).to_vec()),
@@ -67,7 +55,7 @@ pub(crate) fn per_feature<T: Float>(values: Vec<T::Wide>, dtype: DType) -> FlexT
     let shape = [values.len()];
     match dtype == T::Wide::dtype() {
         true => fresh(values, &shape),
-        false => fresh(values.into_iter().map(T::narrow).collect(), &shape),
+        false => fresh(values.into_iter().map(T::from_compute).collect(), &shape),
     }
 }
 

@@ -22,8 +22,9 @@
 //! | | burn-nn | here |
 //! | --- | --- | --- |
 //! | f32, f64 | errors grow with the mean over σ | within 4.01 units of roundoff (dx: 5.01) on any data |
-//! | the running variance | Σ(x−μ)²/n | Σ(x−μ)²/(n−1), as PyTorch; burn's with `unbiased: false` |
+//! | the running variance | Σ(x−μ)²/n | Σ(x−μ)²/(n−1), as PyTorch; burn's with `with_unbiased(Some(false))` |
 //! | memory in another order | as it lies | channels-last memory is taken as it lies, other orders are copied |
+//! | a batch without samples in training | the running statistics become NaN | they stay |
 //! | a second derivative | none | none |
 //!
 //! Records load both ways: the fields are burn's. Tensors on other devices go to burn's own operations.
@@ -42,5 +43,5 @@ mod pool;
 
 pub use call::Call;
 pub use module::{BatchNorm, BatchNormConfig};
-pub use ops::{NormOps, Normed};
+pub use ops::{Committer, NormOps, Normed};
 pub use pool::release;

@@ -1,12 +1,13 @@
 //! The module: burn's interface and fields.
 
 use crate::call::Call;
-use crate::ops::NormOps;
+use crate::ops::{Committer, NormOps};
 use burn::backend::{Dispatch, DispatchDevice};
 use burn::config::Config;
 use burn::module::{Content, DisplaySettings, Flag, Module, ModuleDisplay, Param, RunningState};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor, assert_shape};
+use std::sync::{Mutex, PoisonError};
 
 /// The settings of a [`BatchNorm`], as burn's.
 #[derive(Config, Debug)]
@@ -19,9 +20,9 @@ pub struct BatchNormConfig {
     /// The weight of a batch's statistic in the running one, r ← (1−m)·r + m·s: from 0 to 1. Default: 0.1.
     #[config(default = 0.1)]
     pub momentum: f64,
-    /// Whether the running variance takes Σ(x−μ)²/(n−1), as PyTorch does, or Σ(x−μ)²/n, as burn does. Default: true.
-    #[config(default = true)]
-    pub unbiased: bool,
+    /// Whether the running variance takes Σ(x−μ)²/(n−1), as PyTorch does, or Σ(x−μ)²/n, as burn does; `None` for the first. A file of
+    /// burn's own config has no such field, and loads.
+    pub unbiased: Option<bool>,
 }
 
 /// Batch normalization over axis 1 of tensors of shape (N, C, ...), as [`burn::nn::BatchNorm`]: made by
@@ -64,7 +65,7 @@ impl BatchNormConfig {
             running_var: own.running_var,
             momentum: own.momentum,
             epsilon: own.epsilon,
-            unbiased: self.unbiased,
+            unbiased: self.unbiased.unwrap_or(true),
         }
     }
 }
@@ -99,7 +100,7 @@ impl BatchNorm {
     /// residual has the input's shape.
     ///
     /// # Panics
-    /// Likewise, and where the residual has another shape.
+    /// Likewise, and where the residual has another shape or type.
     #[must_use]
     pub fn forward_add_relu<const D: usize>(&self, input: Tensor<D>, residual: Tensor<D>) -> Tensor<D> {
         self.call(input, Some(residual), true)
@@ -109,7 +110,8 @@ impl BatchNorm {
         let [features] = self.gamma.shape().dims();
         assert_shape!(input, [_, features, ..]);
         if let Some(residual) = &residual {
-            assert_eq!(residual.dims(), input.dims(), "the residual has the input's shape");
+            assert_eq!(residual.dims(), input.dims(), "batch norm expected a residual of the input's shape");
+            assert_eq!(residual.dtype(), input.dtype(), "batch norm expected a residual of the input's type");
         }
         let device = input.device();
         let train = device.is_autodiff() && self.training.is_enabled();
@@ -118,8 +120,8 @@ impl BatchNorm {
         }
         let (momentum, unbiased) = (self.momentum, self.unbiased);
         let call = Call { train, relu, epsilon: self.epsilon, momentum, unbiased };
-        let [mean, variance] = [&self.running_mean, &self.running_var]
-            .map(|state| if train { state.value_sync() } else { state.value() }.to_device(&device));
+        let [mean, variance] =
+            [&self.running_mean, &self.running_var].map(|state| state.value().to_device(&device));
         let [gamma, beta, mean, variance] =
             [self.gamma.val(), self.beta.val(), mean, variance].map(Tensor::into_dispatch);
         let x = input.into_dispatch();
@@ -130,10 +132,21 @@ impl BatchNorm {
             }
         };
         if train {
-            self.running_mean.update(Tensor::from_dispatch(done.mean).detach());
-            self.running_var.update(Tensor::from_dispatch(done.variance).detach());
+            self.commit(&done.committer, call, &device);
         }
         Tensor::from_dispatch(done.output)
+    }
+
+    /// Weighs the statistics of a call into the running ones: threads that share a layer one after the other.
+    fn commit(&self, committer: &Committer, call: Call, device: &Device) {
+        static COMMITTING: Mutex<()> = Mutex::new(());
+        let _alone = COMMITTING.lock().unwrap_or_else(PoisonError::into_inner);
+        let states = [&self.running_mean, &self.running_var];
+        let committed = committer.commit(states.map(|state| state.value_sync().to_data()), call);
+        for (state, data) in states.into_iter().zip(committed) {
+            let dtype = data.dtype();
+            state.update(Tensor::from_data(data, (device, dtype)).detach());
+        }
     }
 
     /// What other devices do.

@@ -3,9 +3,9 @@
 use crate::call::Call;
 use crate::float::{Float, elements, per_feature, pooled, wide};
 use crate::pool;
-use batchnorm::{Activation, Layout, OneValue, RunningVar, Shape};
-use bn_adapter::{Inputs, Step, Wanted};
-use burn::tensor::DType;
+use batchnorm::{Activation, OneValue, RunningVar, Shape};
+use bn_adapter::{Inputs, Order, Step, Wanted};
+use burn::tensor::{DType, TensorData};
 use burn_flex::FlexTensor;
 use half::{bf16, f16};
 use std::fmt::Debug;
@@ -21,25 +21,23 @@ pub(crate) struct Read<'t> {
     pub(crate) residual: Option<&'t FlexTensor>,
 }
 
-/// What it gives.
-pub(crate) struct Done {
-    pub(crate) output: FlexTensor,
-    /// The running mean and variance afterwards.
-    pub(crate) running: [FlexTensor; 2],
-    pub(crate) node: Arc<dyn Node>,
-}
-
-/// A forward that waits for its backward.
+/// A forward that waits for its commit and its backward.
 pub(crate) trait Node: Debug + Send + Sync {
+    /// The running mean and variance, with the statistics of the forward weighed in.
+    fn commit(&self, running: [TensorData; 2], call: Call) -> [TensorData; 2];
+
     /// The gradients that are wanted, in the order x, γ, β and residual; `y` is the output, where a residual was added.
     fn backward(
         &self,
-        read: [&FlexTensor; 3],
+        x: &FlexTensor,
         y: Option<&FlexTensor>,
         dy: &FlexTensor,
         wanted: Wanted,
     ) -> [Option<FlexTensor>; 4];
 }
+
+/// The output, and what waits.
+pub(crate) type Done = (FlexTensor, Arc<dyn Node>);
 
 /// # Panics
 /// Where a parameter is of another type or a tensor of another shape, as burn's own operations do.
@@ -57,17 +55,18 @@ pub(crate) fn forward(read: &Read<'_>, call: Call) -> Done {
 struct Typed<T: Float> {
     step: Step<T>,
     order: Order,
+    /// The types of γ and β, which their gradients have.
+    params: [DType; 2],
 }
 
 fn typed<T: Float>(read: &Read<'_>, call: Call) -> Done {
-    let order = Order::of(read.x);
-    let (x, residual) = (order.into(read.x), read.residual.map(|residual| order.into(residual)));
-    let dims: Vec<usize> = x.layout().shape().iter().copied().collect();
+    let order = Order::of(read.x.layout().num_dims(), |axes| read.x.permute(axes).is_contiguous());
+    let (x, residual) = (into(order, read.x), read.residual.map(|residual| into(order, residual)));
+    let dims = dims_of(&x);
     let shape = Shape::from_dims(&dims, order.layout()).unwrap_or_else(|error| panic!("{error}"));
-    let [mean, var] = read.running.map(|tensor| wide::<T>(tensor).into_owned());
     let step = match call.train {
         true => Step::<T>::train(shape, call.epsilon),
-        false => Step::eval(shape, call.epsilon, [mean.clone(), var.clone()]),
+        false => Step::eval(shape, call.epsilon, read.running.map(|tensor| wide::<T>(tensor).into_owned())),
     };
     let activation = if call.relu { Activation::Relu } else { Activation::Identity };
     let step = step.activation(activation).one_value(OneValue::Bias);
@@ -79,93 +78,61 @@ fn typed<T: Float>(read: &Read<'_>, call: Call) -> Done {
         residual: residual.as_ref().map(elements),
     };
     let y = step
-        .forward_in(pool::take(x.layout().num_elements()), inputs)
+        .forward_in(pool::take(shape.len()), inputs)
         .unwrap_or_else(|error| panic!("batch norm: {error}"));
-    let (mut mean, mut var) = (mean, var);
-    if call.train {
-        let kind = if call.unbiased { RunningVar::Unbiased } else { RunningVar::Biased };
-        step.commit_as(kind, &mut mean, &mut var, call.momentum)
-            .unwrap_or_else(|error| panic!("batch norm: {error}"));
-    }
-    let [of_mean, of_var] = read.running.map(FlexTensor::dtype);
-    Done {
-        output: order.back(pooled(y, &dims)),
-        running: [per_feature::<T>(mean, of_mean), per_feature::<T>(var, of_var)],
-        node: Arc::new(Typed { step, order }),
-    }
+    let params = [read.gamma.dtype(), read.beta.dtype()];
+    (back(order, pooled(y, &dims)), Arc::new(Typed { step, order, params }))
 }
 
 impl<T: Float> Node for Typed<T> {
+    fn commit(&self, running: [TensorData; 2], call: Call) -> [TensorData; 2] {
+        let kind = if call.unbiased { RunningVar::Unbiased } else { RunningVar::Biased };
+        let of = running.each_ref().map(TensorData::dtype);
+        let [mut mean, mut var] = running.map(|data| data.iter::<T::Wide>().collect::<Vec<_>>());
+        self.step
+            .commit_as(kind, &mut mean, &mut var, call.momentum)
+            .unwrap_or_else(|error| panic!("batch norm: {error}"));
+        let data = |values: Vec<T::Wide>, dtype| {
+            let features = values.len();
+            TensorData::new(values, [features]).convert_dtype(dtype)
+        };
+        [data(mean, of[0]), data(var, of[1])]
+    }
+
     fn backward(
         &self,
-        [x, gamma, beta]: [&FlexTensor; 3],
+        x: &FlexTensor,
         y: Option<&FlexTensor>,
         dy: &FlexTensor,
         wanted: Wanted,
     ) -> [Option<FlexTensor>; 4] {
-        let (x, dy, y) = (self.order.into(x), self.order.into(dy), y.map(|y| self.order.into(y)));
-        let (weight, bias) = (wide::<T>(gamma), wide::<T>(beta));
-        let inputs = Inputs { weight: Some(&weight), bias: Some(&bias), ..Inputs::new(elements(&x)) };
-        let of = self
-            .step
-            .backward_in(pool::take, inputs, y.as_ref().map(elements), elements(&dy), wanted)
+        let Self { step, order, params: [of_gamma, of_beta] } = self;
+        let (x, dy, y) = (into(*order, x), into(*order, dy), y.map(|y| into(*order, y)));
+        let of = step
+            .backward_in(pool::take, elements(&x), y.as_ref().map(elements), elements(&dy), wanted)
             .unwrap_or_else(|error| panic!("batch norm: {error}"));
-        let dims: Vec<usize> = x.layout().shape().iter().copied().collect();
-        let whole = |values: Option<Vec<T>>| values.map(|values| self.order.back(pooled(values, &dims)));
+        let dims = dims_of(&x);
+        let whole = |values: Option<Vec<T>>| values.map(|values| back(*order, pooled(values, &dims)));
         [
             whole(of.dx),
-            of.dweight.map(|values| per_feature::<T>(values, gamma.dtype())),
-            of.dbias.map(|values| per_feature::<T>(values, beta.dtype())),
+            of.dweight.map(|values| per_feature::<T>(values, *of_gamma)),
+            of.dbias.map(|values| per_feature::<T>(values, *of_beta)),
             whole(of.dresidual),
         ]
     }
 }
 
-/// In what order the memory of a tensor has its axes.
-#[derive(Clone, Copy, Debug)]
-enum Order {
-    /// That of the tensor, or of a copy.
-    Own,
-    /// Channels last.
-    Last,
+fn dims_of(tensor: &FlexTensor) -> Vec<usize> {
+    tensor.layout().shape().iter().copied().collect()
 }
 
-impl Order {
-    fn of(x: &FlexTensor) -> Self {
-        if !x.is_contiguous() && Self::Last.view(x).is_contiguous() { Self::Last } else { Self::Own }
-    }
+/// A tensor with its axes in this order, contiguous.
+fn into(order: Order, tensor: &FlexTensor) -> FlexTensor {
+    let view = tensor.permute(&order.axes(tensor.layout().num_dims()));
+    if view.is_contiguous() { view } else { view.to_contiguous() }
+}
 
-    fn layout(self) -> Layout {
-        match self {
-            Self::Own => Layout::ChannelsFirst,
-            Self::Last => Layout::ChannelsLast,
-        }
-    }
-
-    /// The tensor with its axes in this order.
-    fn view(self, x: &FlexTensor) -> FlexTensor {
-        match self {
-            Self::Own => x.clone(),
-            Self::Last => {
-                x.permute(&[&[0], &(2..x.layout().num_dims()).collect::<Vec<_>>()[..], &[1]].concat())
-            }
-        }
-    }
-
-    /// The same, contiguous.
-    fn into(self, x: &FlexTensor) -> FlexTensor {
-        let view = self.view(x);
-        if view.is_contiguous() { view } else { view.to_contiguous() }
-    }
-
-    /// From this order to the tensor's.
-    fn back(self, y: FlexTensor) -> FlexTensor {
-        match self {
-            Self::Own => y,
-            Self::Last => {
-                let last = y.layout().num_dims() - 1;
-                y.permute(&[&[0, last], &(1..last).collect::<Vec<_>>()[..]].concat())
-            }
-        }
-    }
+/// From this order to its own.
+fn back(order: Order, tensor: FlexTensor) -> FlexTensor {
+    tensor.permute(&order.back(tensor.layout().num_dims()))
 }

@@ -10,6 +10,7 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, ExtensionType, Flex, backend_extension};
+use burn::tensor::TensorData;
 use burn_flex::FlexTensor;
 use std::sync::Arc;
 
@@ -18,10 +19,20 @@ use std::sync::Arc;
 pub struct Normed<B: Backend> {
     /// y = act(γ·x̂ + β + residual), of x's shape.
     pub output: FloatTensor<B>,
-    /// The running mean afterwards, shape (C,).
-    pub mean: FloatTensor<B>,
-    /// The running variance afterwards, shape (C,).
-    pub variance: FloatTensor<B>,
+    /// What weighs the batch's statistics into running ones.
+    pub committer: Committer,
+}
+
+/// The statistics of a call in training.
+#[derive(Clone, Debug)]
+pub struct Committer(Arc<dyn Node>);
+
+impl Committer {
+    /// The running mean and variance, each of shape (C,), with the call's weighed in.
+    #[must_use]
+    pub fn commit(&self, running: [TensorData; 2], call: Call) -> [TensorData; 2] {
+        self.0.commit(running, call)
+    }
 }
 
 /// Batch normalization over axis 1. Panics where tensors do not go together, as burn's operations do.
@@ -77,9 +88,8 @@ impl NormOps for Flex {
 }
 
 fn plain(read: &Read<'_>, call: Call) -> Normed<Flex> {
-    let done = node::forward(read, call);
-    let [mean, variance] = done.running;
-    Normed { output: done.output, mean, variance }
+    let (output, node) = node::forward(read, call);
+    Normed { output, committer: Committer(node) }
 }
 
 type Tracked = FloatTensor<Autodiff<Flex>>;
@@ -92,8 +102,7 @@ struct NormBackward;
 #[derive(Clone, Debug)]
 struct State {
     node: Arc<dyn Node>,
-    /// x, γ and β.
-    read: [NodeId; 3],
+    x: NodeId,
     /// The output, where a residual was added.
     output: Option<FlexTensor>,
 }
@@ -103,11 +112,11 @@ impl<const N: usize> Backward<Flex, N> for NormBackward {
 
     fn backward(self, ops: Ops<State, N>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
         let dy = grads.consume::<Flex>(&ops.node);
-        let State { node, read, output } = ops.state;
-        let read = read.map(|id| checkpointer.retrieve_node_output::<FlexTensor>(id));
+        let State { node, x, output } = ops.state;
+        let x = checkpointer.retrieve_node_output::<FlexTensor>(x);
         let is = |parent: usize| ops.parents.get(parent).is_some_and(Option::is_some);
         let wanted = Wanted { x: is(0), weight: is(1), bias: is(2), residual: is(3) };
-        let of = node.backward(read.each_ref(), output.as_ref(), &dy, wanted);
+        let of = node.backward(&x, output.as_ref(), &dy, wanted);
         for (parent, gradient) in ops.parents.into_iter().zip(of) {
             if let Some((parent, gradient)) = parent.zip(gradient) {
                 grads.register::<Flex>(parent.id, gradient);
@@ -130,19 +139,19 @@ fn tracked<C: CheckpointStrategy, const N: usize>(
         node::forward(&Read { x, gamma, beta, running, residual }, call)
     };
     let prepared = NormBackward.prepare::<C>(parents.map(Tracked::node)).compute_bound().stateful();
-    let (output, [mean, variance]) = match prepared {
+    let (output, node) = match prepared {
         OpsKind::Tracked(mut prep) => {
-            let read = [x, gamma, beta].map(|tensor| prep.checkpoint(tensor));
-            let done = run();
-            let output = residual.map(|_| done.output.clone());
-            (prep.finish(State { node: done.node, read, output }, done.output), done.running)
+            let x = prep.checkpoint(x);
+            let (done, node) = run();
+            let output = residual.map(|_| done.clone());
+            (prep.finish(State { node: Arc::clone(&node), x, output }, done), node)
         }
         OpsKind::UnTracked(prep) => {
-            let done = run();
-            (prep.finish(done.output), done.running)
+            let (done, node) = run();
+            (prep.finish(done), node)
         }
     };
-    Normed { output, mean: Tracked::new(mean), variance: Tracked::new(variance) }
+    Normed { output, committer: Committer(node) }
 }
 
 impl<C: CheckpointStrategy> NormOps for Autodiff<Flex, C> {

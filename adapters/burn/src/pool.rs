@@ -2,22 +2,22 @@
 
 #![allow(unsafe_code, reason = "burn takes the memory of others as bytes")]
 
-use crate::float::Float;
 use bn_adapter::Room;
 use burn::tensor::Bytes;
 use burn_std::{AccessError, AccessPolicy, AllocationController, AllocationProperty};
+use bytemuck::Pod;
 use std::mem::{MaybeUninit, take as take_out};
 
 /// Below so many bytes allocators have memory of their own to hand out again.
 const LARGE: usize = 64 << 10;
 
 /// Memory for so many elements.
-pub(crate) fn take<T: Float>(len: usize) -> Vec<T> {
+pub(crate) fn take<T: Room + Pod>(len: usize) -> Vec<T> {
     if is_large::<T>(len) { T::pool().take(len) } else { Vec::new() }
 }
 
 /// What has been filled of it, as burn's bytes. They go back to the pool when nobody has them any more.
-pub(crate) fn bytes<T: Float>(values: Vec<T>) -> Bytes {
+pub(crate) fn bytes<T: Room + Pod>(values: Vec<T>) -> Bytes {
     if !is_large::<T>(values.len()) {
         return Bytes::from_elems(values);
     }
@@ -38,9 +38,9 @@ fn is_large<T>(len: usize) -> bool {
     len * size_of::<T>() >= LARGE
 }
 
-struct Pooled<T: Float>(Vec<T>);
+struct Pooled<T: Room + Pod>(Vec<T>);
 
-impl<T: Float> AllocationController for Pooled<T> {
+impl<T: Room + Pod> AllocationController for Pooled<T> {
     fn alloc_align(&self) -> usize {
         align_of::<T>()
     }
@@ -65,7 +65,7 @@ impl<T: Float> AllocationController for Pooled<T> {
     }
 }
 
-impl<T: Float> Drop for Pooled<T> {
+impl<T: Room + Pod> Drop for Pooled<T> {
     fn drop(&mut self) {
         T::pool().give(take_out(&mut self.0));
     }

@@ -25,13 +25,19 @@
 //! | | candle-nn | here |
 //! | --- | --- | --- |
 //! | f32, f64 | errors grow with the mean over σ | within 4.01 units of roundoff (dx: 5.01) on any data |
-//! | f16, bf16 in training | an error of types | computed in f32, rounded once |
+//! | f16, bf16 in training | an error of types, but for f32 variables without γ and β | computed in f32, rounded once; variables in f32 or in the type of x |
 //! | a backward in evaluation | to x, γ and β | likewise, one sweep |
 //! | one value per channel in training | the running variance becomes NaN | an error |
+//! | a batch without samples in training | the running statistics become NaN | they stay |
+//! | NaN before a fused ReLU | `relu()` makes it 0 | it stays NaN, as in PyTorch |
+//! | a variable set between forward and backward | gradients by its values of the forward, but for γ in the one of x | γ and β of the forward; x is read again |
 //! | memory in another order | copied | channels-last memory is taken as it lies |
-//! | gradients of gradients | yes | not done: candle has no second derivative of a custom op |
+//! | gradients of gradients | with `CANDLE_GRAD_DO_NOT_DETACH` | none, without an error: a custom op has no second derivative |
 //!
-//! Layers with `remove_mean: false` or `eps: 0`, and tensors on other devices, go to candle's own layer.
+//! Half types are best used with a `VarMap` in f32: a running variance in f16 is infinite above 65504.
+//!
+//! Layers with `remove_mean: false` or `eps: 0`, and tensors on other devices, go to candle's own layer, with variables in the type
+//! of x, and in training no half types.
 //!
 //! Steps run on rayon's pool, whose size is `RAYON_NUM_THREADS`.
 

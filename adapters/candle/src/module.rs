@@ -1,13 +1,13 @@
 //! The module: candle's interface and fields.
 
 use crate::float::Float;
-use crate::op::{self, Affine};
-use batchnorm::{Activation, Layout, Shape};
-use bn_adapter::Step;
+use crate::op;
+use batchnorm::{Activation, Shape};
+use bn_adapter::{Order, Step};
 use candle_core::{DType, Error, Result, Tensor, Var, bail};
 use candle_nn::{BatchNormConfig, ModuleT, VarBuilder};
 use half::{bf16, f16};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Batch normalization over axis 1 of (N, C), (N, C, L), (N, C, H, W) and so on, as [`candle_nn::BatchNorm`].
 ///
@@ -173,50 +173,85 @@ impl BatchNorm {
         if let Some(residual) = call.residual {
             check_same(x, residual)?;
         }
-        if !x.device().is_cpu() || !self.remove_mean || self.eps() == 0.0 {
-            return self.by_candle(x, call);
+        if !(0.0..=1.0).contains(&self.momentum()) {
+            bail!("batch-norm momentum must be between 0 and 1, is {}", self.momentum())
         }
+        let count = x.elem_count() / features.max(1);
+        if call.train && count == 1 {
+            bail!("batch-norm expected more than one value per channel in training, got {:?}", x.shape())
+        }
+        let ours = x.device().is_cpu() && self.remove_mean && self.eps() != 0.0;
         match x.dtype() {
-            DType::F32 => self.step::<f32>(x, call),
-            DType::F64 => self.step::<f64>(x, call),
-            DType::F16 => self.step::<f16>(x, call),
-            DType::BF16 => self.step::<bf16>(x, call),
+            DType::F32 if ours => self.step::<f32>(x, call),
+            DType::F64 if ours => self.step::<f64>(x, call),
+            DType::F16 if ours => self.step::<f16>(x, call),
+            DType::BF16 if ours => self.step::<bf16>(x, call),
             _ => self.by_candle(x, call),
         }
     }
 
+    /// candle's own layer. It would move the running statistics before it fails, and make NaN of them where there is no sample.
     fn by_candle(&self, x: &Tensor, Call { train, residual, relu }: Call<'_>) -> Result<Tensor> {
+        for tensor in self.tensors() {
+            if tensor.dtype() != x.dtype() {
+                let (lhs, rhs) = (x.dtype(), tensor.dtype());
+                return Err(Error::DTypeMismatchBinaryOp { lhs, rhs, op: "batch-norm" }.bt());
+            }
+        }
+        if train && matches!(x.dtype(), DType::F16 | DType::BF16) {
+            bail!("batch-norm on this device, without the mean, or with eps 0 trains no {:?}", x.dtype())
+        }
+        if x.elem_count() == 0 {
+            return Ok(x.clone());
+        }
         let y = self.theirs.forward_t(x, train)?;
         let y = residual.map_or_else(|| Ok(y.clone()), |residual| &y + residual)?;
         if relu { y.relu() } else { Ok(y) }
     }
 
+    /// Running statistics and parameters.
+    fn tensors(&self) -> impl Iterator<Item = &Tensor> {
+        let affine = self.weight_and_bias().map(|(weight, bias)| [weight, bias]);
+        [self.running_mean(), self.running_var()].into_iter().chain(affine.into_iter().flatten())
+    }
+
     fn step<T: Float>(&self, x: &Tensor, Call { train, residual, relu }: Call<'_>) -> Result<Tensor> {
-        let order = Order::of(x)?;
-        let (x, residual) = (order.into(x)?, residual.map(|residual| order.into(residual)).transpose()?);
+        let rank = x.rank();
+        let order = Order::of(rank, |axes| x.permute(axes).is_ok_and(|view| view.is_contiguous()));
+        // Not for the tensor's own order: candle would take the gradient through a node of its own.
+        let permuted = |tensor: &Tensor, axes: Vec<usize>| match order {
+            Order::Own => Ok(tensor.clone()),
+            Order::Last => tensor.permute(axes),
+        };
+        let into = |tensor: &Tensor| permuted(tensor, order.axes(rank))?.contiguous();
+        let (x, residual) = (into(x)?, residual.map(into).transpose()?);
         let shape = Shape::from_dims(x.dims(), order.layout()).map_err(Error::wrap)?;
-        if train && shape.count() == 1 && shape.features() > 0 {
-            bail!("batch-norm expected more than one value per channel in training, got {:?}", x.shape())
-        }
+        self.tensors().try_for_each(check_type::<T>)?;
         let eps = self.eps();
         let step = match train {
             true => Step::<T>::train(shape, eps),
             false => Step::eval(shape, eps, self.running::<T>()?),
         };
         let step = Arc::new(step.activation(if relu { Activation::Relu } else { Activation::Identity }));
-        let pair = self
-            .weight_and_bias()
-            .map(|(weight, bias)| Ok::<_, Error>((wide::<T>(weight)?, wide::<T>(bias)?)))
-            .transpose()?;
-        let affine = pair.as_ref().map_or(Affine::None, |(weight, bias)| Affine::Two(weight, bias));
-        let running = if train { Some(self.running::<T>()?) } else { None };
-        let y = op::apply(&step, &x, &affine, residual.as_ref())?;
-        if let Some([mut mean, mut var]) = running {
-            step.commit(&mut mean, &mut var, self.momentum()).map_err(Error::wrap)?;
-            set(self.running_mean(), mean)?;
-            set(self.running_var(), var)?;
+        let affine = match self.weight_and_bias() {
+            Some((weight, bias)) => Some([wide::<T>(weight)?, wide::<T>(bias)?]),
+            None => None,
+        };
+        let y = op::apply(&step, &x, affine.as_ref(), residual.as_ref())?;
+        if train {
+            self.commit(&step)?;
         }
-        order.back(&y)
+        permuted(&y, order.back(rank))
+    }
+
+    /// Weighs the statistics of a step into the running ones: threads that share a layer one after the other.
+    fn commit<T: Float>(&self, step: &Step<T>) -> Result<()> {
+        static COMMITTING: Mutex<()> = Mutex::new(());
+        let _alone = COMMITTING.lock().unwrap_or_else(PoisonError::into_inner);
+        let [mut mean, mut var] = self.running::<T>()?;
+        step.commit(&mut mean, &mut var, self.momentum()).map_err(Error::wrap)?;
+        set(self.running_mean(), mean)?;
+        set(self.running_var(), var)
     }
 
     /// The running mean and variance.
@@ -232,59 +267,18 @@ impl ModuleT for BatchNorm {
     }
 }
 
-/// In what order the memory of a tensor has its axes.
-#[derive(Clone, Copy)]
-enum Order {
-    /// That of the tensor, or of a copy.
-    Own,
-    /// Channels last.
-    Last,
-}
-
-impl Order {
-    fn of(x: &Tensor) -> Result<Self> {
-        Ok(if !x.is_contiguous() && Self::Last.view(x)?.is_contiguous() { Self::Last } else { Self::Own })
-    }
-
-    fn layout(self) -> Layout {
-        match self {
-            Self::Own => Layout::ChannelsFirst,
-            Self::Last => Layout::ChannelsLast,
-        }
-    }
-
-    /// The tensor with its axes in this order.
-    fn view(self, x: &Tensor) -> Result<Tensor> {
-        match self {
-            Self::Own => Ok(x.clone()),
-            Self::Last => x.permute([&[0], &(2..x.rank()).collect::<Vec<_>>()[..], &[1]].concat()),
-        }
-    }
-
-    /// The same, contiguous.
-    fn into(self, x: &Tensor) -> Result<Tensor> {
-        self.view(x)?.contiguous()
-    }
-
-    /// From this order to the tensor's.
-    fn back(self, y: &Tensor) -> Result<Tensor> {
-        match self {
-            Self::Own => Ok(y.clone()),
-            Self::Last => {
-                let last = y.rank() - 1;
-                y.permute([&[0, last], &(1..last).collect::<Vec<_>>()[..]].concat())
-            }
-        }
-    }
-}
-
-/// A parameter or a statistic in the type that the layer computes in, contiguous: that of the tensors, or f32 for half types.
-fn wide<T: Float>(tensor: &Tensor) -> Result<Tensor> {
+/// Whether a parameter or a statistic is in a type that goes with the tensors: theirs, or f32 for half types.
+fn check_type<T: Float>(tensor: &Tensor) -> Result<()> {
     let (own, wide) = (tensor.dtype(), <T::Wide as candle_core::WithDType>::DTYPE);
     if own != wide && own != T::DTYPE {
         return Err(Error::DTypeMismatchBinaryOp { lhs: T::DTYPE, rhs: own, op: "batch-norm" }.bt());
     }
-    tensor.to_dtype(wide)?.contiguous()
+    Ok(())
+}
+
+/// A parameter or a statistic in the type that the layer computes in, contiguous.
+fn wide<T: Float>(tensor: &Tensor) -> Result<Tensor> {
+    tensor.to_dtype(<T::Wide as candle_core::WithDType>::DTYPE)?.contiguous()
 }
 
 /// Puts values into a variable, in its type.

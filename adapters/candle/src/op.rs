@@ -9,27 +9,20 @@ use std::sync::Arc;
 
 const NAME: &str = "batch-norm";
 
-/// γ and β as arguments of a node, which has three at most.
-pub(crate) enum Affine<'t> {
-    /// γ = 1 and β = 0.
-    None,
-    /// Each by itself.
-    Two(&'t Tensor, &'t Tensor),
-}
-
 /// Puts a step into the graph: y = act(γ·x̂ + β + residual).
 pub(crate) fn apply<T: Float>(
     step: &Arc<Step<T>>,
     x: &Tensor,
-    affine: &Affine<'_>,
+    affine: Option<&[Tensor; 2]>,
     residual: Option<&Tensor>,
 ) -> Result<Tensor> {
     let step = Arc::clone(step);
+    // A node has three arguments at most.
     match (affine, residual) {
-        (Affine::None, None) => x.apply_op1(Plain(step)),
-        (Affine::None, Some(residual)) => x.apply_op2(residual, PlainAdd(step)),
-        (Affine::Two(weight, bias), None) => x.apply_op3(weight, bias, Scaled(step)),
-        (Affine::Two(weight, bias), Some(residual)) => {
+        (None, None) => x.apply_op1(Plain(step)),
+        (None, Some(residual)) => x.apply_op2(residual, PlainAdd(step)),
+        (Some([weight, bias]), None) => x.apply_op3(weight, bias, Scaled(step)),
+        (Some([weight, bias]), Some(residual)) => {
             x.apply_op3(&Tensor::cat(&[weight, bias], 0)?, residual, ScaledAdd(step))
         }
     }
@@ -61,21 +54,17 @@ fn forward<T: Float>(
     Ok((T::to_cpu_storage_owned(y), shape))
 }
 
-/// The gradients that are wanted of tensors; `y` is the output, where a residual was added.
+/// The gradients that are wanted; `y` is the output, where a residual was added.
 fn backward<T: Float>(
     step: &Step<T>,
-    (x, affine): (&Tensor, Params<'_, T::Wide>),
+    x: &Tensor,
     (y, dy): (Option<&Tensor>, &Tensor),
     wanted: Wanted,
 ) -> Result<Gradients<T>> {
     let dy = dy.contiguous()?;
-    let [weight, bias] = affine.map_or([None; 2], |pair| pair.map(Some));
     with_elements(x, |x| {
         with_elements(&dy, |dy| {
-            let all = |y: Option<&[T]>| {
-                let inputs = Inputs { weight, bias, ..Inputs::new(x) };
-                step.backward(inputs, y, dy, wanted).map_err(Error::wrap)
-            };
+            let all = |y: Option<&[T]>| step.backward(x, y, dy, wanted).map_err(Error::wrap);
             y.map_or_else(|| all(None), |y| with_elements(y, |y| all(Some(y))))
         })
     })
@@ -101,7 +90,7 @@ impl<T: Float> CustomOp1 for Plain<T> {
     }
 
     fn bwd(&self, x: &Tensor, _: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
-        let of = backward(&self.0, (x, None), (None, dy), wanted(x, [false; 2], false))?;
+        let of = backward(&self.0, x, (None, dy), wanted(x, [false; 2], false))?;
         like(of.dx, x)
     }
 }
@@ -129,7 +118,7 @@ impl<T: Float> CustomOp2 for PlainAdd<T> {
         dy: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let wanted = wanted(x, [false; 2], residual.track_op());
-        let of = backward(&self.0, (x, None), (Some(y), dy), wanted)?;
+        let of = backward(&self.0, x, (Some(y), dy), wanted)?;
         Ok((like(of.dx, x)?, like(of.dresidual, residual)?))
     }
 }
@@ -161,9 +150,7 @@ impl<T: Float> CustomOp3 for Scaled<T> {
         dy: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let wanted = wanted(x, [weight, bias].map(Tensor::track_op), false);
-        let of = with_elements(weight, |w| {
-            with_elements(bias, |b| backward(&self.0, (x, Some([w, b])), (None, dy), wanted))
-        })?;
+        let of = backward(&self.0, x, (None, dy), wanted)?;
         Ok((like(of.dx, x)?, like(of.dweight, weight)?, like(of.dbias, bias)?))
     }
 }
@@ -195,11 +182,8 @@ impl<T: Float> CustomOp3 for ScaledAdd<T> {
         y: &Tensor,
         dy: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let of = with_elements(affine, |both| {
-            let (weight, bias) = both.split_at(both.len() / 2);
-            let wanted = wanted(x, [affine.track_op(); 2], residual.track_op());
-            backward(&self.0, (x, Some([weight, bias])), (Some(y), dy), wanted)
-        })?;
+        let wanted = wanted(x, [affine.track_op(); 2], residual.track_op());
+        let of = backward(&self.0, x, (Some(y), dy), wanted)?;
         let both = of.dweight.zip(of.dbias).map(|(weight, bias)| [weight, bias].concat());
         Ok((like(of.dx, x)?, like(both, affine)?, like(of.dresidual, residual)?))
     }

@@ -69,7 +69,15 @@ pub struct Step<T: Room> {
     running: Option<[Vec<T::Compute>; 2]>,
     activation: Activation,
     one_value: OneValue,
-    saved: OnceLock<Saved<T>>,
+    done: OnceLock<Done<T>>,
+}
+
+/// What a forward leaves for its backward. The parameters are copies: a framework may move its own in between.
+#[derive(Debug)]
+struct Done<T: Room> {
+    saved: Saved<T>,
+    weight: Option<Vec<T::Compute>>,
+    bias: Option<Vec<T::Compute>>,
 }
 
 impl<T: Room> Step<T> {
@@ -77,7 +85,7 @@ impl<T: Room> Step<T> {
     #[must_use]
     pub fn train(shape: Shape, eps: f64) -> Self {
         let (activation, one_value) = (Activation::Identity, OneValue::Refused);
-        Self { shape, eps, running: None, activation, one_value, saved: OnceLock::new() }
+        Self { shape, eps, running: None, activation, one_value, done: OnceLock::new() }
     }
 
     /// With these statistics as constants: mean and variance, each of length C. For evaluation, and for frozen layers.
@@ -134,7 +142,8 @@ impl<T: Room> Step<T> {
         let running = self.running.as_ref().map(|[mean, var]| Running { mean, var });
         let mut saved = Saved::default();
         let y = T::with(|workspace| fresh::forward(room, step, running, (&mut saved, workspace)))?;
-        self.saved.get_or_init(|| saved);
+        let [weight, bias] = [weight, bias].map(|values| values.map(<[_]>::to_vec));
+        self.done.get_or_init(|| Done { saved, weight, bias });
         Ok(y)
     }
 
@@ -163,22 +172,23 @@ impl<T: Room> Step<T> {
         momentum: f64,
     ) -> Result<(), Error> {
         let commit = Commit { momentum: Some(momentum), kind, ..Commit::new(mean, var) };
-        functions::commit(&DefaultBackend::default(), self.saved()?, commit)
+        functions::commit(&DefaultBackend::default(), &self.done()?.saved, commit)
     }
 
-    /// The gradients that are wanted, of the forward's x, γ and β; its residual is not read again. `dy` is the gradient of its output.
-    /// `y` is that output, where a residual was added. Else `None` is quicker: the kernels compute the gate again.
+    /// The gradients that are wanted, of the forward's x; γ and β are the forward's, and its residual is not read again. `dy` is the
+    /// gradient of its output. `y` is that output, where a residual was added. Else `None` is quicker: the kernels compute the gate
+    /// again.
     ///
     /// # Errors
     /// As [`functions::backward`]; [`Error::EmptySaved`] before a forward.
     pub fn backward(
         &self,
-        inputs: Inputs<'_, T>,
+        x: &[T],
         y: Option<&[T]>,
         dy: &[T],
         wanted: Wanted,
     ) -> Result<Gradients<T>, Error> {
-        self.backward_in(|_| Vec::new(), inputs, y, dy, wanted)
+        self.backward_in(|_| Vec::new(), x, y, dy, wanted)
     }
 
     /// As [`backward`](Self::backward), with ∂L/∂x and ∂L/∂residual in the memory of vectors that `room` gives for so many elements: what
@@ -189,11 +199,12 @@ impl<T: Room> Step<T> {
     pub fn backward_in(
         &self,
         room: impl Fn(usize) -> Vec<T>,
-        Inputs { x, weight, bias, .. }: Inputs<'_, T>,
+        x: &[T],
         y: Option<&[T]>,
         dy: &[T],
         wanted: Wanted,
     ) -> Result<Gradients<T>, Error> {
+        let Done { saved, weight, bias } = self.done()?;
         let features = self.shape.features();
         let zeros = |wanted: bool| wanted.then(|| vec![T::Compute::default(); features]);
         let (mut dweight, mut dbias) = (zeros(wanted.weight), zeros(wanted.bias));
@@ -203,21 +214,20 @@ impl<T: Room> Step<T> {
         let mut kept = Kept::default();
         kept.y = y;
         let step = Backward {
-            weight,
-            bias,
+            weight: weight.as_deref(),
+            bias: bias.as_deref(),
             kept,
             dweight: dweight.as_deref_mut(),
             dbias: dbias.as_deref_mut(),
             dresidual: dresidual.as_deref_mut(),
             ..Backward::new(x, dy)
         };
-        let saved = self.saved()?;
         let dx = wanted.x.then(|| room(x.len()));
         let dx = T::with(|workspace| fresh::backward(dx, step, (saved, workspace)))?;
         Ok(Gradients { dx, dweight, dbias, dresidual })
     }
 
-    fn saved(&self) -> Result<&Saved<T>, Error> {
-        self.saved.get().ok_or(Error::EmptySaved)
+    fn done(&self) -> Result<&Done<T>, Error> {
+        self.done.get().ok_or(Error::EmptySaved)
     }
 }

@@ -37,7 +37,7 @@ fn apart(got: &[f64], want: &[f64]) -> f64 {
 /// The same layer twice, ours and burn's, with γ, β and statistics that are not the ones they begin with.
 fn pair(features: usize, dtype: DType) -> (BatchNorm, burn::nn::BatchNorm) {
     let device = Device::default().autodiff();
-    let mut ours = BatchNormConfig::new(features).with_momentum(0.3).with_unbiased(false).init(&device);
+    let mut ours = BatchNormConfig::new(features).with_momentum(0.3).with_unbiased(Some(false)).init(&device);
     let mut theirs = burn::nn::BatchNormConfig::new(features).with_momentum(0.3).init(&device);
     let value = |seed| random::<1>(seed, [features], 0.0, dtype);
     let float = FloatDType::from(dtype);

@@ -2,6 +2,7 @@
 
 use crate::{apart, pair, random, values};
 use bn_burn::BatchNormConfig;
+use burn::config::Config;
 use burn::module::Module;
 use burn::store::{ModuleSnapshot, PyTorchToBurnAdapter, SafetensorsStore};
 use burn::tensor::{DType, Device, Tensor, TensorData};
@@ -74,4 +75,22 @@ fn settings_are_checked_as_burn_does() {
 fn types_must_go_together() {
     let (ours, _) = pair(3, DType::F32);
     let _ = ours.forward(random(1, [4, 3], 0.0, DType::F64));
+}
+
+#[test]
+#[should_panic(expected = "batch norm expected a residual of the input's type")]
+fn a_residual_has_the_inputs_type() {
+    let (ours, _) = pair(3, DType::F64);
+    let _ = ours.forward_add_relu(random(1, [4, 3], 0.0, DType::F64), random(2, [4, 3], 0.0, DType::F32));
+}
+
+#[test]
+fn configs_load_both_ways() {
+    let file = std::env::temp_dir().join(format!("bn-burn-{}.json", std::process::id()));
+    burn::nn::BatchNormConfig::new(3).with_epsilon(0.5).save(&file).expect("a file");
+    let ours = BatchNormConfig::load(&file).expect("burn's config");
+    assert_eq!((ours.num_features, ours.epsilon, ours.unbiased), (3, 0.5, None));
+    ours.save(&file).expect("a file");
+    assert_eq!(burn::nn::BatchNormConfig::load(&file).expect("our config").epsilon, 0.5);
+    std::fs::remove_file(&file).expect("the file");
 }

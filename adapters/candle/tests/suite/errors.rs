@@ -68,3 +68,27 @@ fn batches_without_samples_change_nothing() -> Result<()> {
     assert_eq!(y.dims(), [1, 3]);
     Ok(())
 }
+
+/// What goes to candle's own layer is checked before: it would move the statistics first.
+#[test]
+fn what_candles_layer_cannot_do_leaves_the_statistics_alone() -> Result<()> {
+    let ones = || Tensor::ones(3, DType::F32, &Device::Cpu);
+    let norm = BatchNorm::new(3, ones()?, ones()?, ones()?, ones()?, 0.0)?;
+    let zeros = |dims: &[usize], dtype| Tensor::zeros(dims, dtype, &Device::Cpu);
+    let mixed = message(norm.forward_train(&zeros(&[4, 3], DType::F16)?));
+    assert!(mixed.contains("dtype mismatch in batch-norm, lhs: F16, rhs: F32"), "{mixed}");
+    assert!(message(norm.forward_train(&zeros(&[1, 3], DType::F32)?)).contains("more than one value"));
+    norm.forward_train(&zeros(&[0, 3, 4], DType::F32)?)?;
+    assert_eq!([values(norm.running_mean()), values(norm.running_var())], [[1.0; 3]; 2]);
+    Ok(())
+}
+
+#[test]
+fn a_momentum_of_a_config_is_checked_before_the_step() -> Result<()> {
+    let vars = VarMap::new();
+    let vb = VarBuilder::from_varmap(&vars, DType::F32, &Device::Cpu);
+    let norm = batch_norm(3, BatchNormConfig { momentum: 2.0, ..Default::default() }, vb)?;
+    let x = random(1, (4, 3), 0.0, DType::F32);
+    assert!(message(norm.forward_train(&x)).contains("momentum must be between 0 and 1, is 2"));
+    Ok(())
+}

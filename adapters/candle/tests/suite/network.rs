@@ -99,3 +99,36 @@ fn two_models_train_at_once_as_one_after_the_other() -> Result<()> {
     }
     Ok(())
 }
+
+/// Threads that share a layer lose no batch: each of 400 weighs a mean of 1 in by 1/1000.
+#[test]
+fn threads_that_share_a_layer_lose_no_batch() -> Result<()> {
+    let of = |value: f64| Tensor::full(value, 64, &Device::Cpu);
+    let norm = BatchNorm::new_no_bias_with_momentum(64, of(0.0)?, of(1.0)?, 1e-5, 1e-3)?;
+    let x = Tensor::ones((64, 64, 1), DType::F64, &Device::Cpu)?;
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| (0..100).for_each(|_| drop(norm.forward_train(&x).expect("a step"))));
+        }
+    });
+    let (got, want) = (values(norm.running_mean())[0], 1.0 - 0.999f64.powi(400));
+    assert!((got - want).abs() < 1e-12, "{got}, expected {want}");
+    Ok(())
+}
+
+/// A parameter that moves between a forward and its backward does not move the gate.
+#[test]
+fn gradients_are_those_of_the_parameters_of_the_forward() -> Result<()> {
+    let (vars, x) = (VarMap::new(), random(1, (6, 4), 0.0, DType::F64));
+    let norm = batch_norm(4, 1e-5, VarBuilder::from_varmap(&vars, DType::F64, &Device::Cpu))?;
+    let (weight, bias) = norm.weight_and_bias().expect("γ and β");
+    let gradient = |moved: f64| -> Result<Vec<f64>> {
+        let loss = norm.forward_t_relu(&x, true)?.sum_all()?;
+        bias.zeros_like().and_then(|zeros| candle_core::Var::from_tensor(bias)?.set(&(zeros + moved)?))?;
+        let gradients = loss.backward()?;
+        candle_core::Var::from_tensor(bias)?.set(&bias.zeros_like()?)?;
+        Ok([weight, bias].iter().flat_map(|of| gradients.get(of).map(values).expect("a gradient")).collect())
+    };
+    assert_eq!(gradient(0.0)?, gradient(1.0)?);
+    Ok(())
+}
