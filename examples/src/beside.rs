@@ -142,16 +142,15 @@ impl Contender {
 }
 
 fn times(contenders: &[Contender; 3]) {
-    let without = contenders[2].median();
+    let [theirs, ours, none] = contenders;
+    let without = none.median();
     println!("\n{:<20}{:>12}{:>20}{:>18}", "", "ms a step", "more than without", "the layer's share");
-    for contender in contenders {
+    for contender in [theirs, ours] {
         let time = contender.median();
         let (more, share) = (time - without, 100.0 * (1.0 - without / time));
-        match more == 0.0 {
-            true => println!("{:<20}{time:>12.2}", contender.name),
-            false => println!("{:<20}{time:>12.2}{more:>20.2}{share:>16.1} %", contender.name),
-        }
+        println!("{:<20}{time:>12.2}{more:>20.2}{share:>16.1} %", contender.name);
     }
+    println!("{:<20}{without:>12.2}", none.name);
     println!(
         "\nMedians of steps in turns. Ours takes in the ReLU and the addition behind it, which the network without a layer has \
          as well: the share can be below 0."

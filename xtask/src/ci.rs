@@ -246,7 +246,6 @@ fn test_command(readme: &str) -> Result<Vec<String>, String> {
     Err("README.md: expected a fenced block with a line `cargo test …`, found none".into())
 }
 
-/// Runs a gate; an error is what it said.
 /// What a gate needs that is not there.
 fn missing(step: Step) -> Option<&'static str> {
     let (probe, missing): (&[&str], _) = match step {
@@ -261,6 +260,7 @@ fn missing(step: Step) -> Option<&'static str> {
     (!found.is_ok_and(|found| found.status.success())).then_some(missing)
 }
 
+/// Runs a gate; an error is what it said.
 fn pass(gate: &Gate, root: &Path, own: &Path) -> Result<Passed, String> {
     let Gate(_, env, step) = gate;
     let words = words(*step, root)?;
