@@ -5,27 +5,12 @@ use bn_adapter::Room;
 use burn::tensor::{Bytes, DType, Element};
 use burn_flex::FlexTensor;
 use bytemuck::Pod;
-use half::{bf16, f16};
 use std::borrow::Cow;
 
-/// An element type of Flex's that the layer has, as its wide one has.
-pub(crate) trait Float: Room<Compute = Self::Wide> + Element + Pod {
-    /// What parameters and statistics are in.
-    type Wide: batchnorm::Real + Element + Pod;
-}
+/// An element type of Flex's that the layer has. What parameters and statistics are in is one of Flex's as well.
+pub(crate) trait Float: Room<Compute: Element + Pod> + Element + Pod {}
 
-impl Float for f32 {
-    type Wide = f32;
-}
-impl Float for f64 {
-    type Wide = f64;
-}
-impl Float for f16 {
-    type Wide = f32;
-}
-impl Float for bf16 {
-    type Wide = f32;
-}
+impl<T: Room<Compute: Element + Pod> + Element + Pod> Float for T {}
 
 /// The elements of a contiguous tensor.
 pub(crate) fn elements<T: Element + Pod>(tensor: &FlexTensor) -> &[T] {
@@ -36,8 +21,8 @@ pub(crate) fn elements<T: Element + Pod>(tensor: &FlexTensor) -> &[T] {
 ///
 /// # Panics
 /// Where it is in neither that type nor the tensors', as burn's own operations do.
-pub(crate) fn wide<T: Float>(tensor: &FlexTensor) -> Cow<'_, [T::Wide]> {
-    let (own, wide) = (tensor.dtype(), T::Wide::dtype());
+pub(crate) fn wide<T: Float>(tensor: &FlexTensor) -> Cow<'_, [T::Compute]> {
+    let (own, wide) = (tensor.dtype(), T::Compute::dtype());
     let narrow = |tensor: &FlexTensor| elements::<T>(tensor).iter().map(|v| v.to_compute()).collect();
     match (own == wide, own == T::dtype(), tensor.is_contiguous()) {
         (true, _, true) => Cow::Borrowed(elements(tensor)),
@@ -51,9 +36,9 @@ pub(crate) fn wide<T: Float>(tensor: &FlexTensor) -> Cow<'_, [T::Wide]> {
 }
 
 /// Values per feature as a tensor of this type, which is the wide one or the tensors'.
-pub(crate) fn per_feature<T: Float>(values: Vec<T::Wide>, dtype: DType) -> FlexTensor {
+pub(crate) fn per_feature<T: Float>(values: Vec<T::Compute>, dtype: DType) -> FlexTensor {
     let shape = [values.len()];
-    match dtype == T::Wide::dtype() {
+    match dtype == T::Compute::dtype() {
         true => fresh(values, &shape),
         false => fresh(values.into_iter().map(T::from_compute).collect(), &shape),
     }

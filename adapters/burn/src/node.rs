@@ -88,11 +88,11 @@ impl<T: Float> Node for Typed<T> {
     fn commit(&self, running: [TensorData; 2], call: Call) -> [TensorData; 2] {
         let kind = if call.unbiased { RunningVar::Unbiased } else { RunningVar::Biased };
         let of = running.each_ref().map(TensorData::dtype);
-        let [mut mean, mut var] = running.map(|data| data.iter::<T::Wide>().collect::<Vec<_>>());
+        let [mut mean, mut var] = running.map(|data| data.iter::<T::Compute>().collect::<Vec<_>>());
         self.step
             .commit_as(kind, &mut mean, &mut var, call.momentum)
             .unwrap_or_else(|error| panic!("batch norm: {error}"));
-        let data = |values: Vec<T::Wide>, dtype| {
+        let data = |values: Vec<T::Compute>, dtype| {
             let features = values.len();
             TensorData::new(values, [features]).convert_dtype(dtype)
         };

@@ -2,26 +2,11 @@
 
 use bn_adapter::Room;
 use candle_core::{CpuStorage, Error, Layout, Result, Storage, Tensor, WithDType};
-use half::{bf16, f16};
 
-/// An element type of candle's that the layer has, as its wide one has.
-pub(crate) trait Float: Room<Compute = Self::Wide> + WithDType {
-    /// What parameters and statistics are in.
-    type Wide: WithDType + batchnorm::Real;
-}
+/// An element type of candle's that the layer has. What parameters and statistics are in is one of candle's as well.
+pub(crate) trait Float: Room<Compute: WithDType> + WithDType {}
 
-impl Float for f32 {
-    type Wide = f32;
-}
-impl Float for f64 {
-    type Wide = f64;
-}
-impl Float for f16 {
-    type Wide = f32;
-}
-impl Float for bf16 {
-    type Wide = f32;
-}
+impl<T: Room<Compute: WithDType> + WithDType> Float for T {}
 
 /// The elements of a contiguous tensor's storage.
 pub(crate) fn elements<'s, T: WithDType>(storage: &'s CpuStorage, layout: &Layout) -> Result<&'s [T]> {

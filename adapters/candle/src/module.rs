@@ -255,7 +255,7 @@ impl BatchNorm {
     }
 
     /// The running mean and variance.
-    fn running<T: Float>(&self) -> Result<[Vec<T::Wide>; 2]> {
+    fn running<T: Float>(&self) -> Result<[Vec<T::Compute>; 2]> {
         let values = |tensor: &Tensor| wide::<T>(&tensor.detach())?.to_vec1();
         Ok([values(self.running_mean())?, values(self.running_var())?])
     }
@@ -269,7 +269,7 @@ impl ModuleT for BatchNorm {
 
 /// Whether a parameter or a statistic is in a type that goes with the tensors: theirs, or f32 for half types.
 fn check_type<T: Float>(tensor: &Tensor) -> Result<()> {
-    let (own, wide) = (tensor.dtype(), <T::Wide as candle_core::WithDType>::DTYPE);
+    let (own, wide) = (tensor.dtype(), <T::Compute as candle_core::WithDType>::DTYPE);
     if own != wide && own != T::DTYPE {
         return Err(Error::DTypeMismatchBinaryOp { lhs: T::DTYPE, rhs: own, op: "batch-norm" }.bt());
     }
@@ -278,7 +278,7 @@ fn check_type<T: Float>(tensor: &Tensor) -> Result<()> {
 
 /// A parameter or a statistic in the type that the layer computes in, contiguous.
 fn wide<T: Float>(tensor: &Tensor) -> Result<Tensor> {
-    tensor.to_dtype(<T::Wide as candle_core::WithDType>::DTYPE)?.contiguous()
+    tensor.to_dtype(<T::Compute as candle_core::WithDType>::DTYPE)?.contiguous()
 }
 
 /// Puts values into a variable, in its type.

@@ -44,7 +44,7 @@ type Params<'s, R> = Option<[&'s [R]; 2]>;
 fn forward<T: Float>(
     step: &Step<T>,
     x: Stored<'_>,
-    affine: Params<'_, T::Wide>,
+    affine: Params<'_, T::Compute>,
     residual: Option<Stored<'_>>,
 ) -> Result<(CpuStorage, Shape)> {
     let (x, shape) = (elements(x.0, x.1)?, x.1.shape().clone());
