@@ -43,5 +43,5 @@ mod pool;
 
 pub use call::Call;
 pub use module::{BatchNorm, BatchNormConfig};
-pub use ops::{Committer, NormOps, Normed};
+pub use ops::{Committer, NormOps, Normed, Residual, Tensors};
 pub use pool::release;

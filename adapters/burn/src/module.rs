@@ -1,7 +1,7 @@
 //! The module: burn's interface and fields.
 
 use crate::call::Call;
-use crate::ops::{Committer, NormOps};
+use crate::ops::{Committer, NormOps, Residual, Tensors};
 use burn::backend::{Dispatch, DispatchDevice};
 use burn::config::Config;
 use burn::module::{Content, DisplaySettings, Flag, Module, ModuleDisplay, Param, RunningState};
@@ -56,7 +56,10 @@ impl BatchNormConfig {
     /// Where a setting is outside of its range, as burn's.
     #[must_use]
     pub fn init(&self, device: &Device) -> BatchNorm {
-        let own = burn_config(self).init(device);
+        let own = burn::nn::BatchNormConfig::new(self.num_features)
+            .with_epsilon(self.epsilon)
+            .with_momentum(self.momentum)
+            .init(device);
         BatchNorm {
             gamma: own.gamma,
             beta: own.beta,
@@ -68,12 +71,6 @@ impl BatchNormConfig {
             unbiased: self.unbiased.unwrap_or(true),
         }
     }
-}
-
-fn burn_config(config: &BatchNormConfig) -> burn::nn::BatchNormConfig {
-    burn::nn::BatchNormConfig::new(config.num_features)
-        .with_epsilon(config.epsilon)
-        .with_momentum(config.momentum)
 }
 
 impl BatchNorm {
@@ -124,25 +121,21 @@ impl BatchNorm {
             [&self.running_mean, &self.running_var].map(|state| state.value().to_device(&device));
         let [gamma, beta, mean, variance] =
             [self.gamma.val(), self.beta.val(), mean, variance].map(Tensor::into_dispatch);
-        let x = input.into_dispatch();
-        let done = match residual {
-            None => Dispatch::norm(x, gamma, beta, mean, variance, call),
-            Some(residual) => {
-                Dispatch::norm_add(x, residual.into_dispatch(), gamma, beta, mean, variance, call)
-            }
-        };
+        let residual = residual.map_or(Residual::None, |residual| Residual::Added(residual.into_dispatch()));
+        let tensors = Tensors { x: input.into_dispatch(), gamma, beta, mean, variance, residual };
+        let done = Dispatch::norm(tensors, call);
         if train {
-            self.commit(&done.committer, call, &device);
+            self.commit(&done.committer, &device);
         }
         Tensor::from_dispatch(done.output)
     }
 
     /// Weighs the statistics of a call into the running ones: threads that share a layer one after the other.
-    fn commit(&self, committer: &Committer, call: Call, device: &Device) {
+    fn commit(&self, committer: &Committer, device: &Device) {
         static COMMITTING: Mutex<()> = Mutex::new(());
         let _alone = COMMITTING.lock().unwrap_or_else(PoisonError::into_inner);
         let states = [&self.running_mean, &self.running_var];
-        let committed = committer.commit(states.map(|state| state.value_sync().to_data()), call);
+        let committed = committer.commit(states.map(|state| state.value_sync().to_data()));
         for (state, data) in states.into_iter().zip(committed) {
             let dtype = data.dtype();
             state.update(Tensor::from_data(data, (device, dtype)).detach());

@@ -24,7 +24,7 @@ pub(crate) struct Read<'t> {
 /// A forward that waits for its commit and its backward.
 pub(crate) trait Node: Debug + Send + Sync {
     /// The running mean and variance, with the statistics of the forward weighed in.
-    fn commit(&self, running: [TensorData; 2], call: Call) -> [TensorData; 2];
+    fn commit(&self, running: [TensorData; 2]) -> [TensorData; 2];
 
     /// The gradients that are wanted, in the order x, γ, β and residual; `y` is the output, where a residual was added.
     fn backward(
@@ -55,6 +55,7 @@ pub(crate) fn forward(read: &Read<'_>, call: Call) -> Done {
 struct Typed<T: Float> {
     step: Step<T>,
     order: Order,
+    call: Call,
     /// The types of γ and β, which their gradients have.
     params: [DType; 2],
 }
@@ -81,16 +82,16 @@ fn typed<T: Float>(read: &Read<'_>, call: Call) -> Done {
         .forward_in(pool::take(shape.len()), inputs)
         .unwrap_or_else(|error| panic!("batch norm: {error}"));
     let params = [read.gamma.dtype(), read.beta.dtype()];
-    (back(order, pooled(y, &dims)), Arc::new(Typed { step, order, params }))
+    (back(order, pooled(y, &dims)), Arc::new(Typed { step, order, call, params }))
 }
 
 impl<T: Float> Node for Typed<T> {
-    fn commit(&self, running: [TensorData; 2], call: Call) -> [TensorData; 2] {
-        let kind = if call.unbiased { RunningVar::Unbiased } else { RunningVar::Biased };
+    fn commit(&self, running: [TensorData; 2]) -> [TensorData; 2] {
+        let kind = if self.call.unbiased { RunningVar::Unbiased } else { RunningVar::Biased };
         let of = running.each_ref().map(TensorData::dtype);
         let [mut mean, mut var] = running.map(|data| data.iter::<T::Compute>().collect::<Vec<_>>());
         self.step
-            .commit_as(kind, &mut mean, &mut var, call.momentum)
+            .commit(kind, &mut mean, &mut var, self.call.momentum)
             .unwrap_or_else(|error| panic!("batch norm: {error}"));
         let data = |values: Vec<T::Compute>, dtype| {
             let features = values.len();
@@ -106,7 +107,7 @@ impl<T: Float> Node for Typed<T> {
         dy: &FlexTensor,
         wanted: Wanted,
     ) -> [Option<FlexTensor>; 4] {
-        let Self { step, order, params: [of_gamma, of_beta] } = self;
+        let Self { step, order, params: [of_gamma, of_beta], .. } = self;
         let (x, dy, y) = (into(*order, x), into(*order, dy), y.map(|y| into(*order, y)));
         let of = step
             .backward_in(pool::take, elements(&x), y.as_ref().map(elements), elements(&dy), wanted)

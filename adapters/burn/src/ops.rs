@@ -30,66 +30,61 @@ pub struct Committer(Arc<dyn Node>);
 impl Committer {
     /// The running mean and variance, each of shape (C,), with the call's weighed in.
     #[must_use]
-    pub fn commit(&self, running: [TensorData; 2], call: Call) -> [TensorData; 2] {
-        self.0.commit(running, call)
+    pub fn commit(&self, running: [TensorData; 2]) -> [TensorData; 2] {
+        self.0.commit(running)
+    }
+}
+
+/// What a call takes.
+#[derive(ExtensionType)]
+pub struct Tensors<B: Backend> {
+    /// The input, of shape (N, C, ...).
+    pub x: FloatTensor<B>,
+    /// γ, shape (C,).
+    pub gamma: FloatTensor<B>,
+    /// β, shape (C,).
+    pub beta: FloatTensor<B>,
+    /// The running mean, shape (C,).
+    pub mean: FloatTensor<B>,
+    /// The running variance, shape (C,).
+    pub variance: FloatTensor<B>,
+    /// What is added before the activation.
+    #[extension_type]
+    pub residual: Residual<B>,
+}
+
+/// What is added to a normalized tensor.
+#[derive(ExtensionType)]
+pub enum Residual<B: Backend> {
+    /// Nothing.
+    None,
+    /// A tensor of its shape.
+    Added(FloatTensor<B>),
+}
+
+impl<B: Backend> Residual<B> {
+    fn tensor(&self) -> Option<&FloatTensor<B>> {
+        match self {
+            Self::None => None,
+            Self::Added(tensor) => Some(tensor),
+        }
     }
 }
 
 /// Batch normalization over axis 1. Panics where tensors do not go together, as burn's operations do.
 #[backend_extension(Flex, Autodiff)]
 pub trait NormOps: Backend {
-    /// Of x; γ, β and the running statistics have the shape (C,).
-    fn norm(
-        x: FloatTensor<Self>,
-        gamma: FloatTensor<Self>,
-        beta: FloatTensor<Self>,
-        mean: FloatTensor<Self>,
-        variance: FloatTensor<Self>,
-        call: Call,
-    ) -> Normed<Self>;
-
-    /// The same, with a tensor of x's shape added before the activation.
-    fn norm_add(
-        x: FloatTensor<Self>,
-        residual: FloatTensor<Self>,
-        gamma: FloatTensor<Self>,
-        beta: FloatTensor<Self>,
-        mean: FloatTensor<Self>,
-        variance: FloatTensor<Self>,
-        call: Call,
-    ) -> Normed<Self>;
+    /// y = act(γ·x̂ + β + residual).
+    fn norm(#[extension_type] tensors: Tensors<Self>, call: Call) -> Normed<Self>;
 }
 
 impl NormOps for Flex {
-    fn norm(
-        x: FlexTensor,
-        gamma: FlexTensor,
-        beta: FlexTensor,
-        mean: FlexTensor,
-        variance: FlexTensor,
-        call: Call,
-    ) -> Normed<Self> {
-        let running = [&mean, &variance];
-        plain(&Read { x: &x, gamma: &gamma, beta: &beta, running, residual: None }, call)
+    fn norm(tensors: Tensors<Self>, call: Call) -> Normed<Self> {
+        let Tensors { x, gamma, beta, mean, variance, residual } = &tensors;
+        let read = Read { x, gamma, beta, running: [mean, variance], residual: residual.tensor() };
+        let (output, node) = node::forward(&read, call);
+        Normed { output, committer: Committer(node) }
     }
-
-    fn norm_add(
-        x: FlexTensor,
-        residual: FlexTensor,
-        gamma: FlexTensor,
-        beta: FlexTensor,
-        mean: FlexTensor,
-        variance: FlexTensor,
-        call: Call,
-    ) -> Normed<Self> {
-        let running = [&mean, &variance];
-        plain(&Read { x: &x, gamma: &gamma, beta: &beta, running, residual: Some(&residual) }, call)
-    }
-}
-
-fn plain(read: &Read<'_>, call: Call) -> Normed<Flex> {
-    let (output, node) = node::forward(read, call);
-    Normed { output, committer: Committer(node) }
 }
 
 type Tracked = FloatTensor<Autodiff<Flex>>;
@@ -125,14 +120,14 @@ impl<const N: usize> Backward<Flex, N> for NormBackward {
     }
 }
 
-/// Puts a call with N parents into the graph.
+/// Puts a call with N parents, which are among its tensors, into the graph.
 fn tracked<C: CheckpointStrategy, const N: usize>(
+    tensors: &Tensors<Autodiff<Flex, C>>,
     parents: [&Tracked; N],
-    [mean, variance]: [Tracked; 2],
     call: Call,
 ) -> Normed<Autodiff<Flex, C>> {
-    let [x, gamma, beta] = [0, 1, 2].map(|parent| parents[parent]);
-    let residual = parents.get(3).map(|residual| residual.primitive());
+    let Tensors { x, gamma, beta, mean, variance, residual } = tensors;
+    let residual = residual.tensor().map(Tracked::primitive);
     let run = || {
         let running = [mean.primitive(), variance.primitive()];
         let (x, gamma, beta) = (x.primitive(), gamma.primitive(), beta.primitive());
@@ -155,26 +150,11 @@ fn tracked<C: CheckpointStrategy, const N: usize>(
 }
 
 impl<C: CheckpointStrategy> NormOps for Autodiff<Flex, C> {
-    fn norm(
-        x: Tracked,
-        gamma: Tracked,
-        beta: Tracked,
-        mean: Tracked,
-        variance: Tracked,
-        call: Call,
-    ) -> Normed<Self> {
-        tracked([&x, &gamma, &beta], [mean, variance], call)
-    }
-
-    fn norm_add(
-        x: Tracked,
-        residual: Tracked,
-        gamma: Tracked,
-        beta: Tracked,
-        mean: Tracked,
-        variance: Tracked,
-        call: Call,
-    ) -> Normed<Self> {
-        tracked([&x, &gamma, &beta, &residual], [mean, variance], call)
+    fn norm(tensors: Tensors<Self>, call: Call) -> Normed<Self> {
+        let Tensors { x, gamma, beta, residual, .. } = &tensors;
+        match residual.tensor() {
+            None => tracked(&tensors, [x, gamma, beta], call),
+            Some(residual) => tracked(&tensors, [x, gamma, beta, residual], call),
+        }
     }
 }

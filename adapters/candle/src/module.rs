@@ -2,7 +2,7 @@
 
 use crate::float::Float;
 use crate::op;
-use batchnorm::{Activation, Shape};
+use batchnorm::{Activation, RunningVar, Shape};
 use bn_adapter::{Order, Step};
 use candle_core::{DType, Error, Result, Tensor, Var, bail};
 use candle_nn::{BatchNormConfig, ModuleT, VarBuilder};
@@ -249,7 +249,7 @@ impl BatchNorm {
         static COMMITTING: Mutex<()> = Mutex::new(());
         let _alone = COMMITTING.lock().unwrap_or_else(PoisonError::into_inner);
         let [mut mean, mut var] = self.running::<T>()?;
-        step.commit(&mut mean, &mut var, self.momentum()).map_err(Error::wrap)?;
+        step.commit(RunningVar::Unbiased, &mut mean, &mut var, self.momentum()).map_err(Error::wrap)?;
         set(self.running_mean(), mean)?;
         set(self.running_var(), var)
     }

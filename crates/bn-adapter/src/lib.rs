@@ -4,7 +4,7 @@
 //! bn-candle and bn-burn are built on it. A [`Step`] is one call of the layer. The graph holds it:
 //!
 //! ```
-//! use batchnorm::{Activation, Shape};
+//! use batchnorm::{Activation, RunningVar, Shape};
 //! use bn_adapter::{Inputs, Step, Wanted};
 //!
 //! let step = Step::<f32>::train(Shape::nc(2, 1)?, 1e-5).activation(Activation::Relu);
@@ -13,7 +13,7 @@
 //! assert_eq!(y[0], 0.0);
 //!
 //! let (mut mean, mut var) = ([0.0], [1.0]);
-//! step.commit(&mut mean, &mut var, 0.1)?;
+//! step.commit(RunningVar::Unbiased, &mut mean, &mut var, 0.1)?;
 //! assert_eq!(mean, [0.2]); // 0.9·0 + 0.1·2
 //!
 //! let gradients = step.backward(&x, None, &[1.0, 1.0], Wanted::ALL)?;

@@ -106,12 +106,6 @@ impl<T: Room> Step<T> {
         Self { one_value, ..self }
     }
 
-    /// The shape of its tensors.
-    #[must_use]
-    pub fn shape(&self) -> Shape {
-        self.shape
-    }
-
     /// y = act(γ·x̂ + β + residual), as long as x. A second forward gives its output again, and leaves the state as it is.
     ///
     /// # Errors
@@ -147,24 +141,12 @@ impl<T: Room> Step<T> {
         Ok(y)
     }
 
-    /// Weighs the batch's statistics into running ones: r ← (1−momentum)·r + momentum·s, with n/(n−1) in the variance.
+    /// Weighs the batch's statistics into running ones, of which `kind` says which variance they have:
+    /// r ← (1−momentum)·r + momentum·s.
     ///
     /// # Errors
     /// As [`functions::commit`]; [`Error::EmptySaved`] before a forward.
     pub fn commit(
-        &self,
-        mean: &mut [T::Compute],
-        var: &mut [T::Compute],
-        momentum: f64,
-    ) -> Result<(), Error> {
-        self.commit_as(RunningVar::Unbiased, mean, var, momentum)
-    }
-
-    /// As [`commit`](Self::commit), with this kind of variance.
-    ///
-    /// # Errors
-    /// Likewise.
-    pub fn commit_as(
         &self,
         kind: RunningVar,
         mean: &mut [T::Compute],

@@ -4,7 +4,6 @@ use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Result, Shape, T
 use candle_nn::{ModuleT, VarBuilder, VarMap};
 use examples::steps::{self, Steps};
 use std::process::ExitCode;
-use std::rc::Rc;
 
 pub(crate) fn main(allocator: &str) -> ExitCode {
     let pools = ["RAYON_NUM_THREADS", "CANDLE_NUM_THREADS"];
@@ -28,32 +27,31 @@ impl CustomOp1 for Seed {
     }
 }
 
+/// What it makes of x and what is to be added.
+type Forward = Box<dyn Fn(&Tensor, &Tensor) -> Result<Tensor>>;
+
 fn steps_of(dims: &[usize]) -> Result<Steps> {
     let device = Device::Cpu;
     let variable = || Tensor::randn(0.5f32, 1.0, dims, &device).and_then(|x| Var::from_tensor(&x));
-    let (x, skip) = (Rc::new(variable()?), Rc::new(variable()?));
+    let (x, skip) = (variable()?, variable()?);
     let dy = Tensor::randn(0f32, 1.0, dims, &device)?;
     let vars = [VarMap::new(), VarMap::new()];
     let [own, other] = vars.each_ref().map(|vars| VarBuilder::from_varmap(vars, DType::F32, &device));
-    let ours = Rc::new(bn_candle::batch_norm(dims[1], 1e-5, own)?);
-    let theirs = Rc::new(candle_nn::batch_norm(dims[1], 1e-5, other)?);
-    let step = |forward: Box<dyn Fn() -> Result<Tensor>>| -> Box<dyn FnMut()> {
-        let dy = dy.clone();
+    let ours = bn_candle::batch_norm(dims[1], 1e-5, own)?;
+    let theirs = candle_nn::batch_norm(dims[1], 1e-5, other)?;
+    let step = |forward: Forward| -> Box<dyn FnMut()> {
+        let (x, skip, dy) = (x.clone(), skip.clone(), dy.clone());
         Box::new(move || {
-            let gradients = forward().and_then(|y| y.apply_op1(Seed(dy.clone()))?.backward());
-            gradients.expect("a step of valid shapes");
+            let gradients = forward(&x, &skip).and_then(|y| y.apply_op1(Seed(dy.clone()))?.backward());
+            assert!(gradients.expect("a step of valid shapes").get(&x).is_some());
         })
     };
-    let of = |theirs: &Rc<candle_nn::BatchNorm>| (Rc::clone(theirs), Rc::clone(&x), Rc::clone(&skip));
-    let our = |ours: &Rc<bn_candle::BatchNorm>| (Rc::clone(ours), Rc::clone(&x), Rc::clone(&skip));
-    let ((a, xa, _), (b, xb, _), (c, xc, sc), (d, xd, sd)) =
-        (of(&theirs), our(&ours), of(&theirs), our(&ours));
-    let xn = Rc::clone(&x);
+    let (a, b, c, d) = (theirs.clone(), ours.clone(), theirs, ours);
     Ok([
-        step(Box::new(move || Ok(xn.as_tensor().clone()))),
-        step(Box::new(move || a.forward_t(&xa, true))),
-        step(Box::new(move || b.forward_t(&xb, true))),
-        step(Box::new(move || (c.forward_t(&xc, true)? + sc.as_tensor())?.relu())),
-        step(Box::new(move || d.forward_t_add_relu(&xd, &sd, true))),
+        step(Box::new(|x, _| Ok(x.clone()))),
+        step(Box::new(move |x, _| a.forward_t(x, true))),
+        step(Box::new(move |x, _| b.forward_t(x, true))),
+        step(Box::new(move |x, skip| (c.forward_t(x, true)? + skip)?.relu())),
+        step(Box::new(move |x, skip| d.forward_t_add_relu(x, skip, true))),
     ])
 }
