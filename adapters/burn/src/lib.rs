@@ -27,10 +27,13 @@
 //! | a batch without samples in training | the running statistics become NaN | they stay |
 //! | a second derivative | none | none |
 //!
-//! Records load both ways: the fields are burn's. Tensors on other devices go to burn's own operations.
+//! Records load both ways: the fields are burn's. Tensors on other devices go to burn's own operations: where other backends are
+//! compiled in, `Device::default()` may be one of them, and `Device::flex()` is this one. Parameters are in the type of x, or in f32
+//! for half types.
 //!
-//! Large outputs take the memory of tensors that burn has dropped: without that the system would clear new pages in every step. As
-//! much is kept as outputs had at once; [`release`] gives it back.
+//! Large outputs take the memory of tensors that burn has dropped: without that the system would clear new pages in every step.
+//! Outputs and what is kept are together no more than outputs were at once; [`release`] gives it back. `try_into_vec` of such an
+//! output copies.
 //!
 //! Steps run on rayon's pool, whose size is `RAYON_NUM_THREADS`.
 

@@ -139,6 +139,8 @@ impl BatchNorm {
         for (state, data) in states.into_iter().zip(committed) {
             let dtype = data.dtype();
             state.update(Tensor::from_data(data, (device, dtype)).detach());
+            // Now: burn's update waits for the next call of this thread, and other threads would not see it.
+            let _ = state.value_sync();
         }
     }
 

@@ -21,12 +21,13 @@ pub(crate) fn bytes<T: Room + Pod>(values: Vec<T>) -> Bytes {
     if !is_large::<T>(values.len()) {
         return Bytes::from_elems(values);
     }
+    T::pool().lend(values.len());
     let len = size_of_val(&values[..]);
     // SAFETY: the memory of a vector's elements, all of which hold values: as many bytes are initialized.
     unsafe { Bytes::from_controller(Box::new(Pooled(values)), len) }
 }
 
-/// Gives spare memory of outputs back to the allocator.
+/// Gives spare memory of outputs back to the allocator, which may keep it.
 pub fn release() {
     f32::pool().clear();
     f64::pool().clear();

@@ -37,7 +37,7 @@
 //! Half types are best used with a `VarMap` in f32: a running variance in f16 is infinite above 65504.
 //!
 //! Layers with `remove_mean: false` or `eps: 0`, and tensors on other devices, go to candle's own layer, with variables in the type
-//! of x, and in training no half types.
+//! of x, and in training no half types. A fused ReLU is then candle's.
 //!
 //! Steps run on rayon's pool, whose size is `RAYON_NUM_THREADS`.
 

@@ -100,3 +100,30 @@ fn two_models_train_at_once_as_one_after_the_other() {
     assert_eq!(both, [alone.clone(), alone]);
     assert!(Device::default().autodiff().is_autodiff());
 }
+
+/// A running mean of ones that are weighed in by 1/1000 so many times.
+fn assert_mean(norm: &BatchNorm, steps: i32) {
+    let want = 1.0 - 0.999f64.powi(steps);
+    let got = values(&norm.running_mean.value())[0];
+    assert!((got - want).abs() < 1e-5, "{got}, expected {want}");
+}
+
+/// Threads that share a layer lose no batch, and the statistics are there at once.
+#[test]
+fn threads_that_share_a_layer_lose_no_batch() {
+    let device = Device::default().autodiff();
+    let layer = || bn_burn::BatchNormConfig::new(4).with_momentum(1e-3).init(&device);
+    let step = |norm: &BatchNorm| drop(norm.forward(Tensor::<3>::ones([8, 4, 1], &device)));
+    let norm = layer();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| (0..100).for_each(|_| step(&norm)));
+        }
+    });
+    assert_mean(&norm, 400);
+    let norm = layer();
+    for _ in 0..50 {
+        std::thread::scope(|scope| drop(scope.spawn(|| step(&norm))));
+    }
+    assert_mean(&norm, 50);
+}
