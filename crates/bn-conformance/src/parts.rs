@@ -3,10 +3,12 @@
 use crate::case::{Case, Results, Tensor};
 use crate::data::{normal, rng};
 use crate::digest::same_bits;
-use crate::run::{Answer, layer, run, widened};
+use crate::run::{Answer, layer, run, same_by_y, widened};
 use bn_core::functions::{self, Backward, Forward, Running};
-use bn_core::parts::{self, Moments, PartialSums, Pooled};
-use bn_core::{Activation, Backend, Config, Element, Layout, Mode, Real, Saved, Shape, Workspace};
+use bn_core::parts::{self, Moments, Part, PartialSums, Pooled};
+use bn_core::{
+    Activation, Backend, Config, Element, Kept, Layout, Mode, Options, Real, Saved, Shape, Workspace,
+};
 use std::ops::Range;
 
 /// Into how many parts.
@@ -37,13 +39,6 @@ fn gives_the_whole<T: Element>(case: &Case<T>) -> bool {
         && in_range(case.config.eps.sqrt())
 }
 
-/// Whether a step does more than normalize: it is run whole.
-fn has_options<T: Element>(case: &Case<T>) -> bool {
-    let beside = case.mask.is_some() || case.residual.is_some() || case.cotangents.is_some();
-    let beside = beside || case.renorm.is_some();
-    beside || case.activation != Activation::Identity
-}
-
 /// `n` ranges of samples, cut at leaves. The later ones are longer; where there are fewer leaves, the first ones are empty.
 fn cuts(samples: usize, leaf: usize, n: usize) -> impl Iterator<Item = Range<usize>> + Clone {
     let leaves = samples.div_ceil(leaf);
@@ -58,7 +53,9 @@ fn cuts(samples: usize, leaf: usize, n: usize) -> impl Iterator<Item = Range<usi
 pub fn run_in_parts<T: Element, B: Backend + Clone>(case: &Case<T>, backend: &B, n: usize) -> Answer {
     let shape = case.shape()?;
     let plain_evaluation = case.mode == Mode::Eval && case.running.is_none();
-    if plain_evaluation || shape.is_empty() || has_options(case) || !gives_the_whole(case) {
+    // What is left of a masked batch lies otherwise in the whole.
+    let other_bits = case.mask.is_some() || !gives_the_whole(case);
+    if plain_evaluation || shape.is_empty() || case.cotangents.is_some() || other_bits {
         return run(case, backend);
     }
     let leaf = parts::split_every(&[1, shape.features(), shape.inner()], Layout::ChannelsFirst)?;
@@ -68,8 +65,7 @@ pub fn run_in_parts<T: Element, B: Backend + Clone>(case: &Case<T>, backend: &B,
     while case.from_batch() {
         let mut sums = PartialSums::default();
         for part in &split.parts {
-            let x = &case.x[split.elements(part)];
-            sums.merge(pooled.sum(backend, split.shape(part)?, x, part.start, &mut Workspace::default())?)?;
+            sums.merge(pooled.sum(backend, split.part(part)?, part.start, &mut Workspace::default())?)?;
         }
         if pooled.settle(&sums)? {
             break;
@@ -90,7 +86,7 @@ pub fn ranks(batch: usize, ranks: usize) -> impl Iterator<Item = Range<usize>> +
 /// What the layer says to the case's input.
 pub fn run_in_ranks<T: Element, B: Backend + Clone>(case: &Case<T>, backend: &B, n: usize) -> Answer {
     let shape = case.shape()?;
-    if case.mode == Mode::Eval || shape.is_empty() || has_options(case) {
+    if case.mode == Mode::Eval || shape.is_empty() || case.cotangents.is_some() {
         return run(case, backend);
     }
     let batch = case.dims.first().copied().unwrap_or(1);
@@ -99,8 +95,7 @@ pub fn run_in_ranks<T: Element, B: Backend + Clone>(case: &Case<T>, backend: &B,
     let split = Split::new(case, backend, samples.collect())?;
     let mut moments = Moments::default();
     for part in &split.parts {
-        let x = &case.x[split.elements(part)];
-        moments.merge(&Moments::of(backend, split.shape(part)?, x, &mut Workspace::default())?)?;
+        moments.merge(&Moments::of(backend, split.part(part)?, &mut Workspace::default())?)?;
     }
     split.run(&Pooled::of(&moments, case.config.eps)?.one_value(case.config.one_value))
 }
@@ -127,6 +122,27 @@ impl<'c, T: Element, B: Backend + Clone> Split<'c, T, B> {
         Ok(Shape::new(part.len(), self.whole.features(), self.whole.inner())?)
     }
 
+    /// The samples and positions that the mask has of a part.
+    fn mask(&self, part: &Range<usize>) -> Option<&'c [bool]> {
+        let inner = self.whole.inner();
+        Some(&self.case.mask.as_ref()?[part.start * inner..part.end * inner])
+    }
+
+    /// A part to be summed.
+    fn part(&self, part: &Range<usize>) -> Result<Part<'c, T>, bn_core::Error> {
+        let own = Part::new(self.shape(part)?, &self.case.x[self.elements(part)]);
+        Ok(self.mask(part).map_or(own, |mask| own.mask(mask)))
+    }
+
+    /// What the options of a step take of a part, and what is kept of it.
+    fn options(&self, part: &Range<usize>) -> (Options<&'c [T], &'c [bool]>, Kept<&'c [T], &'c [bool]>) {
+        let (mut options, mut kept) = (self.case.options(), self.case.kept());
+        let residual = options.residual.map(|all| &all[self.elements(part)]);
+        (options.residual, options.mask) = (residual, self.mask(part));
+        (kept.residual, kept.mask) = (residual, self.mask(part));
+        (options, kept)
+    }
+
     fn param(&self, i: usize) -> Option<&'c [T::Compute]> {
         self.case.affine[i].as_deref()
     }
@@ -141,10 +157,13 @@ impl<'c, T: Element, B: Backend + Clone> Split<'c, T, B> {
             let own = self.elements(part);
             let (x, y) = (&case.x[own.clone()], &mut y[own]);
             let (weight, bias, eps) = (self.param(0), self.param(1), case.config.eps);
-            let step = Forward { weight, bias, eps, ..Forward::new(self.shape(part)?, x, y) };
-            match &case.running {
-                Some([mean, var]) if case.mode == Mode::Eval => {
-                    functions::eval(*backend, step, Some(Running { mean, var }), saved, &mut workspace)?;
+            let (options, renorm_by) =
+                (self.options(part).0, case.running.as_ref().map(|[mean, var]| Running { mean, var }));
+            let step =
+                Forward { weight, bias, eps, options, renorm_by, ..Forward::new(self.shape(part)?, x, y) };
+            match renorm_by {
+                running @ Some(_) if case.mode == Mode::Eval => {
+                    functions::eval(*backend, step, running, saved, &mut workspace)?;
                 }
                 _ => pooled.forward(*backend, step, saved, &mut workspace)?,
             }
@@ -160,31 +179,60 @@ impl<'c, T: Element, B: Backend + Clone> Split<'c, T, B> {
             results.insert(Tensor::RunningMean, running.mean.iter().map(|v| v.to_f64()).collect());
             results.insert(Tensor::RunningVar, running.var.iter().map(|v| v.to_f64()).collect());
         }
-        let Some(dy) = &case.dy else { return Ok(results) };
+        if let Some(dy) = &case.dy {
+            let again = self.backward(dy, None, &saved, &mut workspace)?;
+            if case.activation != Activation::Identity {
+                same_by_y(&again, &self.backward(dy, Some(&y), &saved, &mut workspace)?)?;
+            }
+            results.extend(again);
+        }
+        Ok(results)
+    }
+
+    /// The gradients, an activation's gate told by y or computed again.
+    fn backward(
+        &self,
+        dy: &[T],
+        y: Option<&[T]>,
+        saved: &[Saved<T>],
+        workspace: &mut Workspace<T>,
+    ) -> Answer {
+        let Self { case, backend, parts, .. } = self;
+        let step = |part: &Range<usize>| {
+            let own = self.elements(part);
+            let mut kept = self.options(part).1;
+            kept.y = y.map(|y| &y[own.clone()]);
+            let (weight, bias) = (self.param(0), self.param(1));
+            Backward { weight, bias, kept, ..Backward::new(&case.x[own.clone()], &dy[own]) }
+        };
         let mut sums = PartialSums::default();
         // The last ones first: their order does not matter.
-        for (part, saved) in parts.iter().zip(&saved).rev() {
-            let own = self.elements(part);
-            let inputs = [&case.x[own.clone()], &dy[own]];
-            sums.merge(parts::sum_gradients(*backend, inputs, part.start, saved, &mut workspace)?)?;
+        for (part, saved) in parts.iter().zip(saved).rev() {
+            sums.merge(parts::sum_gradients(*backend, &step(part), part.start, saved, workspace)?)?;
         }
-        let mut dx = y;
-        let [mut dweight, mut dbias] =
-            [bn.weight.len(), bn.bias.len()].map(|len| vec![T::Compute::default(); len]);
-        for (part, saved) in parts.iter().zip(&saved) {
+        let [mut dx, mut dresidual] = [(); 2].map(|()| vec![T::default(); dy.len()]);
+        let [mut dweight, mut dbias] = case
+            .affine
+            .each_ref()
+            .map(|param| vec![T::Compute::default(); param.as_ref().map_or(0, Vec::len)]);
+        for (part, saved) in parts.iter().zip(saved) {
             let own = self.elements(part);
             let step = Backward {
-                weight: self.param(0),
                 dx: Some((&mut dx[own.clone()]).into()),
+                dresidual: case.residual.is_some().then_some(&mut dresidual[own]),
                 dweight: case.affine[0].is_some().then_some(&mut dweight),
                 dbias: case.affine[1].is_some().then_some(&mut dbias),
-                ..Backward::new(&case.x[own.clone()], &dy[own.clone()])
+                ..step(part)
             };
-            parts::backward(*backend, step, &sums, saved, &mut workspace)?;
+            parts::backward(*backend, step, &sums, saved, workspace)?;
         }
+        let mut results = Results::default();
         results.insert(Tensor::Dx, widened(&dx));
         results.insert(Tensor::Dweight, widened(&dweight));
         results.insert(Tensor::Dbias, widened(&dbias));
+        if case.residual.is_some() {
+            results.insert(Tensor::Dresidual, widened(&dresidual));
+        }
         Ok(results)
     }
 }

@@ -85,22 +85,26 @@ pub fn run<T: Element, B: Backend + Clone>(case: &Case<T>, backend: &B) -> Answe
     };
     let again = gradients(None)?;
     if case.activation != Activation::Identity {
-        // The gate is told by y, or computed again: to the bit the same.
-        for (tensor, got) in gradients(Some(&y))?.iter() {
-            if !again.get(tensor).is_some_and(|other| same_bits(got, other)) {
-                let expected = format!("the bits of {tensor} by the gate of y");
-                return Err(Error::Options {
-                    expected,
-                    got: "others by the gate that was computed again".into(),
-                });
-            }
-        }
+        same_by_y(&again, &gradients(Some(&y))?)?;
     }
     results.extend(again);
     if let Some(cotangents) = &case.cotangents {
         second((case, cotangents), dy, (backend, &saved), &mut workspace, &mut results)?;
     }
     Ok(results)
+}
+
+/// The gate is told by y, or computed again: to the bit the same.
+pub(crate) fn same_by_y(again: &Results, by_y: &Results) -> Result<(), Error> {
+    let other =
+        by_y.iter().find(|(tensor, got)| !again.get(*tensor).is_some_and(|other| same_bits(got, other)));
+    match other {
+        None => Ok(()),
+        Some((tensor, _)) => Err(Error::Options {
+            expected: format!("the bits of {tensor} by the gate of y"),
+            got: "others by the gate that was computed again".into(),
+        }),
+    }
 }
 
 /// The double backward.

@@ -2,7 +2,7 @@
 
 use crate::common::{bits, values};
 use batchnorm::functions::{self, Backward, DoubleBackward, Forward, Running};
-use batchnorm::parts::{Moments, Pooled};
+use batchnorm::parts::{Moments, Part, Pooled};
 use batchnorm::{
     BatchNorm, Config, Cotangents, DefaultBackend, Element, Error, Frozen, Mode, Real, Saved, Shape,
     Workspace,
@@ -300,8 +300,8 @@ fn what_does_not_fit_a_double_backward_is_named_and_nothing_is_written() {
 
     // A part of a batch does not have the sums of the whole.
     let workspace = &mut Workspace::default();
-    let mut moments = Moments::of(&backend, shape, &inputs.x, workspace).unwrap();
-    moments.merge(&Moments::of(&backend, shape, &inputs.dy, workspace).unwrap()).unwrap();
+    let mut moments = Moments::of(&backend, Part::new(shape, &inputs.x), workspace).unwrap();
+    moments.merge(&Moments::of(&backend, Part::new(shape, &inputs.dy), workspace).unwrap()).unwrap();
     let (mut y, mut part) = ([0.0; 6], Saved::default());
     let pooled = Pooled::<f32>::of(&moments, 1e-5).unwrap();
     pooled.forward(&backend, Forward::new(shape, &inputs.x, &mut y), &mut part, workspace).unwrap();

@@ -23,6 +23,7 @@ mod one_value;
 mod optimizer;
 mod options;
 mod parts;
+mod parts_with_options;
 mod presets;
 mod renorm;
 mod running;

@@ -2,7 +2,7 @@
 
 use crate::common::message;
 use batchnorm::functions::{self, Backward, Commit, Forward, Running};
-use batchnorm::parts::{self, Moments, PartialSums, Pooled};
+use batchnorm::parts::{self, Moments, Part, PartialSums, Pooled};
 use batchnorm::{
     BatchNorm, DefaultBackend, Error, OneValue, Real, Recalibrate, RunningVar, Saved, Shape, Workspace,
 };
@@ -16,7 +16,7 @@ fn noise(len: usize, seed: usize) -> Vec<f64> {
 
 fn of<T: Real>(features: usize, x: &[T]) -> Moments<T> {
     let shape = Shape::nc(x.len() / features, features).unwrap();
-    Moments::of(&DefaultBackend::default(), shape, x, &mut Workspace::default()).unwrap()
+    Moments::of(&DefaultBackend::default(), Part::new(shape, x), &mut Workspace::default()).unwrap()
 }
 
 /// Of one feature, value by value in shards of the lengths `shards`.
@@ -155,7 +155,14 @@ fn a_step_with_given_moments_is_that_of_the_whole() {
         assert!(near(&mean, &running.0) && near(&var, &running.1), "n/(n−1) of the whole");
         assert_eq!(Moments::of_saved(saved).unwrap().count(), samples);
         sums.merge(
-            parts::sum_gradients(&backend, [&x[part.clone()], &dy[part]], at, saved, &mut workspace).unwrap(),
+            parts::sum_gradients(
+                &backend,
+                &Backward::new(&x[part.clone()], &dy[part]),
+                at,
+                saved,
+                &mut workspace,
+            )
+            .unwrap(),
         )
         .unwrap();
     }
@@ -213,8 +220,14 @@ fn gradient_sums_of_parts_keep_what_the_type_does_not_hold() {
             pooled.forward(&backend, step, saved, &mut workspace).unwrap();
             let first = part.start;
             sums.merge(
-                parts::sum_gradients(&backend, [&x[part.clone()], &dy[part]], first, saved, &mut workspace)
-                    .unwrap(),
+                parts::sum_gradients(
+                    &backend,
+                    &Backward::new(&x[part.clone()], &dy[part]),
+                    first,
+                    saved,
+                    &mut workspace,
+                )
+                .unwrap(),
             )
             .unwrap();
         }
@@ -288,7 +301,8 @@ fn moments_that_do_not_fit_are_named() {
         "expected the saved state of a forward with its batch's statistics, got running ones"
     );
     let shape = Shape::nc(2, 1).unwrap();
-    let short = Moments::of(&DefaultBackend::default(), shape, &[1.0_f32], &mut Workspace::default());
+    let short =
+        Moments::of(&DefaultBackend::default(), Part::new(shape, &[1.0_f32]), &mut Workspace::default());
     assert_eq!(message(short), "expected 2 elements in x, got 1");
 }
 
@@ -325,7 +339,17 @@ fn sums_that_are_not_finite_count_in_parts_as_in_the_whole() {
             let step = Forward::new(shape, &x[i..=i], &mut y[..]);
             functions::eval(&backend, step, Some(running), &mut saved, &mut workspace).unwrap();
             let inputs = [&x[i..=i], &dy[i..=i]];
-            sums.merge(parts::sum_gradients(&backend, inputs, i, &saved, &mut workspace).unwrap()).unwrap();
+            sums.merge(
+                parts::sum_gradients(
+                    &backend,
+                    &Backward::new(inputs[0], inputs[1]),
+                    i,
+                    &saved,
+                    &mut workspace,
+                )
+                .unwrap(),
+            )
+            .unwrap();
         }
         let mut dweight = [0.0];
         let (dx, dbias, weight) = (None, None, None);

@@ -1,7 +1,7 @@
 //! No input panics: whatever the dimensions, views, values and settings, there is a result or an error.
 
 use batchnorm::functions::{Backward, Forward};
-use batchnorm::parts::{self, Moments, PartialSums, Pooled};
+use batchnorm::parts::{self, Moments, Part, PartialSums, Pooled};
 use batchnorm::{
     Activation, Affine, BatchNorm, Config, DefaultBackend, Frozen, Grads, Kept, Layout, NonFinite, OneValue,
     Options, Recalibrate, RunningStats, RunningVar, Saved, Shape, ShapeError, Workspace,
@@ -209,7 +209,7 @@ proptest! {
         };
         let x: Vec<f64> = values.iter().flat_map(|v| [f64::from(*v), f64::from(*v) * 1e200]).collect();
         let shape = Shape::nc(values.len(), 2).unwrap();
-        let own = Moments::of(&backend, shape, &x, &mut workspace).unwrap();
+        let own = Moments::of(&backend, Part::new(shape, &x), &mut workspace).unwrap();
         let given = Moments::<f64>::new(count, &numbers[..2], &numbers[2..].iter().map(|v| v.abs()).collect::<Vec<_>>());
         let sent = postcard::from_bytes::<Moments<f64>>(&damaged(postcard::to_stdvec(&own).unwrap()));
         let all = [Ok(own), given.map_err(|_| ()), sent.map_err(|_| ())];
@@ -224,7 +224,7 @@ proptest! {
                 continue;
             }
             let _ = (Recalibrate::default().add(&saved), Moments::of_saved(&saved));
-            let sums = parts::sum_gradients(&backend, [&x, &x], 0, &saved, &mut workspace).unwrap();
+            let sums = parts::sum_gradients(&backend, &Backward::new(&x, &x), 0, &saved, &mut workspace).unwrap();
             let sent = postcard::from_bytes::<PartialSums<f64>>(&damaged(postcard::to_stdvec(&sums).unwrap()));
             for mut sums in [Some(sums), sent.ok()].into_iter().flatten() {
                 let _ = sums.merge(sums.clone());

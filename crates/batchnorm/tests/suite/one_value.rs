@@ -2,7 +2,7 @@
 
 use batchnorm::backend::{Backend, Scalar};
 use batchnorm::functions::Forward;
-use batchnorm::parts::{PartialSums, Pooled};
+use batchnorm::parts::{Part, PartialSums, Pooled};
 use batchnorm::{
     BatchNorm, Config, DefaultBackend, Element, Error, Layout, OneValue, Real, RunningVar, Saved, Shape,
     Workspace,
@@ -136,12 +136,12 @@ fn a_batch_in_parts_takes_its_own_setting() {
     let (shape, x, bias) = (Shape::nc(1, 2).unwrap(), [3.0_f32, -2.0], Some(&[0.5, 1.5][..]));
     let pooled = Pooled::<f32>::new(2, 1e-5).unwrap();
     let mut sums = PartialSums::default();
-    sums.merge(pooled.sum(&backend, shape, &x, 0, &mut workspace).unwrap()).unwrap();
+    sums.merge(pooled.sum(&backend, Part::new(shape, &x), 0, &mut workspace).unwrap()).unwrap();
     let error = pooled.clone().settle(&sums).unwrap_err();
     assert!(matches!(error, Error::OneValue { .. }), "{error}");
     let mut pooled = pooled.one_value(OneValue::Bias);
     while !pooled.settle(&sums).unwrap() {
-        sums = pooled.sum(&backend, shape, &x, 0, &mut workspace).unwrap();
+        sums = pooled.sum(&backend, Part::new(shape, &x), 0, &mut workspace).unwrap();
     }
     let (mut y, mut saved) = ([0.0; 2], Saved::default());
     let step = Forward { bias, ..Forward::new(shape, &x, &mut y) };

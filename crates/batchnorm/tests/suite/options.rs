@@ -2,10 +2,7 @@
 
 use crate::common::{Inputs, message};
 use batchnorm::functions::{Backward, Forward};
-use batchnorm::parts::{self, Moments, Pooled};
-use batchnorm::{
-    Activation, BatchNorm, Config, DefaultBackend, Error, Kept, Mode, Options, Saved, Shape, Workspace,
-};
+use batchnorm::{Activation, BatchNorm, Config, Error, Kept, Mode, Options, Saved, Shape, Workspace};
 use ndarray::{Array1, Array2, Array3, array};
 
 #[test]
@@ -162,36 +159,6 @@ fn the_plain_backwards_take_what_needs_nothing_kept() {
     assert!(matches!(bn.backward(&saved, &x, &x), Err(Error::Options { .. })));
     let (_, saved) = bn.forward_eval_with(&x, Options::default().mask(mask.view())).unwrap();
     assert!(matches!(bn.backward_eval(&saved, &x, &x), Err(Error::Options { .. })));
-}
-
-/// A part of a batch may be added to. Its sums go through no gate and know no mask, which is an error and no wrong number.
-#[test]
-fn parts_of_a_batch_have_no_gate_and_no_mask() {
-    let (backend, mut workspace, mut saved) =
-        (DefaultBackend::default(), Workspace::default(), Saved::<f32>::default());
-    let (shape, x, valid) = (Shape::nc(2, 1).unwrap(), [1.0, 3.0], [true; 2]);
-    let pooled = Pooled::<f32>::of(&Moments::new(2, &[2.0], &[1.0]).unwrap(), 1e-5).unwrap();
-    let mut run = |options: Options<&[f32], &[bool]>, kept: Kept<&[f32], &[bool]>| {
-        let mut y = [7.0; 2];
-        let step = Forward { options, ..Forward::new(shape, &x, &mut y[..]) };
-        pooled.forward(&backend, step, &mut saved, &mut workspace).map_err(|error| error.to_string())?;
-        let sums = parts::sum_gradients(&backend, [&x, &x], 0, &saved, &mut workspace)
-            .map_err(|error| error.to_string())?;
-        let mut dresidual = [7.0; 2];
-        let step = Backward { kept, dresidual: Some(&mut dresidual), ..Backward::new(&x, &x) };
-        parts::backward(&backend, step, &sums, &saved, &mut workspace).map_err(|error| error.to_string())?;
-        Ok::<_, String>((y, dresidual))
-    };
-    let (none, kept) = (Options::default(), Kept::default());
-    assert_eq!(run(none.residual(&[1.0, -1.0]), kept).unwrap().1, x);
-    let gate = "expected the forward of a part without activation and mask for its gradients, got one with an activation";
-    assert_eq!(run(none.activation(Activation::Relu), kept).unwrap_err(), gate);
-    let mask = "expected no mask, no renorm and no ghost batches in a part of a batch, got a mask";
-    assert_eq!(run(none.mask(&valid), kept).unwrap_err(), mask);
-    let slope = run(none.activation(Activation::LeakyRelu(-1.0)), kept).unwrap_err();
-    let not_had = "expected no mask, as the forward had none, got one";
-    assert_eq!(run(none, kept.mask(&valid)).unwrap_err(), not_had);
-    assert!(slope.starts_with("expected a slope"), "{slope}");
 }
 
 /// What the layer is given may change between the steps. The gate is then that of what it is given.

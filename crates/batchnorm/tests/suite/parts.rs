@@ -2,7 +2,7 @@
 
 use crate::common::{bits, message, values};
 use batchnorm::functions::{self, Backward, Commit, Forward};
-use batchnorm::parts::{self, PartialSums, Pooled};
+use batchnorm::parts::{self, Part, PartialSums, Pooled};
 use batchnorm::{DefaultBackend, Error, Layout, Saved, Shape, Workspace};
 use std::ops::Range;
 
@@ -123,7 +123,9 @@ impl Step {
         loop {
             let sums = merged(&mut |i| {
                 let x = &self.x[self.elements(&parts[i])];
-                pooled.sum(&backend, self.part(&parts[i]), x, parts[i].start, &mut workspace).unwrap()
+                pooled
+                    .sum(&backend, Part::new(self.part(&parts[i]), x), parts[i].start, &mut workspace)
+                    .unwrap()
             });
             rounds += 1;
             if pooled.settle(&sums).unwrap() {
@@ -137,8 +139,8 @@ impl Step {
         }
         let sums = merged(&mut |i| {
             let own = self.elements(&parts[i]);
-            let inputs = [&self.x[own.clone()], &self.dy[own]];
-            parts::sum_gradients(&backend, inputs, parts[i].start, &saved[i], &mut workspace).unwrap()
+            let step = Backward::new(&self.x[own.clone()], &self.dy[own]);
+            parts::sum_gradients(&backend, &step, parts[i].start, &saved[i], &mut workspace).unwrap()
         });
         for (part, saved) in parts.iter().zip(&saved) {
             let step = self.backward(part, &mut dx[self.elements(part)], [&mut dweight, &mut dbias]);
@@ -238,8 +240,7 @@ fn what_does_not_fit_together_is_named() {
     let mut sum = |pooled: &Pooled<f32>, samples: Range<usize>| {
         pooled.sum(
             &backend,
-            step.part(&samples),
-            &step.x[step.elements(&samples)],
+            Part::new(step.part(&samples), &step.x[step.elements(&samples)]),
             samples.start,
             &mut workspace,
         )
@@ -291,8 +292,8 @@ fn what_does_not_fit_together_is_named() {
     // A backward with the sums of one part alone.
     pooled.forward(&backend, step.forward(&(0..128), &mut y), &mut saved, &mut Workspace::default()).unwrap();
     let own = step.elements(&(0..128));
-    let inputs = [&step.x[own.clone()], &step.dy[own]];
-    let sums = parts::sum_gradients(&backend, inputs, 0, &saved, &mut Workspace::default()).unwrap();
+    let own = Backward::new(&step.x[own.clone()], &step.dy[own]);
+    let sums = parts::sum_gradients(&backend, &own, 0, &saved, &mut Workspace::default()).unwrap();
     let [mut dweight, mut dbias] = [(); 2].map(|()| vec![7.0; shape.features()]);
     let back = step.backward(&(0..128), &mut y, [&mut dweight, &mut dbias]);
     let error = parts::backward(&backend, back, &sums, &saved, &mut Workspace::default());
@@ -315,7 +316,8 @@ fn samples_that_cannot_be_counted_are_refused() {
     let x = vec![0.0; shape.len()];
     let pooled = Pooled::<f32>::new(3, EPS).unwrap();
     for first in [usize::MAX, usize::MAX - 15, usize::MAX - 9] {
-        let sums = pooled.sum(&DefaultBackend::default(), shape, &x, first, &mut Workspace::default());
+        let sums =
+            pooled.sum(&DefaultBackend::default(), Part::new(shape, &x), first, &mut Workspace::default());
         let expected = format!("expected a first sample with room behind it for the part's, got {first}");
         assert_eq!(message(sums), expected);
     }
@@ -341,7 +343,7 @@ fn sums_of_f64_that_cancel_to_nothing_are_the_wholes() {
         }
         dweight
     };
-    let sums = parts::sum_gradients(&backend, [&x, &dy], 0, &saved, &mut workspace).unwrap();
+    let sums = parts::sum_gradients(&backend, &Backward::new(&x, &dy), 0, &saved, &mut workspace).unwrap();
     assert_eq!(gradient(Some(&sums)), gradient(None));
 }
 

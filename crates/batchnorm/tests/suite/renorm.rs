@@ -2,12 +2,11 @@
 
 use crate::common::{bits, message, values};
 use batchnorm::functions::{self, Backward, Forward, Running};
-use batchnorm::parts::{self, Moments, Pooled};
 use batchnorm::{
     Activation, BatchNorm, Config, DefaultBackend, Element, Frozen, Kept, Options, Real, Renorm, Saved,
     Shape, Workspace,
 };
-use ndarray::{Array1, Array2, Array3, ArrayView2, array, s};
+use ndarray::{Array1, Array2, Array3, ArrayView2, array};
 
 const PAPER: Renorm = Renorm { r_max: 3.0, d_max: 5.0 };
 const PLAIN: Renorm = Renorm { r_max: 1.0, d_max: 0.0 };
@@ -257,26 +256,6 @@ fn a_nan_stays_in_its_feature() {
             }
         }
     }
-}
-
-/// What is summed in parts has no r and d.
-#[test]
-fn parts_of_a_batch_are_refused() {
-    let (bn, x) = (layer(), numbers(8, 4, 5, 0.4));
-    let (_, saved) = bn.forward_uncommitted_with(&x, Options::default().renorm(PAPER)).unwrap();
-    let (backend, mut workspace) = (DefaultBackend::default(), Workspace::default());
-    let x = x.slice_move(s![.., ..]);
-    let values = x.as_slice().unwrap();
-    let says = message(parts::sum_gradients(&backend, [values; 2], 0, &saved, &mut workspace));
-    assert_eq!(says, "expected a forward of a whole batch by its own statistics, got one with renorm");
-    let moments = Moments::of_saved(&saved).unwrap();
-    let (mut y, mut saved) = (vec![0.0; 32], Saved::default());
-    let options = Options::default().renorm(PAPER);
-    let step = Forward { options, ..Forward::new(Shape::nc(8, 4).unwrap(), values, &mut y) };
-    let pooled = Pooled::of(&moments, 1e-5).unwrap();
-    let says = message(pooled.forward(&backend, step, &mut saved, &mut workspace));
-    let want = "expected no mask, no renorm and no ghost batches in a part of a batch, got renorm";
-    assert_eq!(says, want);
 }
 
 #[test]

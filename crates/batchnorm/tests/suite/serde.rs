@@ -1,7 +1,7 @@
 //! A layer keeps every bit through serde, and what cannot be a layer is refused with a reason.
 
-use batchnorm::functions::Forward;
-use batchnorm::parts::{Moments, PartialSums, Pooled, sum_gradients};
+use batchnorm::functions::{Backward, Forward};
+use batchnorm::parts::{Moments, Part, PartialSums, Pooled, sum_gradients};
 use batchnorm::{
     Affine, BatchNorm, Config, DefaultBackend, Layout, Recalibrate, RunningVar, Saved, Shape, Workspace,
 };
@@ -140,7 +140,7 @@ fn sums_of_parts_can_be_sent() {
     let pooled = Pooled::<f64>::new(3, 1e-5).unwrap();
     let shape = Shape::nc(8192, 3).unwrap();
     let x: Vec<f64> = (0..shape.len()).map(|i| (i * 7919 % 4099) as f64 / 2049.5 - 1.0).collect();
-    let mut sum = |first| pooled.sum(&backend, shape, &x, first, &mut workspace).unwrap();
+    let mut sum = |first| pooled.sum(&backend, Part::new(shape, &x), first, &mut workspace).unwrap();
     let (mut here, other) = (sum(0), sum(8192));
     let bytes = postcard::to_stdvec(&(&here, &other)).unwrap();
     let (mut there, sent): (PartialSums<f64>, PartialSums<f64>) = postcard::from_bytes(&bytes).unwrap();
@@ -157,13 +157,13 @@ fn sums_of_parts_can_be_sent() {
 fn moments_can_be_sent() {
     let (backend, mut workspace) = (DefaultBackend::default(), Workspace::default());
     let (shape, x) = (Shape::nc(2, 4).unwrap(), [1e300, 0.1, f64::NAN, 1e-310, -3e300, 0.3, 1.0, 2e-310]);
-    let moments = Moments::of(&backend, shape, &x, &mut workspace).unwrap();
+    let moments = Moments::of(&backend, Part::new(shape, &x), &mut workspace).unwrap();
     let pooled = Pooled::<f64>::of(&moments, 1e-5).unwrap();
     let (mut y, mut saved) = ([0.0; 8], Saved::default());
     let step = Forward::new(shape, &x, &mut y[..]);
     pooled.forward(&backend, step, &mut saved, &mut workspace).unwrap();
     let dy = [1e-300, f64::INFINITY, 1.0, 1e-300, 1.0, 2.0, 3.0, 1e-310];
-    let sums = sum_gradients(&backend, [&x, &dy], 0, &saved, &mut workspace).unwrap();
+    let sums = sum_gradients(&backend, &Backward::new(&x, &dy), 0, &saved, &mut workspace).unwrap();
     let text = serde_json::to_string(&(&moments, &sums)).unwrap();
     let (there, sent): (Moments<f64>, PartialSums<f64>) = serde_json::from_str(&text).unwrap();
     assert_eq!(there, moments);

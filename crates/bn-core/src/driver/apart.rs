@@ -7,7 +7,7 @@ use super::plan::{Plan, leaf_samples};
 use super::schedule::Task;
 use super::step::{Doors, Settled, Step, split_columns, split_optional, split_some};
 use super::tree;
-use super::workspace::{COEFS, State, Workspace};
+use super::workspace::{COEFS, MaskRoom, State, Workspace};
 use crate::kernel::{Backend, KernelSet, Map, Sum};
 use crate::maths::{HardSums, StatsRef, Totals};
 use crate::num::{Element, Real, Wide};
@@ -140,10 +140,13 @@ pub(super) fn sums<T: Element, B: Backend>(
 }
 
 /// A part of a batch.
+#[derive(Clone, Copy)]
 pub(crate) struct Part<'a, T: Element> {
     pub(crate) shape: Shape,
     /// x, or x and dy.
     pub(crate) of: [Option<&'a [T]>; 2],
+    /// Which samples and positions exist; all without one.
+    pub(crate) mask: Option<&'a [bool]>,
     /// Its first sample, as the batch counts them.
     pub(crate) first: usize,
     /// What the sums are taken around, or 0.
@@ -155,6 +158,8 @@ pub(crate) struct Part<'a, T: Element> {
 /// The sums of a range of samples.
 pub(crate) struct Summed<'s, R: Real> {
     pub(crate) samples: Range<usize>,
+    /// The values of a feature that exist.
+    pub(crate) count: usize,
     pub(crate) totals: &'s [Totals<R>],
     /// The backward's sums of features whose totals do not tell them, being out of range or not finite.
     pub(crate) hard: &'s [Option<HardSums>],
@@ -162,27 +167,23 @@ pub(crate) struct Summed<'s, R: Real> {
 
 /// Sums a part of a batch. `put` gets the sums of each node: the samples of the batch that it covers.
 ///
-/// A part that begins at a leaf has as many nodes as it takes to cover its leaves, so that they can be merged as in the whole. One
-/// that begins elsewhere is a single node.
+/// A part that begins at a leaf has as many nodes as it takes to cover its leaves, so that they can be merged as in the whole; with
+/// gaps in it, a node for each leaf. One that begins elsewhere is a single node.
 pub(crate) fn sum_part<T: Element, B: Backend>(
     backend: &B,
-    Part { shape, of, first, pilots, stats }: Part<'_, T>,
+    part: Part<'_, T>,
     workspace: &mut Workspace<T>,
     put: &mut dyn FnMut(Summed<'_, T::Compute>),
 ) {
-    let (features, inner) = (shape.features(), shape.inner());
-    let leaf = leaf_samples(features, inner);
-    let mut totals = vec![Totals::<T::Compute>::default(); features];
-    let mut hard = vec![None; if stats.is_some() { features } else { 0 }];
-    let strip = features * inner;
+    let Part { shape, first, mask, stats, .. } = part;
+    let leaf = leaf_samples(shape.features(), shape.inner());
+    let mut totals = vec![Totals::<T::Compute>::default(); shape.features()];
+    let mut hard = vec![None; if stats.is_some() { shape.features() } else { 0 }];
     let mut sum = |rows: Range<usize>| {
-        // A part of a tensor that has a shape has one too.
-        let shape = Shape::new(rows.len(), features, inner).unwrap_or_default();
-        let of = of.map(|of| of.and_then(|of| shape.strips(&of[rows.start * strip..rows.end * strip])));
         hard.fill(None);
-        let step = Summing { shape, of, pilots, totals: &mut totals, stats, hard: &mut hard };
-        run(backend, step, workspace);
-        put(Summed { samples: first + rows.start..first + rows.end, totals: &totals, hard: &hard });
+        let count = part.sum_rows(backend, rows.clone(), (&mut totals, &mut hard), workspace);
+        let samples = first + rows.start..first + rows.end;
+        put(Summed { samples, count, totals: &totals, hard: &hard });
     };
     if shape.outer() == 0 {
         return;
@@ -191,7 +192,48 @@ pub(crate) fn sum_part<T: Element, B: Backend>(
         return sum(0..shape.outer());
     }
     let leaves = first / leaf..first / leaf + shape.outer().div_ceil(leaf);
-    for node in tree::covering(leaves) {
-        sum(node.start * leaf - first..(node.end * leaf - first).min(shape.outer()));
+    let mut node = |leaves: Range<usize>| {
+        sum(leaves.start * leaf - first..(leaves.end * leaf - first).min(shape.outer()));
+    };
+    // Where values are missing the sums of a node are those of its leaves, however many of these a part has.
+    match mask.is_some_and(|mask| mask.contains(&false)) {
+        true => leaves.for_each(|leaf| node(leaf..leaf + 1)),
+        false => tree::covering(leaves).for_each(node),
+    }
+}
+
+impl<T: Element> Part<'_, T> {
+    /// The sums of some of its rows, and how many values of a feature they are of.
+    fn sum_rows<B: Backend>(
+        &self,
+        backend: &B,
+        rows: Range<usize>,
+        (totals, hard): (&mut [Totals<T::Compute>], &mut [Option<HardSums>]),
+        workspace: &mut Workspace<T>,
+    ) -> usize {
+        let &Self { shape, of, mask, pilots, stats, .. } = self;
+        let (features, inner) = (shape.features(), shape.inner());
+        let strip = features * inner;
+        // A part of a tensor that has a shape has one too.
+        let shape = Shape::new(rows.len(), features, inner).unwrap_or_default();
+        let of = of.map(|of| of.and_then(|of| shape.strips(&of[rows.start * strip..rows.end * strip])));
+        let gaps = mask.map(|mask| workspace.take_gaps(shape, &mask[rows.start * inner..rows.end * inner]));
+        let Some(gaps) = gaps else {
+            run(backend, Summing { shape, of, pilots, totals, stats, hard }, workspace);
+            return shape.count();
+        };
+        let count = gaps.valid();
+        if gaps.is_whole() {
+            run(backend, Summing { shape, of, pilots, totals, stats, hard }, workspace);
+        } else {
+            let (shape, mut rooms) = (gaps.closed(features), workspace.take_rooms(1));
+            let MaskRoom { workspace: own, buffers: [x, dy, ..] } = &mut rooms[0];
+            let [of_x, of_dy] = of;
+            let of = [(of_x, x), (of_dy, dy)].map(|(of, buf)| Some(gaps.gather(&of?, features, buf)));
+            run(backend, Summing { shape, of, pilots, totals, stats, hard }, own);
+            workspace.put_rooms(rooms);
+        }
+        workspace.put_gaps(gaps);
+        count
     }
 }

@@ -92,7 +92,13 @@ impl<T: Element> Step<T> for Backward<'_, T> {
                 features::param_grads(self.from_batch, self.stats, &mut totals);
                 given.tell(&mut totals, |_| ());
                 features::round(&totals, |total| total.0, self.dbias);
-                features::round(&totals, |total| total.1, self.dweight);
+                match self.moved {
+                    Some(moved) => {
+                        renorm::param_grads(moved, &totals, self.dweight, self.wide);
+                        given.weigh(moved, self.dweight);
+                    }
+                    None => features::round(&totals, |total| total.1, self.dweight),
+                }
             }
             None => {
                 self.dweight.fill(T::Compute::default());
@@ -196,10 +202,11 @@ impl<T: Element> Step<T> for Backward<'_, T> {
             return None;
         };
         let x = (self.shape, self.x.reborrow());
-        // Hard features of f64 find their statistics again as they did: those that are kept are rounded.
-        let stats = match (self.from_batch, T::Compute::sums_are_safe()) {
-            (true, true) => Some(Statistics::Pooled(self.stats, &[])),
-            (true, false) => None,
+        // Hard features of f64 find their statistics again as they did: those that are kept are rounded. A part cannot.
+        let stats = match (self.from_batch, self.given) {
+            (true, Some(given)) => Some(Statistics::Pooled(self.stats, given.moments)),
+            (true, None) if T::Compute::sums_are_safe() => Some(Statistics::Pooled(self.stats, &[])),
+            (true, None) => None,
             (false, _) => Some(Statistics::Given(self.stats)),
         };
         Some(again.forward(x, self.params.weight, stats, (self.eps, self.count), self.moved))
@@ -293,7 +300,8 @@ impl<T: Element> Step<T> for Backward<'_, T> {
                 }
                 features::round(totals, |total| total.0, dbias);
                 if let Some(moved) = moved {
-                    return renorm::param_grads(moved, totals, dweight, wide);
+                    renorm::param_grads(moved, totals, dweight, wide);
+                    return given.iter().for_each(|given| given.weigh(moved, dweight));
                 }
                 features::round(totals, |total| total.1, dweight);
                 wide.copy_from_slice(&totals[..wide.len()]);

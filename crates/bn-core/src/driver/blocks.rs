@@ -13,8 +13,7 @@ use crate::num::Element;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Runs `step` over its whole tensor.
-#[expect(private_bounds, reason = "steps are the driver's own")]
-pub(crate) fn run<T: Element, B: Backend>(backend: &B, step: impl Step<T>, workspace: &mut Workspace<T>) {
+pub(super) fn run<T: Element, B: Backend>(backend: &B, step: impl Step<T>, workspace: &mut Workspace<T>) {
     run_on((backend.kernels(), backend.exec()), step, workspace);
 }
 

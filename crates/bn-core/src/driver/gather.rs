@@ -6,7 +6,7 @@ use super::hard::Hard;
 use super::plan::Plan;
 use super::schedule::Task;
 use super::step::{Doors, Settled, Step, split_columns, split_optional};
-use super::workspace::{COEFS, State, Workspace};
+use super::workspace::{COEFS, MaskRoom, State, Workspace};
 use crate::kernel::{Backend, KernelSet, Map, Sum};
 use crate::maths::{Moments, StatsMut, StatsVec, Totals};
 use crate::num::{Element, Real, Wide};
@@ -101,8 +101,33 @@ impl<T: Element> Step<T> for Gathering<'_, T> {
     }
 }
 
-/// The moments of each feature of `x`, as the forward takes its statistics; those of no value are 0.
+/// The moments of each feature of `x`, as the forward takes its statistics, over the positions that exist; those of no value are 0.
+/// And how many values of a feature they are of.
 pub(crate) fn moments<T: Element, B: Backend>(
+    backend: &B,
+    (shape, x): (Shape, Strips<'_, T>),
+    mask: Option<&[bool]>,
+    workspace: &mut Workspace<T>,
+) -> (Vec<Moments>, usize) {
+    let Some(mask) = mask else {
+        return (gathered(backend, (shape, x), workspace), shape.count());
+    };
+    let (gaps, features) = (workspace.take_gaps(shape, mask), shape.features());
+    let moments = if gaps.is_whole() {
+        gathered(backend, (shape, x), workspace)
+    } else {
+        let mut rooms = workspace.take_rooms(1);
+        let MaskRoom { workspace: own, buffers: [buf, ..] } = &mut rooms[0];
+        let moments = gathered(backend, (gaps.closed(features), gaps.gather(&x, features, buf)), own);
+        workspace.put_rooms(rooms);
+        moments
+    };
+    let count = gaps.valid();
+    workspace.put_gaps(gaps);
+    (moments, count)
+}
+
+fn gathered<T: Element, B: Backend>(
     backend: &B,
     (shape, x): (Shape, Strips<'_, T>),
     workspace: &mut Workspace<T>,

@@ -1,7 +1,8 @@
 //! Sums of a backward that are known already.
 
+use crate::maths::renorm::{Moved, weigh};
 use crate::maths::{HardGrads, Moments, Totals, plain};
-use crate::num::Real;
+use crate::num::{Real, Wide};
 
 /// dβ and dγ, with what they came from where that was elsewhere.
 pub(super) type Known<'a, R> = (&'a [Totals<R>], Option<Given<'a, R>>);
@@ -31,6 +32,16 @@ impl<R: Real> Given<'_, R> {
             if let Some(grads) = grads {
                 totals[f] = plain::<R>(grads);
                 found(f);
+            }
+        }
+    }
+
+    /// Puts dγ = r·Σdy·x̂ + d·Σdy of the features that `totals` do not tell into `dweight`, if it is wanted.
+    pub(super) fn weigh(&self, moved: Moved<'_, R>, dweight: &mut [R]) {
+        for ((f, grads), to) in self.hard.iter().enumerate().zip(dweight) {
+            if let Some([sum, along]) = grads {
+                let (v, e) = weigh(moved.get(f), *along, *sum);
+                *to = R::from_f64(v.ldexp(e).to_f64());
             }
         }
     }

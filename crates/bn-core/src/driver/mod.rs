@@ -42,7 +42,6 @@ mod workspace;
 
 pub(crate) use apart::{Part, Summed, sum_part};
 pub(crate) use backward::Backward;
-pub(crate) use blocks::run;
 pub(crate) use cut::takes_strides;
 pub(crate) use forward::{Forward, Renorm, Statistics};
 pub(crate) use gaps::Gaps;

@@ -23,6 +23,7 @@ pub struct Workspace<T: Element> {
     scratches: Vec<Scratch>,
     states: Vec<State<T::Compute>>,
     gate: GateRoom<T>,
+    passed: Vec<T>,
     gaps: Gaps,
     masked: Vec<MaskRoom<T>>,
     /// Of the double backward.
@@ -49,6 +50,7 @@ impl<T: Element> Default for Workspace<T> {
             scratches: Vec::new(),
             states: Vec::new(),
             gate: GateRoom::default(),
+            passed: Vec::new(),
             gaps: Gaps::default(),
             masked: Vec::new(),
             second: Kept::default(),
@@ -87,6 +89,15 @@ impl<T: Element> Workspace<T> {
 
     pub(crate) fn put_room(&mut self, room: GateRoom<T>) {
         self.gate = room;
+    }
+
+    /// Room for what passes the gate of a part of a batch, to be put back.
+    pub(crate) fn take_passed(&mut self) -> Vec<T> {
+        std::mem::take(&mut self.passed)
+    }
+
+    pub(crate) fn put_passed(&mut self, passed: Vec<T>) {
+        self.passed = passed;
     }
 
     /// The room of a step in virtual batches, to be put back.

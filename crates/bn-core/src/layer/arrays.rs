@@ -253,6 +253,7 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
             dbias: dbias.as_slice_mut().unwrap_or_default(),
             wide: &mut [],
             whole: !self.config.frozen.parameters(),
+            given: None,
         };
         step.run(&self.backend, saved, &mut Workspace::default())?;
         Ok(Gradients { dx: dx.into_array(), dweight, dbias, dresidual: dresidual.map(Fresh::into_array) })

@@ -8,7 +8,7 @@ use super::renorm::Against;
 use super::running::Running;
 use super::saved::Saved;
 use super::sizes::Sizes;
-use crate::driver::{self, Again, By, Gaps, Gate, Statistics, Workspace};
+use crate::driver::{self, Again, By, Gaps, Gate, Given, Statistics, Workspace};
 use crate::kernel::Backend;
 use crate::maths::{Params, Stats, Totals};
 use crate::num::Element;
@@ -47,6 +47,8 @@ pub(super) struct StridedBack<'a, T: Element> {
     pub(super) wide: &'a mut [Totals<T::Compute>],
     /// See [`driver::Backward`].
     pub(super) whole: bool,
+    /// Of a part of a batch: the sums over all parts.
+    pub(super) given: Option<Given<'a, T::Compute>>,
 }
 
 /// A mask over the samples and positions of a tensor.
@@ -114,7 +116,7 @@ impl<'a, T: Element> Strided<'a, T> {
 impl<T: Element> StridedBack<'_, T> {
     /// Runs it, of the forward that was `saved`.
     pub(super) fn run<B: Backend>(
-        mut self,
+        self,
         backend: &B,
         saved: &Saved<T>,
         workspace: &mut Workspace<T>,
@@ -124,23 +126,33 @@ impl<T: Element> StridedBack<'_, T> {
         if !saved.ghosts.is_empty() {
             return self.run_ghosts(backend, saved, workspace);
         }
-        let Some(mask) = self.kept.mask else {
-            self.run_among(None, backend, saved, workspace);
-            return Ok(());
-        };
-        let gaps = workspace.take_gaps(saved.shape, mask);
-        let valid = gaps.valid();
-        if valid == saved.count {
-            self.run_among(Some(&gaps), backend, saved, workspace);
-        }
-        workspace.put_gaps(gaps);
-        match valid == saved.count {
-            true => Ok(()),
-            false => Err(Error::Options {
+        let is_masked = self.kept.mask.is_some();
+        self.run_where(backend, saved, workspace, |valid| match is_masked && valid != saved.count {
+            true => Err(Error::Options {
                 expected: format!("the mask of the forward, with {} valid positions", saved.count),
                 got: format!("one with {valid}"),
             }),
+            false => Ok(()),
+        })
+    }
+
+    /// Runs it where so many values per feature exist as `fits` takes.
+    pub(super) fn run_where<B: Backend>(
+        mut self,
+        backend: &B,
+        saved: &Saved<T>,
+        workspace: &mut Workspace<T>,
+        fits: impl FnOnce(usize) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let gaps = self.kept.mask.map(|mask| workspace.take_gaps(saved.shape, mask));
+        let fitting = fits(gaps.as_ref().map_or(saved.shape.count(), Gaps::valid));
+        if fitting.is_ok() {
+            self.run_among(gaps.as_ref(), backend, saved, workspace);
         }
+        if let Some(gaps) = gaps {
+            workspace.put_gaps(gaps);
+        }
+        fitting
     }
 
     /// Runs it over the positions that exist.
@@ -177,7 +189,7 @@ impl<T: Element> StridedBack<'_, T> {
     }
 
     /// Writes dresidual, if it is asked for, where there is no activation: dy at the positions that exist.
-    pub(super) fn pass_all_on(&mut self, shape: Shape) {
+    fn pass_all_on(&mut self, shape: Shape) {
         let Some(dresidual) = self.dresidual.take() else {
             return;
         };
@@ -214,12 +226,13 @@ impl<'a, T: Element> StridedBack<'a, T> {
             dbias: self.dbias,
             wide: self.wide,
             whole: self.whole,
+            given: self.given,
         }
     }
 
     /// The step of the driver.
     pub(super) fn step(self, saved: &'a Saved<T>, gate: Option<Gate<'a, T>>) -> driver::Backward<'a, T> {
-        let Self { x, dy, weight, dx, dweight, dbias, wide, whole, .. } = self;
+        let Self { x, dy, weight, dx, dweight, dbias, wide, whole, given, .. } = self;
         let &Saved { shape, from_batch, count, eps, .. } = saved;
         let (params, stats) = (Params { weight, bias: &[] }, saved.stats.as_ref());
         driver::Backward {
@@ -236,7 +249,7 @@ impl<'a, T: Element> StridedBack<'a, T> {
             eps,
             count,
             whole,
-            given: None,
+            given,
             moved: saved.moved.get(),
             wide,
         }

@@ -264,7 +264,7 @@ impl<'a, T: Element> Backward<'a, T> {
         let kept = kept.with(strips, |mask| check_mask(shape, mask))?;
         let [weight, bias] = [weight, bias].map(Option::unwrap_or_default);
         let (dweight, dbias) = (dweight.unwrap_or_default(), dbias.unwrap_or_default());
-        let (wide, whole) = (&mut [][..], false);
-        Ok(StridedBack { x, dy, weight, bias, kept, dx, dresidual, dweight, dbias, wide, whole })
+        let (wide, whole, given) = (&mut [][..], false, None);
+        Ok(StridedBack { x, dy, weight, bias, kept, dx, dresidual, dweight, dbias, wide, whole, given })
     }
 }

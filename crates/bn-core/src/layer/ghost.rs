@@ -94,7 +94,7 @@ impl<'a, T: Element> Strided<'a, T> {
                 |stats: &Stats<T::Compute>| Moments::fit::<T::Compute>(stats.k.to_f64(), stats.var.to_f64());
             let stats = ghost.stats.as_ref();
             let anew = !(0..shape.features()).all(|f| fits(&stats.get(f)));
-            let anew = anew.then(|| driver::moments(backend, (shape, x), workspace));
+            let anew = anew.then(|| driver::moments(backend, (shape, x), None, workspace).0);
             let n = shape.count() as f64;
             for (f, all) in room.moments.iter_mut().enumerate() {
                 let own = anew.as_ref().map_or_else(|| Moments::of(&stats.get(f)), |anew| anew[f]);
@@ -156,6 +156,7 @@ impl<T: Element> StridedBack<'_, T> {
                 dbias: &mut *dbias,
                 wide: &mut room.own,
                 whole,
+                given: None,
             };
             step.run(backend, ghost, workspace)?;
             for (all, own) in room.all.iter_mut().zip(&room.own) {

@@ -3,7 +3,6 @@
 use super::activation::Activation;
 use super::error::Error;
 use super::renorm::Renorm;
-use crate::num::Element;
 
 /// The options of a forward beside those of its layer. They combine; `Saved` remembers them, so that a backward does what its
 /// forward did.
@@ -130,16 +129,14 @@ impl<X, M> Options<X, M> {
     }
 
     /// Whether the forward of a part of a batch has them.
-    pub(super) fn check_part<T: Element>(&self) -> Result<(), Error> {
-        self.activation.check::<T>()?;
-        let got = match (&self.mask, self.renorm, self.ghost) {
-            (None, None, None) => return Ok(()),
-            (Some(_), ..) => "a mask",
-            (_, Some(_), _) => "renorm",
-            _ => "ghost batches",
-        };
-        let expected = "no mask, no renorm and no ghost batches in a part of a batch".into();
-        Err(Error::Options { expected, got: got.into() })
+    pub(super) fn check_part(&self) -> Result<(), Error> {
+        match self.ghost {
+            None => Ok(()),
+            Some(samples) => Err(Error::Options {
+                expected: "no ghost batches in a part of a batch".into(),
+                got: format!("ones of {samples} samples"),
+            }),
+        }
     }
 
     pub(super) fn done(&self) -> Done {
@@ -215,17 +212,6 @@ pub(super) struct Done {
 }
 
 impl Done {
-    /// Whether a part of a batch has gradients: their sums go through no gate and know no mask.
-    pub(super) fn check_part(&self) -> Result<(), Error> {
-        let got = match (self.activation, self.mask) {
-            (Activation::Identity, false) => return Ok(()),
-            (_, false) => "one with an activation",
-            (_, true) => "one with a mask",
-        };
-        let expected = "the forward of a part without activation and mask for its gradients";
-        Err(Error::Options { expected: expected.into(), got: got.into() })
-    }
-
     /// Whether a backward has what it needs of it.
     pub(super) fn check<X, M>(&self, kept: &Kept<X, M>) -> Result<(), Error> {
         let wrong =

@@ -1,5 +1,6 @@
 //! The statistics of a part of a batch as a value that merges, whoever took them.
 
+use super::Part;
 use crate::driver::{self, Workspace};
 use crate::kernel::Backend;
 use crate::layer::config::RunningVar;
@@ -8,7 +9,6 @@ use crate::layer::running::RunningStats;
 use crate::layer::saved::Saved;
 use crate::maths;
 use crate::num::{Dd, Element, Real, Wide};
-use crate::tensor::Shape;
 use std::marker::PhantomData;
 
 /// Count, mean and variance of each feature over some values; `R` is the type of the layer's statistics: f32, or f64 for f64
@@ -20,13 +20,13 @@ use std::marker::PhantomData;
 /// nothing. What is not finite stays in its feature.
 ///
 /// ```
-/// use batchnorm::parts::Moments;
+/// use batchnorm::parts::{Moments, Part};
 /// use batchnorm::{DefaultBackend, Shape, Workspace};
 ///
 /// let (backend, mut workspace) = (DefaultBackend::default(), Workspace::default());
 /// let mut all = Moments::default();
 /// for x in [&[1.0_f32, 3.0][..], &[5.0, 7.0, 9.0], &[]] {
-///     all.merge(&Moments::of(&backend, Shape::nc(x.len(), 1)?, x, &mut workspace)?)?;
+///     all.merge(&Moments::of(&backend, Part::new(Shape::nc(x.len(), 1)?, x), &mut workspace)?)?;
 /// }
 /// assert_eq!((all.count(), all.mean(), all.var()), (5, vec![5.0], vec![8.0]));
 /// # Ok::<(), batchnorm::Error>(())
@@ -85,31 +85,32 @@ impl<R: Real> Moments<R> {
         Ok(Self { count, features: features.collect::<Result<_, _>>()?, ..Self::default() })
     }
 
-    /// Of a tensor `x` of the shape `shape`, a part of a batch; it may have one value per feature, or none. `x` is read once, and
-    /// once more where a mean is far from zero.
+    /// Of a part of a batch; it may have one value per feature, or none. x is read once, and once more where a mean is far from
+    /// zero.
     ///
     /// # Errors
-    /// [`Error::Length`] where `x` has not the shape's length.
+    /// [`Error::Length`] where x or the mask has not the shape's length.
     ///
     /// ```
-    /// use batchnorm::parts::Moments;
+    /// use batchnorm::parts::{Moments, Part};
     /// use batchnorm::{DefaultBackend, Shape, Workspace};
     ///
     /// let x = [1.0_f32, -4.0]; // one sample
-    /// let moments = Moments::of(&DefaultBackend::default(), Shape::nc(1, 2)?, &x, &mut Workspace::default())?;
+    /// let part = Part::new(Shape::nc(1, 2)?, &x);
+    /// let moments = Moments::of(&DefaultBackend::default(), part, &mut Workspace::default())?;
     /// assert_eq!((moments.mean(), moments.var()), (vec![1.0, -4.0], vec![0.0, 0.0]));
     /// # Ok::<(), batchnorm::Error>(())
     /// ```
     pub fn of<T: Element<Compute = R>, B: Backend>(
         backend: &B,
-        shape: Shape,
-        x: &[T],
+        part: Part<'_, T>,
         workspace: &mut Workspace<T>,
     ) -> Result<Self, Error> {
-        let wrong = Error::Length { what: "x", expected: shape.len(), got: x.len() };
-        let x = shape.strips(x).ok_or(wrong)?;
-        let features = driver::moments(backend, (shape, x), workspace);
-        Ok(Self { count: shape.count(), features, ..Self::default() })
+        part.check()?;
+        let Part { shape, x, mask } = part;
+        let x = shape.strips(x).unwrap_or_else(|| unreachable!("x has been checked"));
+        let (features, count) = driver::moments(backend, (shape, x), mask, workspace);
+        Ok(Self { count, features, ..Self::default() })
     }
 
     /// Those that a forward took of its batch, in training, or in evaluation without running statistics.

@@ -52,6 +52,8 @@ pub(super) enum Kind {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 struct Node {
     samples: Range<usize>,
+    /// The values of a feature that exist.
+    count: usize,
     /// The parts of both sums of each feature, one behind the other.
     #[cfg_attr(feature = "serde", serde(with = "crate::layer::bits"))]
     sums: Vec<f64>,
@@ -84,10 +86,13 @@ impl<R: Real> PartialSums<R> {
     }
 
     /// Puts in the sums of the samples behind the others.
-    pub(super) fn push(&mut self, Summed { samples, totals, hard }: Summed<'_, R>) {
+    pub(super) fn push(&mut self, Summed { samples, count, totals, hard }: Summed<'_, R>) {
         let sums = flat::<R>(totals.iter().copied());
         let hard = hard.iter().enumerate().filter_map(|(f, hard)| Some((f, (*hard)?)));
-        self.nodes.push(Node { samples, sums, hard: hard.flat_map(hard_numbers).collect() });
+        self.nodes.push(Node { samples, count, sums, hard: hard.flat_map(hard_numbers).collect() });
+        if let Some(of) = self.of {
+            self.merge_siblings(leaf_samples(of.features, of.inner));
+        }
     }
 
     const fn per_feature() -> usize {
@@ -139,13 +144,17 @@ impl<R: Real> PartialSums<R> {
     }
 
     /// Whether a node, which may have come from elsewhere, is one of such sums.
-    fn check(Node { samples, sums, hard }: &Node, of: &Of) -> Result<(), Error> {
+    fn check(Node { samples, count, sums, hard }: &Node, of: &Of) -> Result<(), Error> {
         if of.features.checked_mul(Self::per_feature()) != Some(sums.len()) {
             return Err(wrong(&of.to_string(), &format!("{} numbers", sums.len())));
         }
         let leaf = leaf_samples(of.features, of.inner);
         if samples.is_empty() || samples.end.checked_next_multiple_of(leaf).is_none() {
             return Err(wrong("a range of samples", &format!("{samples:?}")));
+        }
+        if samples.len().checked_mul(of.inner).is_none_or(|most| *count > most) {
+            let expected = format!("at most {} values in each of {} samples", of.inner, samples.len());
+            return Err(wrong(&expected, &format!("{count} in all")));
         }
         let ascending = hard.chunks(HARD).is_sorted_by(|a, b| a[0] < b[0]);
         let is_feature = |v: &f64| (0.0..of.features as f64).contains(v) && v.fract() == 0.0;
@@ -184,11 +193,9 @@ impl<R: Real> PartialSums<R> {
             node.take_in::<R>(&last);
             last = node;
         }
-        let count =
-            next.checked_mul(of.inner).ok_or_else(|| wrong("fewer values", &format!("{next} samples")))?;
         let mut hard = vec![None; if last.hard.is_empty() { 0 } else { features }];
         last.hard_sums().for_each(|(f, sums)| hard[f] = Some(sums));
-        Ok(Total { totals: totals::<R>(&last.sums).collect(), hard, count })
+        Ok(Total { totals: totals::<R>(&last.sums).collect(), hard, count: last.count })
     }
 }
 
@@ -216,6 +223,8 @@ impl Node {
         let pairs = totals::<R>(&self.sums).zip(totals::<R>(&other.sums));
         self.sums = flat::<R>(pairs.map(|(a, b)| (a.0 + b.0, a.1 + b.1)));
         self.samples.end = other.samples.end;
+        // What cannot be counted is more than any statistics are of.
+        self.count = self.count.saturating_add(other.count);
     }
 
     fn hard_sums(&self) -> impl Iterator<Item = (usize, HardSums)> + '_ {
