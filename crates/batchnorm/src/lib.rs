@@ -83,7 +83,8 @@ pub use bn_core::mem::Output;
 pub use bn_core::{
     Activation, Affine, Config, Cotangents, DoubleGradients, Element, Error, Folded, Frozen, Gradients,
     Grads, Kept, Layout, Mode, NonFinite, OneValue, Options, ParameterGradients, Real, Recalibrate, Renorm,
-    RunningStats, RunningVar, Saved, Shape, ShapeError, Single, Sizes, Workspace, functions, parts, schedule,
+    RunningStats, RunningVar, Saved, Shape, ShapeError, Single, Sizes, Workspace, functions, parts, ranks,
+    schedule,
 };
 /// The version of ndarray whose arrays the layer takes.
 pub use ndarray;

@@ -4,7 +4,8 @@ use crate::case::{Case, Cotangents, Results, Tensor};
 use crate::digest::digest;
 use crate::identities;
 use crate::measure::{Row, Scales, check_by, limit_of};
-use crate::parts::{run_in_parts, run_in_ranks};
+use crate::parts::run_in_parts;
+use crate::ranks::{run_by_moments, run_in_ranks};
 use crate::run::{Answer, run};
 use bn_core::{Backend, Element, Mode, Real};
 use half::{bf16, f16};
@@ -180,6 +181,14 @@ impl AnyCase {
         on!(self, case => run_in_ranks(case, backend, n))
     }
 
+    /// As [`run_by_moments`].
+    ///
+    /// # Errors
+    /// What the layer says to the case's input.
+    pub fn run_by_moments<B: Backend + Clone>(&self, backend: &B, n: usize) -> Answer {
+        on!(self, case => run_by_moments(case, backend, n))
+    }
+
     /// Whether the step is training's.
     #[must_use]
     pub fn trains(&self) -> bool {
@@ -199,16 +208,20 @@ pub struct Candidate {
     pub run: Arc<dyn Fn(&AnyCase) -> Answer + Send + Sync>,
     /// Runs a case in so many ranks.
     pub in_ranks: Arc<InRanks>,
+    /// The same, by merged moments.
+    pub by_moments: Arc<InRanks>,
     /// Checks the identities; a line per failure.
     pub identities: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
 }
 
 impl<B: Backend + Clone + Send + 'static> From<B> for Candidate {
     fn from(backend: B) -> Self {
-        let (name, own, ranks) = (backend.name(), backend.clone(), backend.clone());
+        let name = backend.name();
+        let [own, ranks, moments] = [(); 3].map(|()| backend.clone());
         let run = Arc::new(move |case: &AnyCase| case.run(&own));
         let in_ranks = Arc::new(move |case: &AnyCase, n| case.run_in_ranks(&ranks, n));
-        Self { name, run, in_ranks, identities: Arc::new(move || identities::all(&backend)) }
+        let by_moments = Arc::new(move |case: &AnyCase, n| case.run_by_moments(&moments, n));
+        Self { name, run, in_ranks, by_moments, identities: Arc::new(move || identities::all(&backend)) }
     }
 }
 

@@ -53,8 +53,11 @@ pub(crate) fn judge_all(case: &AnyCase, origin: Origin, candidates: &[Candidate]
         let got = (candidate.run)(case);
         let mut outcome = judge(case, origin, &scales, &got, first.as_ref().unwrap_or(&got));
         if case.trains() {
-            let in_ranks = (candidate.in_ranks)(case, RANKS);
-            outcome.failures.extend(fails_in_ranks(case, &scales, &in_ranks));
+            for (how, in_ranks) in [("in", &candidate.in_ranks), ("by moments of", &candidate.by_moments)] {
+                let failures = fails_in_ranks(case, &scales, &in_ranks(case, RANKS));
+                let told = failures.into_iter().map(|failure| format!("{how} {RANKS} ranks: {failure}"));
+                outcome.failures.extend(told);
+            }
         }
         first.get_or_insert(got);
         outcome
@@ -97,15 +100,14 @@ fn judge(case: &AnyCase, origin: Origin, scales: &Scales, got: &Answer, first: &
 
 /// What is wrong with a case that was shared out.
 fn fails_in_ranks(case: &AnyCase, scales: &Scales, got: &Answer) -> Vec<String> {
-    let failures = match got {
+    match got {
         Err(Error::OneValue { .. }) if case.single() => Vec::new(),
         Err(error) => vec![error.to_string()],
         Ok(_) if case.single() => {
             vec!["expected an error for one value per feature, got a result".into()]
         }
         Ok(results) => case.check_by(scales, results).iter().filter(|row| !row.ok()).map(beyond).collect(),
-    };
-    failures.into_iter().map(|failure| format!("in {RANKS} ranks: {failure}")).collect()
+    }
 }
 
 pub(crate) fn beyond(row: &Row) -> String {

@@ -35,6 +35,7 @@ pub mod oracle;
 pub mod oracle_second;
 mod pairs;
 pub mod parts;
+pub mod ranks;
 mod renormed;
 pub mod replay;
 pub mod run;

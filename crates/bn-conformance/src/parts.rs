@@ -3,9 +3,9 @@
 use crate::case::{Case, Results, Tensor};
 use crate::data::{normal, rng};
 use crate::digest::same_bits;
-use crate::run::{Answer, layer, run, same_by_y, widened};
+use crate::run::{Answer, gradients, layer, run, same_by_y, statistics, widened};
 use bn_core::functions::{self, Backward, Forward, Running};
-use bn_core::parts::{self, Moments, Part, PartialSums, Pooled};
+use bn_core::parts::{self, Part, PartialSums, Pooled};
 use bn_core::{
     Activation, Backend, Config, Element, Kept, Layout, Mode, Options, Real, Saved, Shape, Workspace,
 };
@@ -74,51 +74,32 @@ pub fn run_in_parts<T: Element, B: Backend + Clone>(case: &Case<T>, backend: &B,
     split.run(&pooled)
 }
 
-/// The ranges of `batch` samples that `ranks` ranks get: the later ones more, the first ones of a small batch none.
-pub fn ranks(batch: usize, ranks: usize) -> impl Iterator<Item = Range<usize>> + Clone {
-    let bound = move |r: usize| batch * r * (r + 1) / (ranks * (ranks + 1));
-    (0..ranks).map(move |r| bound(r)..bound(r + 1))
-}
-
-/// As [`run`], a training case shared out to `n` [`ranks`], whose moments and gradient sums are merged. Other cases are run whole.
-///
-/// # Errors
-/// What the layer says to the case's input.
-pub fn run_in_ranks<T: Element, B: Backend + Clone>(case: &Case<T>, backend: &B, n: usize) -> Answer {
-    let shape = case.shape()?;
-    if case.mode == Mode::Eval || shape.is_empty() || case.cotangents.is_some() {
-        return run(case, backend);
-    }
-    let batch = case.dims.first().copied().unwrap_or(1);
-    let positions = shape.outer() / batch.max(1);
-    let samples = ranks(batch, n).map(|part| part.start * positions..part.end * positions);
-    let split = Split::new(case, backend, samples.collect())?;
-    let mut moments = Moments::default();
-    for part in &split.parts {
-        moments.merge(&Moments::of(backend, split.part(part)?, &mut Workspace::default())?)?;
-    }
-    split.run(&Pooled::of(&moments, case.config.eps)?.one_value(case.config.one_value))
-}
+/// The options of a step, and what is kept of it.
+type Beside<'c, T> = (Options<&'c [T], &'c [bool]>, Kept<&'c [T], &'c [bool]>);
 
 /// A case that is cut into ranges of samples.
-struct Split<'c, T: Element, B> {
-    case: &'c Case<T>,
-    backend: &'c B,
+pub(crate) struct Split<'c, T: Element, B> {
+    pub(crate) case: &'c Case<T>,
+    pub(crate) backend: &'c B,
     whole: Shape,
-    parts: Vec<Range<usize>>,
+    pub(crate) parts: Vec<Range<usize>>,
 }
 
 impl<'c, T: Element, B: Backend + Clone> Split<'c, T, B> {
-    fn new(case: &'c Case<T>, backend: &'c B, parts: Vec<Range<usize>>) -> Result<Self, bn_core::Error> {
+    pub(crate) fn new(
+        case: &'c Case<T>,
+        backend: &'c B,
+        parts: Vec<Range<usize>>,
+    ) -> Result<Self, bn_core::Error> {
         Ok(Self { case, backend, whole: case.shape()?, parts })
     }
 
-    fn elements(&self, part: &Range<usize>) -> Range<usize> {
+    pub(crate) fn elements(&self, part: &Range<usize>) -> Range<usize> {
         let strip = self.whole.features() * self.whole.inner();
         part.start * strip..part.end * strip
     }
 
-    fn shape(&self, part: &Range<usize>) -> Result<Shape, bn_core::Error> {
+    pub(crate) fn shape(&self, part: &Range<usize>) -> Result<Shape, bn_core::Error> {
         Ok(Shape::new(part.len(), self.whole.features(), self.whole.inner())?)
     }
 
@@ -129,13 +110,13 @@ impl<'c, T: Element, B: Backend + Clone> Split<'c, T, B> {
     }
 
     /// A part to be summed.
-    fn part(&self, part: &Range<usize>) -> Result<Part<'c, T>, bn_core::Error> {
+    pub(crate) fn part(&self, part: &Range<usize>) -> Result<Part<'c, T>, bn_core::Error> {
         let own = Part::new(self.shape(part)?, &self.case.x[self.elements(part)]);
         Ok(self.mask(part).map_or(own, |mask| own.mask(mask)))
     }
 
     /// What the options of a step take of a part, and what is kept of it.
-    fn options(&self, part: &Range<usize>) -> (Options<&'c [T], &'c [bool]>, Kept<&'c [T], &'c [bool]>) {
+    pub(crate) fn options(&self, part: &Range<usize>) -> Beside<'c, T> {
         let (mut options, mut kept) = (self.case.options(), self.case.kept());
         let residual = options.residual.map(|all| &all[self.elements(part)]);
         (options.residual, options.mask) = (residual, self.mask(part));
@@ -148,7 +129,7 @@ impl<'c, T: Element, B: Backend + Clone> Split<'c, T, B> {
     }
 
     /// The step, from the statistics on.
-    fn run(&self, pooled: &Pooled<T>) -> Answer {
+    pub(crate) fn run(&self, pooled: &Pooled<T>) -> Answer {
         let Self { case, backend, parts, .. } = self;
         let (mut bn, mut workspace) = (layer(case, (*backend).clone())?, Workspace::default());
         let mut y = vec![T::default(); case.x.len()];
@@ -173,12 +154,7 @@ impl<'c, T: Element, B: Backend + Clone> Split<'c, T, B> {
         }
         let mut results = Results::default();
         results.insert(Tensor::Y, widened(&y));
-        results.insert(Tensor::Mean, saved[0].mean().iter().map(|v| v.to_f64()).collect());
-        results.insert(Tensor::Var, saved[0].var().iter().map(|v| v.to_f64()).collect());
-        if let Some(running) = &bn.running {
-            results.insert(Tensor::RunningMean, running.mean.iter().map(|v| v.to_f64()).collect());
-            results.insert(Tensor::RunningVar, running.var.iter().map(|v| v.to_f64()).collect());
-        }
+        results.extend(statistics(&bn, &saved[0]));
         if let Some(dy) = &case.dy {
             let again = self.backward(dy, None, &saved, &mut workspace)?;
             if case.activation != Activation::Identity {
@@ -226,14 +202,7 @@ impl<'c, T: Element, B: Backend + Clone> Split<'c, T, B> {
             };
             parts::backward(*backend, step, &sums, saved, workspace)?;
         }
-        let mut results = Results::default();
-        results.insert(Tensor::Dx, widened(&dx));
-        results.insert(Tensor::Dweight, widened(&dweight));
-        results.insert(Tensor::Dbias, widened(&dbias));
-        if case.residual.is_some() {
-            results.insert(Tensor::Dresidual, widened(&dresidual));
-        }
-        Ok(results)
+        Ok(gradients(case, [dx, dresidual], [dweight, dbias]))
     }
 }
 

@@ -52,14 +52,9 @@ pub fn run<T: Element, B: Backend + Clone>(case: &Case<T>, backend: &B) -> Answe
     }
     let mut results = Results::default();
     results.insert(Tensor::Y, widened(&y));
-    results.insert(Tensor::Mean, saved.mean().iter().map(|v| v.to_f64()).collect());
-    results.insert(Tensor::Var, saved.var().iter().map(|v| v.to_f64()).collect());
-    if let Some(running) = &bn.running {
-        results.insert(Tensor::RunningMean, running.mean.iter().map(|v| v.to_f64()).collect());
-        results.insert(Tensor::RunningVar, running.var.iter().map(|v| v.to_f64()).collect());
-    }
+    results.extend(statistics(&bn, &saved));
     let Some(dy) = &case.dy else { return Ok(results) };
-    let mut gradients = |y: Option<&[T]>| -> Answer {
+    let mut backward = |y: Option<&[T]>| -> Answer {
         let [mut dx, mut dresidual] = [(); 2].map(|()| vec![T::default(); case.x.len()]);
         let [mut dweight, mut dbias] =
             [bn.weight.len(), bn.bias.len()].map(|len| vec![T::Compute::default(); len]);
@@ -74,24 +69,45 @@ pub fn run<T: Element, B: Backend + Clone>(case: &Case<T>, backend: &B) -> Answe
             ..Backward::new(&case.x, dy)
         };
         bn.backward_step(step, &saved, &mut workspace)?;
-        let mut results = Results::default();
-        results.insert(Tensor::Dx, widened(&dx));
-        results.insert(Tensor::Dweight, widened(&dweight));
-        results.insert(Tensor::Dbias, widened(&dbias));
-        if case.residual.is_some() {
-            results.insert(Tensor::Dresidual, widened(&dresidual));
-        }
-        Ok(results)
+        Ok(gradients(case, [dx, dresidual], [dweight, dbias]))
     };
-    let again = gradients(None)?;
+    let again = backward(None)?;
     if case.activation != Activation::Identity {
-        same_by_y(&again, &gradients(Some(&y))?)?;
+        same_by_y(&again, &backward(Some(&y))?)?;
     }
     results.extend(again);
     if let Some(cotangents) = &case.cotangents {
         second((case, cotangents), dy, (backend, &saved), &mut workspace, &mut results)?;
     }
     Ok(results)
+}
+
+/// The statistics that a forward took, and the running ones after it.
+pub(crate) fn statistics<T: Element, B: Backend>(bn: &BatchNorm<T, B>, saved: &Saved<T>) -> Results {
+    let mut results = Results::default();
+    results.insert(Tensor::Mean, widened(saved.mean()));
+    results.insert(Tensor::Var, widened(saved.var()));
+    if let Some(running) = &bn.running {
+        results.insert(Tensor::RunningMean, running.mean.iter().map(|v| v.to_f64()).collect());
+        results.insert(Tensor::RunningVar, running.var.iter().map(|v| v.to_f64()).collect());
+    }
+    results
+}
+
+/// dx and dresidual, dγ and dβ, as far as the case has them.
+pub(crate) fn gradients<T: Element>(
+    case: &Case<T>,
+    [dx, dresidual]: [Vec<T>; 2],
+    [dweight, dbias]: [Vec<T::Compute>; 2],
+) -> Results {
+    let mut results = Results::default();
+    results.insert(Tensor::Dx, widened(&dx));
+    results.insert(Tensor::Dweight, widened(&dweight));
+    results.insert(Tensor::Dbias, widened(&dbias));
+    if case.residual.is_some() {
+        results.insert(Tensor::Dresidual, widened(&dresidual));
+    }
+    results
 }
 
 /// The gate is told by y, or computed again: to the bit the same.

@@ -45,7 +45,7 @@ pub use layer::checkpoint;
 pub use layer::{
     Activation, Affine, BatchNorm, Config, Cotangents, DoubleGradients, Error, Folded, Frozen, Gradients,
     Grads, Kept, Mode, NonFinite, OneValue, Options, ParameterGradients, Recalibrate, Renorm, RunningStats,
-    RunningVar, Saved, Single, Sizes, functions, parts,
+    RunningVar, Saved, Single, Sizes, functions, parts, ranks,
 };
 pub use num::{Element, Real};
 pub use tensor::{Layout, Shape, ShapeError};

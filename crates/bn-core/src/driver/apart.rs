@@ -202,6 +202,16 @@ pub(crate) fn sum_part<T: Element, B: Backend>(
     }
 }
 
+/// How many nodes cover so many samples of a part from `first` on, once siblings have merged.
+pub(crate) fn nodes(features: usize, inner: usize, first: usize, samples: usize) -> usize {
+    let leaf = leaf_samples(features, inner);
+    match (samples, first.is_multiple_of(leaf)) {
+        (0, _) => 0,
+        (_, false) => 1,
+        (_, true) => tree::covering(first / leaf..first / leaf + samples.div_ceil(leaf)).count(),
+    }
+}
+
 impl<T: Element> Part<'_, T> {
     /// The sums of some of its rows, and how many values of a feature they are of.
     fn sum_rows<B: Backend>(

@@ -40,7 +40,7 @@ mod tiles;
 mod tree;
 mod workspace;
 
-pub(crate) use apart::{Part, Summed, sum_part};
+pub(crate) use apart::{Part, Summed, nodes, sum_part};
 pub(crate) use backward::Backward;
 pub(crate) use cut::takes_strides;
 pub(crate) use forward::{Forward, Renorm, Statistics};

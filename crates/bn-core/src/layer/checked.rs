@@ -207,8 +207,13 @@ impl<T: Element> StridedBack<'_, T> {
 }
 
 impl<'a, T: Element> StridedBack<'a, T> {
+    /// The same for a shorter time, of which nothing is wanted.
+    pub(super) fn read(&mut self) -> StridedBack<'_, T> {
+        StridedBack { dx: None, dresidual: None, dweight: &mut [], dbias: &mut [], ..self.reborrow() }
+    }
+
     /// The same for a shorter time.
-    fn reborrow(&mut self) -> StridedBack<'_, T> {
+    pub(super) fn reborrow(&mut self) -> StridedBack<'_, T> {
         let kept = Kept {
             y: self.kept.y.as_ref().map(Strips::reborrow),
             residual: self.kept.residual.as_ref().map(Strips::reborrow),

@@ -117,6 +117,14 @@ pub enum Error {
         /// What came.
         got: String,
     },
+    /// The ranks of a communicator do not do the same, or one is gone.
+    #[error("expected {expected}, got {got}")]
+    Ranks {
+        /// What the call needs.
+        expected: String,
+        /// What came.
+        got: String,
+    },
     /// The layer cannot be folded, or not into this.
     #[error("expected {expected}, got {got}")]
     Fold {

@@ -24,6 +24,7 @@ mod optimize;
 mod options;
 pub mod parts;
 mod presets;
+pub mod ranks;
 mod recalibrate;
 mod renorm;
 mod renormed;

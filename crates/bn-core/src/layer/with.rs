@@ -227,19 +227,28 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
         saved: &Saved<T>,
         workspace: &mut Workspace<T>,
     ) -> Result<(), Error> {
+        let (weight, bias) = self.check_backward(&step, saved)?;
+        let step = Backward { weight, bias, ..step };
+        // The layer's other backwards have the sums of every feature looked at; so has this one, for equal bits.
+        let whole = !self.config.frozen.parameters();
+        let step = StridedBack { whole, ..step.checked(saved)? };
+        step.run(&self.backend, saved, workspace)
+    }
+
+    /// γ and β of a backward, where the state is of such a layer and gradients are asked for that there are.
+    pub(super) fn check_backward(
+        &self,
+        step: &Backward<'_, T>,
+        saved: &Saved<T>,
+    ) -> Result<super::OwnParams<'_, T>, Error> {
         self.check_saved(saved, saved.mode())?;
-        let (weight, bias) = self.params()?;
         let gradients = [("dweight", step.dweight.as_deref()), ("dbias", step.dbias.as_deref())];
         for ((what, got), learned) in gradients.into_iter().zip(self.config.learned()) {
             if let Some(got) = got.filter(|_| !learned) {
                 check_len(what, 0, got.len())?;
             }
         }
-        let step = Backward { weight, bias, ..step };
-        // The layer's other backwards have the sums of every feature looked at; so has this one, for equal bits.
-        let whole = !self.config.frozen.parameters();
-        let step = StridedBack { whole, ..step.checked(saved)? };
-        step.run(&self.backend, saved, workspace)
+        self.params()
     }
 
     pub(super) fn step_forward(

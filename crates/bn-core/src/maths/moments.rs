@@ -37,6 +37,20 @@ impl Moments {
         [self.k, delta, rest, var, left]
     }
 
+    /// Its numbers as words.
+    pub(crate) fn words(&self) -> [u64; 6] {
+        let [k, delta, rest, var, left] = self.numbers().map(f64::to_bits);
+        [k, delta, rest, var, left, u64::from(self.unit.cast_unsigned())]
+    }
+
+    /// The other way.
+    pub(crate) fn of_words(&[k, delta, rest, var, left, unit]: &[u64; 6]) -> Self {
+        let [k, delta, rest, var, left] = [k, delta, rest, var, left].map(f64::from_bits);
+        // A unit has no more than eleven bits.
+        let unit = (unit as u32).cast_signed().clamp(-9999, 9999);
+        Self { k, delta: Dd::from_parts(delta, rest), var: Dd::from_parts(var, left), unit }
+    }
+
     /// Of a mean and a variance in f64.
     pub(crate) fn given<R: Real>(mean: f64, var: f64) -> Self {
         let k = R::from_f64(mean).to_f64();

@@ -9,8 +9,9 @@ use crate::layer::error::Error;
 use crate::layer::functions::Backward;
 use crate::layer::saved::Saved;
 use crate::maths::frame::Frame;
-use crate::maths::{HardGrads, Totals, features};
+use crate::maths::{HardGrads, Params, Totals, features};
 use crate::num::{Element, Real, Wide};
+use crate::tensor::Shape;
 
 /// The sums of a part that its backward needs: Σdy and Σdy·(x−k), dy being what passes the activation, over the positions that exist.
 /// `step` is that of the [`backward`], of which x, dy, γ, β and what was kept are read; `saved` is what the part's forward left, `first`
@@ -27,29 +28,39 @@ pub fn sum_gradients<T: Element, B: Backend>(
     workspace: &mut Workspace<T>,
 ) -> Result<PartialSums<T::Compute>, Error> {
     saved.check_gradients()?;
-    let (shape, mask) = (saved.shape, step.kept.mask);
-    let read =
-        Backward { weight: step.weight, bias: step.bias, kept: step.kept, ..Backward::new(step.x, step.dy) };
-    let read = read.checked(saved)?;
+    let (weight, bias, kept) = (step.weight, step.bias, step.kept);
+    let read = Backward { weight, bias, kept, ..Backward::new(step.x, step.dy) };
+    sums(backend, (step.x, step.dy, kept.mask), read.checked(saved)?, first, saved, workspace)
+}
+
+/// As [`sum_gradients`]: of x and dy with a mask, which are those of `read`, a step of which nothing is wanted.
+pub(in crate::layer) fn sums<T: Element, B: Backend>(
+    backend: &B,
+    (x, dy, mask): (&[T], &[T], Option<&[bool]>),
+    mut read: StridedBack<'_, T>,
+    first: usize,
+    saved: &Saved<T>,
+    workspace: &mut Workspace<T>,
+) -> Result<PartialSums<T::Compute>, Error> {
+    let shape = saved.shape;
     saved.done.check(&read.kept)?;
     check_samples(shape, first)?;
     let pilots = pilots(saved);
     let mut sums = PartialSums::new(of(Kind::Gradients, shape, pilots.as_deref()));
     let (pilots, stats) = (pilots.as_deref(), Some(saved.stats.as_ref()));
-    let mut put = |summed: driver::Summed<'_, T::Compute>| sums.push(summed);
     let mut sum = |dy: &[T], workspace: &mut Workspace<T>| {
-        let part = driver::Part { shape, of: [Some(step.x), Some(dy)], mask, first, pilots, stats };
-        driver::sum_part(backend, part, workspace, &mut put);
+        let part = driver::Part { shape, of: [Some(x), Some(dy)], mask, first, pilots, stats };
+        driver::sum_part(backend, part, workspace, &mut |summed| sums.push(summed));
     };
     if saved.done.activation.corners().is_none() {
-        sum(step.dy, workspace);
+        sum(dy, workspace);
         return Ok(sums);
     }
     let mut passed = workspace.take_passed();
     let nothing = vec![Totals::<T::Compute>::default(); shape.features()];
     let given = Some(Given { totals: &nothing, hard: &[], moments: &saved.moments });
     let dresidual = Some(driver::room(&mut passed, shape.len()));
-    let gate = StridedBack { dresidual, given, ..read };
+    let gate = StridedBack { dresidual, given, ..read.reborrow() };
     gate.run_where(backend, saved, workspace, |_| Ok(()))?;
     sum(&passed[..shape.len()], workspace);
     workspace.put_passed(passed);
@@ -70,14 +81,25 @@ pub fn backward<T: Element, B: Backend>(
     workspace: &mut Workspace<T>,
 ) -> Result<(), Error> {
     saved.check_gradients()?;
+    run(backend, step.checked(saved)?, sums, saved, workspace)
+}
+
+/// As [`backward`].
+pub(in crate::layer) fn run<T: Element, B: Backend>(
+    backend: &B,
+    mut step: StridedBack<'_, T>,
+    sums: &PartialSums<T::Compute>,
+    saved: &Saved<T>,
+    workspace: &mut Workspace<T>,
+) -> Result<(), Error> {
     let shape = saved.shape;
     let pilots = pilots(saved);
     let expected = (Some(shape.inner()), around(pilots.as_deref()));
     let total = sums.total((Kind::Gradients, shape.features()), expected)?;
     let hard = hard_gradients(&total, pilots.as_deref(), saved);
     let given = Some(Given { totals: &total.totals, hard: &hard, moments: &saved.moments });
-    let step = StridedBack { given, whole: true, ..step.checked(saved)? };
     saved.done.check(&step.kept)?;
+    let step = StridedBack { given, whole: true, ..step.reborrow() };
     step.run_where(backend, saved, workspace, |own| {
         let (whole, count) = (saved.count, total.count);
         let expected = match saved.from_batch {
@@ -87,6 +109,43 @@ pub fn backward<T: Element, B: Backend>(
         };
         Err(wrong(&expected, &format!("sums over {count}")))
     })
+}
+
+/// dγ and dβ of the samples that `sums` are of, be they a part of the batch, into `dweight` and `dbias`, as far as these are wanted.
+pub(in crate::layer) fn parameters<T: Element, B: Backend>(
+    backend: &B,
+    [dweight, dbias]: [&mut [T::Compute]; 2],
+    sums: &PartialSums<T::Compute>,
+    saved: &Saved<T>,
+    workspace: &mut Workspace<T>,
+) -> Result<(), Error> {
+    let pilots = pilots(saved);
+    let total = sums.own_total(saved.shape.features());
+    let hard = hard_gradients(&total, pilots.as_deref(), saved);
+    let given = Some(Given { totals: &total.totals, hard: &hard, moments: &saved.moments });
+    // A step over nothing has no more to do.
+    let shape = Shape::new(0, saved.shape.features(), saved.shape.inner())?;
+    let strips = || shape.strips(&[]).unwrap_or_else(|| unreachable!("nothing is as long as that"));
+    let step = driver::Backward {
+        shape,
+        x: strips(),
+        dy: strips(),
+        gate: None,
+        dx: None,
+        dweight,
+        dbias,
+        params: Params { weight: &[], bias: &[] },
+        stats: saved.stats.as_ref(),
+        from_batch: saved.from_batch,
+        eps: saved.eps,
+        count: saved.count,
+        whole: true,
+        given,
+        moved: saved.moved.get(),
+        wide: &mut [],
+    };
+    driver::run_among(backend, step, None, workspace);
+    Ok(())
 }
 
 /// dβ and dγ of the features that the totals do not tell.

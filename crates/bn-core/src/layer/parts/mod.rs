@@ -23,10 +23,13 @@ mod gradients;
 mod moments;
 mod pooled;
 mod sums;
+mod wire;
 
 pub use gradients::{backward, sum_gradients};
+pub(super) use gradients::{parameters, run, sums};
 pub use moments::Moments;
 pub use pooled::Pooled;
+pub(super) use pooled::checked;
 pub use sums::PartialSums;
 
 use super::checked::check_mask;

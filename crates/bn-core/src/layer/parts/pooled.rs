@@ -14,7 +14,7 @@ use crate::layer::saved::Saved;
 use crate::layer::sizes::Sizes;
 use crate::maths::renorm::Taking;
 use crate::maths::{self, StatsVec, features};
-use crate::num::Element;
+use crate::num::{Element, Real, Wide};
 use crate::tensor::Shape;
 
 /// The statistics of a batch in parts, on their way from the parts' sums.
@@ -73,6 +73,14 @@ enum Round {
     AroundMeans,
     /// They are there.
     Settled,
+}
+
+/// The forward of a part, which may have one value: the whole batch has been asked for its own.
+pub(in crate::layer) fn checked<T: Element>(step: Forward<'_, T>) -> Result<Strided<'_, T>, Error> {
+    step.options.check_part()?;
+    let step = Strided { one_value: OneValue::Bias, ..step.checked(Mode::Train, None)? };
+    step.check(1, Single::Batch)?;
+    Ok(step)
 }
 
 impl<T: Element> Pooled<T> {
@@ -202,12 +210,20 @@ impl<T: Element> Pooled<T> {
         }
         self.check_count(self.count)?;
         self.check_features("x", step.shape)?;
-        step.options.check_part()?;
         if step.eps.to_bits() != self.eps.to_bits() {
             return Err(wrong(&format!("the eps of the statistics, {}", self.eps), &step.eps.to_string()));
         }
-        // The whole batch has been asked for its one value.
-        let step = Strided { one_value: OneValue::Bias, ..step.checked(Mode::Train, None)? };
+        self.run(backend, checked(step)?, saved, workspace)
+    }
+
+    /// As [`forward`](Self::forward), of a step that has been checked.
+    pub(in crate::layer) fn run<'s, B: Backend>(
+        &self,
+        backend: &B,
+        step: Strided<'s, T>,
+        saved: &'s mut Saved<T>,
+        workspace: &mut Workspace<T>,
+    ) -> Result<(), Error> {
         let renorm = step.check(self.count, Single::Batch)?;
         let Strided { shape, sizes, x, y, params, options, .. } = step;
         let gaps = options.mask.map(|mask| workspace.take_gaps(shape, mask));
@@ -237,6 +253,23 @@ impl<T: Element> Pooled<T> {
                     format!("at most the {} values per feature of the statistics in x", self.count);
                 Err(wrong(&expected, &own.to_string()))
             }
+        }
+    }
+
+    /// The features whose sums do not tell their statistics, those of f64 alone: out of range, or of one value throughout.
+    pub(in crate::layer) fn lost(&self) -> Vec<usize> {
+        let stats = self.stats.as_ref();
+        let fits =
+            |f: &usize| maths::Moments::fit::<T::Compute>(stats.k[*f].to_f64(), stats.var[*f].to_f64());
+        (0..if self.count > 0 { self.features } else { 0 }).filter(|f| !fits(f)).collect()
+    }
+
+    /// Takes the statistics of a feature from the moments of the whole batch.
+    pub(in crate::layer) fn take(&mut self, feature: usize, moments: maths::Moments) {
+        self.stats.as_mut().set(feature, &moments.stats(self.eps));
+        if moments.unit != 0 {
+            self.moments.resize(self.features, maths::Moments::default());
+            self.moments[feature] = moments;
         }
     }
 

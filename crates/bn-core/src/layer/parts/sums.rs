@@ -18,9 +18,9 @@ use std::ops::Range;
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct PartialSums<R> {
-    of: Option<Of>,
+    pub(super) of: Option<Of>,
     /// In the order of their samples.
-    nodes: Vec<Node>,
+    pub(super) nodes: Vec<Node>,
     type_of_elements: PhantomData<R>,
 }
 
@@ -50,16 +50,16 @@ pub(super) enum Kind {
 /// Sums over a range of samples.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-struct Node {
-    samples: Range<usize>,
+pub(super) struct Node {
+    pub(super) samples: Range<usize>,
     /// The values of a feature that exist.
-    count: usize,
+    pub(super) count: usize,
     /// The parts of both sums of each feature, one behind the other.
     #[cfg_attr(feature = "serde", serde(with = "crate::layer::bits"))]
-    sums: Vec<f64>,
+    pub(super) sums: Vec<f64>,
     /// Gradients alone: features whose sums do not tell theirs, [`HARD`] numbers of each, by feature.
     #[cfg_attr(feature = "serde", serde(with = "crate::layer::bits"))]
-    hard: Vec<f64>,
+    pub(super) hard: Vec<f64>,
 }
 
 /// The numbers of a hard feature: which one, its two sums with their exponents, and its classes.
@@ -95,7 +95,7 @@ impl<R: Real> PartialSums<R> {
         }
     }
 
-    const fn per_feature() -> usize {
+    pub(super) const fn per_feature() -> usize {
         2 * R::Wide::PARTS
     }
 
@@ -110,11 +110,18 @@ impl<R: Real> PartialSums<R> {
     /// # Errors
     /// [`Error::Parts`] where they are of another tensor or kind, or a sample is in both. Nothing is then changed.
     pub fn merge(&mut self, other: Self) -> Result<(), Error> {
-        let Some(of) = other.of else { return Ok(()) };
-        if let Some(own) = self.of.filter(|own| *own != of) {
-            return Err(of.instead_of(&own));
+        self.merge_all(&[other])
+    }
+
+    /// As [`merge`](Self::merge), with those of several parts at once.
+    pub(in crate::layer) fn merge_all(&mut self, others: &[Self]) -> Result<(), Error> {
+        let mut all = self.of.into_iter().chain(others.iter().filter_map(|other| other.of));
+        let Some(of) = all.next() else { return Ok(()) };
+        if let Some(other) = all.find(|other| *other != of) {
+            return Err(other.instead_of(&of));
         }
-        let mut nodes: Vec<&Node> = self.nodes.iter().chain(&other.nodes).collect();
+        let mut nodes: Vec<&Node> = self.nodes.iter().collect();
+        nodes.extend(others.iter().flat_map(|other| &other.nodes));
         nodes.iter().try_for_each(|node| Self::check(node, &of))?;
         nodes.sort_by_key(|node| node.samples.start);
         if let Some([a, b]) = nodes.array_windows().find(|[a, b]| a.samples.end > b.samples.start) {
@@ -171,8 +178,7 @@ impl<R: Real> PartialSums<R> {
         (kind, features): (Kind, usize),
         (inner, around): (Option<usize>, u64),
     ) -> Result<Total<R>, Error> {
-        let nothing = || Total { totals: vec![Default::default(); features], hard: Vec::new(), count: 0 };
-        let Some(of) = self.of else { return Ok(nothing()) };
+        let Some(of) = self.of else { return Ok(self.own_total(features)) };
         let expected = Of { kind, features, inner: inner.unwrap_or(of.inner), around };
         if of != expected {
             return Err(of.instead_of(&expected));
@@ -187,15 +193,22 @@ impl<R: Real> PartialSums<R> {
             }
             next = samples.end;
         }
+        Ok(self.own_total(features))
+    }
+
+    /// The sums of the samples that are there.
+    pub(super) fn own_total(&self, features: usize) -> Total<R> {
         let mut nodes = self.nodes.iter().rev().cloned();
-        let Some(mut last) = nodes.next() else { return Ok(nothing()) };
+        let Some(mut last) = nodes.next() else {
+            return Total { totals: vec![Default::default(); features], hard: Vec::new(), count: 0 };
+        };
         for mut node in nodes {
             node.take_in::<R>(&last);
             last = node;
         }
         let mut hard = vec![None; if last.hard.is_empty() { 0 } else { features }];
         last.hard_sums().for_each(|(f, sums)| hard[f] = Some(sums));
-        Ok(Total { totals: totals::<R>(&last.sums).collect(), hard, count: last.count })
+        Total { totals: totals::<R>(&last.sums).collect(), hard, count: last.count }
     }
 }
 

@@ -1,0 +1,110 @@
+//! A training case shared out to ranks, which merge their statistics.
+
+use crate::case::{Case, Results, Tensor};
+use crate::parts::Split;
+use crate::run::{Answer, gradients, layer, run, same_by_y, statistics, widened};
+use bn_core::functions::{Backward, Forward};
+use bn_core::parts::{Moments, Pooled};
+use bn_core::ranks::{Ranks, Threads};
+use bn_core::{Activation, Backend, Element, Error, Mode, Saved, Shape, Workspace};
+use std::ops::Range;
+
+/// The ranges of `batch` samples that `ranks` ranks get: the later ones more, the first ones of a small batch none.
+pub fn ranks(batch: usize, ranks: usize) -> impl Iterator<Item = Range<usize>> + Clone {
+    let bound = move |r: usize| batch * r * (r + 1) / (ranks * (ranks + 1));
+    (0..ranks).map(move |r| bound(r)..bound(r + 1))
+}
+
+/// The samples that each of `n` [`ranks`] gets of a case.
+fn shares<T: Element>(case: &Case<T>, shape: Shape, n: usize) -> Vec<Range<usize>> {
+    let batch = case.dims.first().copied().unwrap_or(1);
+    let positions = shape.outer() / batch.max(1);
+    ranks(batch, n).map(|part| part.start * positions..part.end * positions).collect()
+}
+
+/// As [`run`], a training case shared out to `n` [`ranks`], whose moments and gradient sums are merged. Other cases are run whole.
+///
+/// # Errors
+/// What the layer says to the case's input.
+pub fn run_by_moments<T: Element, B: Backend + Clone>(case: &Case<T>, backend: &B, n: usize) -> Answer {
+    let shape = case.shape()?;
+    if case.mode == Mode::Eval || shape.is_empty() || case.cotangents.is_some() {
+        return run(case, backend);
+    }
+    let split = Split::new(case, backend, shares(case, shape, n))?;
+    let mut moments = Moments::default();
+    for part in &split.parts {
+        moments.merge(&Moments::of(backend, split.part(part)?, &mut Workspace::default())?)?;
+    }
+    split.run(&Pooled::of(&moments, case.config.eps)?.one_value(case.config.one_value))
+}
+
+/// As [`run`], a training case shared out to `n` [`ranks`], threads that synchronize their statistics. An evaluation is run whole.
+///
+/// # Errors
+/// What the layer says to the case's input, and where ranks do not come to the same.
+pub fn run_in_ranks<T: Element, B: Backend + Clone>(case: &Case<T>, backend: &B, n: usize) -> Answer {
+    let shape = case.shape()?;
+    if case.mode == Mode::Eval || shape.is_empty() || case.cotangents.is_some() {
+        return run(case, backend);
+    }
+    let split = Split::new(case, backend, shares(case, shape, n))?;
+    let answers = std::thread::scope(|scope| {
+        let each = Threads::ranks(n).into_iter().zip(&split.parts);
+        let threads: Vec<_> =
+            each.map(|(comm, part)| scope.spawn(|| split.run_rank(Ranks::new(comm), part))).collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|e| std::panic::resume_unwind(e)))
+            .collect::<Vec<_>>()
+    });
+    let mut answers = answers.into_iter();
+    let mut results = answers.next().unwrap_or_else(|| Ok(Results::default()))?;
+    for (rank, answer) in answers.enumerate() {
+        let other = results.append(&answer?).map(|tensor| Error::Ranks {
+            expected: format!("the bits of {tensor} on rank 0"),
+            got: format!("others on rank {}", rank + 1),
+        });
+        other.map_or(Ok(()), Err)?;
+    }
+    Ok(results)
+}
+
+impl<T: Element, B: Backend + Clone> Split<'_, T, B> {
+    /// A rank's step.
+    fn run_rank(&self, mut ranks: Ranks<Threads>, part: &Range<usize>) -> Answer {
+        let Self { case, backend, .. } = self;
+        let (mut bn, mut workspace) = (layer(case, (*backend).clone())?, Workspace::default());
+        let (own, (options, kept)) = (self.elements(part), self.options(part));
+        let (mut y, mut saved) = (vec![T::default(); own.len()], Saved::default());
+        let step = Forward { options, ..Forward::new(self.shape(part)?, &case.x[own.clone()], &mut y) };
+        bn.forward_ranks(step, ranks.layer(0), &mut saved, &mut workspace)?;
+        let mut results = Results::default();
+        results.insert(Tensor::Y, widened(&y));
+        results.extend(statistics(&bn, &saved));
+        let Some(dy) = &case.dy else { return Ok(results) };
+        let mut backward = |y: Option<&[T]>| -> Answer {
+            let [mut dx, mut dresidual] = [(); 2].map(|()| vec![T::default(); own.len()]);
+            let [mut dweight, mut dbias] =
+                [bn.weight.len(), bn.bias.len()].map(|len| vec![T::Compute::default(); len]);
+            let mut kept = kept;
+            kept.y = y;
+            let step = Backward {
+                kept,
+                dx: Some((&mut dx).into()),
+                dresidual: case.residual.is_some().then_some(&mut dresidual),
+                dweight: case.affine[0].is_some().then_some(&mut dweight),
+                dbias: case.affine[1].is_some().then_some(&mut dbias),
+                ..Backward::new(&case.x[own.clone()], &dy[own.clone()])
+            };
+            bn.backward_ranks(step, ranks.layer(0), &saved, &mut workspace)?;
+            Ok(gradients(case, [dx, dresidual], [dweight, dbias]))
+        };
+        let again = backward(None)?;
+        if case.activation != Activation::Identity {
+            same_by_y(&again, &backward(Some(&y))?)?;
+        }
+        results.extend(again);
+        Ok(results)
+    }
+}
