@@ -5,8 +5,9 @@ use crate::digest::digest;
 use crate::identities;
 use crate::measure::{Row, Scales, check_by, limit_of};
 use crate::parts::run_in_parts;
-use crate::ranks::{run_by_moments, run_in_ranks};
+use crate::ranks::{run_by_moments, run_in_ranks, run_rank};
 use crate::run::{Answer, run};
+use bn_core::ranks::Communicator;
 use bn_core::{Backend, Element, Mode, Real};
 use half::{bf16, f16};
 use std::borrow::Cow;
@@ -179,6 +180,14 @@ impl AnyCase {
     /// What the layer says to the case's input.
     pub fn run_in_ranks<B: Backend + Clone>(&self, backend: &B, n: usize) -> Answer {
         on!(self, case => run_in_ranks(case, backend, n))
+    }
+
+    /// As [`run_rank`].
+    ///
+    /// # Errors
+    /// What the layer says to the case's input, and where ranks do not come to the same.
+    pub fn run_rank<B: Backend + Clone, C: Communicator>(&self, backend: &B, comm: &C) -> Answer {
+        on!(self, case => run_rank(case, backend, comm))
     }
 
     /// As [`run_by_moments`].

@@ -1,6 +1,5 @@
 //! A case: inputs of one step and what a reference computed from them.
 
-use crate::digest::same_bits;
 use crate::exact::Exact;
 use bn_core::{Activation, Config, Kept, Options, Renorm};
 use bn_core::{Element, Layout, Mode, Real, Shape};
@@ -100,19 +99,6 @@ impl Results {
     /// Adds those of others.
     pub fn extend(&mut self, others: Self) {
         self.0.extend(others.0);
-    }
-
-    /// Appends the results of the samples behind these, and says which tensor has other values per feature, if one has.
-    pub(crate) fn append(&mut self, others: &Self) -> Option<Tensor> {
-        for own in &mut self.0 {
-            let others = others.get(own.tensor)?;
-            if own.tensor.is_whole() {
-                own.near.extend(others);
-            } else if !same_bits(&own.near, others) {
-                return Some(own.tensor);
-            }
-        }
-        None
     }
 
     /// Leaves out all tensors but these.

@@ -44,6 +44,7 @@ pub mod second;
 pub mod show;
 pub mod suite;
 pub mod table;
+pub mod together;
 pub mod tolerances;
 
 mod textbook;

@@ -5,7 +5,7 @@ use crate::parts::Split;
 use crate::run::{Answer, gradients, layer, run, same_by_y, statistics, widened};
 use bn_core::functions::{Backward, Forward};
 use bn_core::parts::{Moments, Pooled};
-use bn_core::ranks::{Ranks, Threads};
+use bn_core::ranks::{Communicator, Ranks, Threads};
 use bn_core::{Activation, Backend, Element, Error, Mode, Saved, Shape, Workspace};
 use std::ops::Range;
 
@@ -42,37 +42,64 @@ pub fn run_by_moments<T: Element, B: Backend + Clone>(case: &Case<T>, backend: &
 /// As [`run`], a training case shared out to `n` [`ranks`], threads that synchronize their statistics. An evaluation is run whole.
 ///
 /// # Errors
-/// What the layer says to the case's input, and where ranks do not come to the same.
+/// As [`run_rank`].
 pub fn run_in_ranks<T: Element, B: Backend + Clone>(case: &Case<T>, backend: &B, n: usize) -> Answer {
+    std::thread::scope(|scope| {
+        let ranks = Threads::ranks(n).into_iter();
+        let threads: Vec<_> = ranks.map(|comm| scope.spawn(move || run_rank(case, backend, &comm))).collect();
+        let answers = threads.into_iter().map(|thread| match thread.join() {
+            Ok(answer) => answer,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        answers
+            .reduce(|first, other| first.and_then(|first| other.map(|_| first)))
+            .unwrap_or_else(|| run(case, backend))
+    })
+}
+
+/// What one of several [`ranks`] gets of a training case, all of which do the same at the same time: the results of the whole batch.
+///
+/// # Errors
+/// What the layer says to the case's input, and where ranks have other values per feature.
+pub fn run_rank<T: Element, B: Backend + Clone, C: Communicator>(
+    case: &Case<T>,
+    backend: &B,
+    comm: &C,
+) -> Answer {
     let shape = case.shape()?;
     if case.mode == Mode::Eval || shape.is_empty() || case.cotangents.is_some() {
         return run(case, backend);
     }
-    let split = Split::new(case, backend, shares(case, shape, n))?;
-    let answers = std::thread::scope(|scope| {
-        let each = Threads::ranks(n).into_iter().zip(&split.parts);
-        let threads: Vec<_> =
-            each.map(|(comm, part)| scope.spawn(|| split.run_rank(Ranks::new(comm), part))).collect();
-        threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(|e| std::panic::resume_unwind(e)))
-            .collect::<Vec<_>>()
-    });
-    let mut answers = answers.into_iter();
-    let mut results = answers.next().unwrap_or_else(|| Ok(Results::default()))?;
-    for (rank, answer) in answers.enumerate() {
-        let other = results.append(&answer?).map(|tensor| Error::Ranks {
-            expected: format!("the bits of {tensor} on rank 0"),
-            got: format!("others on rank {}", rank + 1),
-        });
-        other.map_or(Ok(()), Err)?;
+    let split = Split::new(case, backend, shares(case, shape, comm.size()))?;
+    let own = split.run_rank(Ranks::new(comm), &split.parts[comm.rank()])?;
+    let mut results = Results::default();
+    for (tensor, own) in own.iter() {
+        let lengths: Vec<usize> = match tensor.is_whole() {
+            true => split.parts.iter().map(|part| split.elements(part).len()).collect(),
+            false => vec![own.len(); comm.size()],
+        };
+        let (words, mut all) = (bits(own), vec![0; lengths.iter().sum()]);
+        comm.all_gather(&words, &lengths, &mut all)?;
+        if !tensor.is_whole() {
+            if let Some(rank) = all.chunks_exact(words.len().max(1)).position(|other| other != words) {
+                let expected = format!("the bits of {tensor} on rank {}", comm.rank());
+                return Err(Error::Ranks { expected, got: format!("others on rank {rank}") });
+            }
+            all.truncate(words.len());
+        }
+        results.insert(tensor, all.into_iter().map(f64::from_bits).collect());
     }
     Ok(results)
 }
 
+/// All NaN count as one.
+fn bits(values: &[f64]) -> Vec<u64> {
+    values.iter().map(|v| if v.is_nan() { f64::NAN } else { *v }.to_bits()).collect()
+}
+
 impl<T: Element, B: Backend + Clone> Split<'_, T, B> {
     /// A rank's step.
-    fn run_rank(&self, mut ranks: Ranks<Threads>, part: &Range<usize>) -> Answer {
+    fn run_rank<C: Communicator>(&self, mut ranks: Ranks<C>, part: &Range<usize>) -> Answer {
         let Self { case, backend, .. } = self;
         let (mut bn, mut workspace) = (layer(case, (*backend).clone())?, Workspace::default());
         let (own, (options, kept)) = (self.elements(part), self.options(part));

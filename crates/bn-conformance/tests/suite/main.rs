@@ -5,6 +5,7 @@ mod found;
 mod golden;
 mod numerics;
 mod oracle;
+mod ranks;
 mod replay;
 mod search;
 mod sums;
