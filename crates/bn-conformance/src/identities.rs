@@ -7,6 +7,7 @@ use crate::fetch::fetches_change_no_bit;
 use crate::ghosts::ghosts_are_steps_on_slices;
 use crate::pairs::pairs_are_their_parts;
 use crate::parts::parts_give_the_whole;
+use crate::ranks::ranks_give_the_whole;
 use crate::run::widened;
 use crate::tolerances::{GRADIENT_DX, GRADIENT_PARAMS, LIMIT, SUM_DX, SUM_DX_MEAN};
 use bn_core::{Backend, BatchNorm, Config, Element, Gradients, Grads, Layout, Real, Saved, Shape, Workspace};
@@ -41,6 +42,8 @@ pub fn all<B: Backend + Clone>(backend: &B) -> Vec<String> {
         parts_give_the_whole::<f64, B>,
         parts_give_the_whole::<f16, B>,
         parts_give_the_whole::<bf16, B>,
+        ranks_give_the_whole::<f32, B>,
+        ranks_give_the_whole::<bf16, B>,
         ghosts_are_steps_on_slices::<f32, B>,
         ghosts_are_steps_on_slices::<f64, B>,
         ghosts_are_steps_on_slices::<f16, B>,

@@ -3,6 +3,7 @@
 use crate::case::{Case, Results, Tensor};
 use crate::parts::Split;
 use crate::run::{Answer, gradients, layer, run, same_by_y, statistics, widened};
+use crate::together::bits_of_the_whole;
 use bn_core::functions::{Backward, Forward};
 use bn_core::parts::{Moments, Pooled};
 use bn_core::ranks::{Communicator, Ranks, Threads};
@@ -44,16 +45,30 @@ pub fn run_by_moments<T: Element, B: Backend + Clone>(case: &Case<T>, backend: &
 /// # Errors
 /// As [`run_rank`].
 pub fn run_in_ranks<T: Element, B: Backend + Clone>(case: &Case<T>, backend: &B, n: usize) -> Answer {
+    let answers = on_ranks(n, |comm| run_rank(case, backend, comm)).into_iter();
+    let all = answers.reduce(|first, other| first.and_then(|first| other.map(|_| first)));
+    all.unwrap_or_else(|| run(case, backend))
+}
+
+/// A batch of several leaves on ranks that are threads, one of them without rows where there are several.
+pub(crate) fn ranks_give_the_whole<T: Element, B: Backend + Clone>(backend: &B) -> Vec<String> {
+    let sizes = [1, 2, 3, 5, 16].into_iter();
+    sizes
+        .flat_map(|n| on_ranks(n, |comm| bits_of_the_whole::<T, _, _>(backend, comm, [220, 5, 49])))
+        .flatten()
+        .collect()
+}
+
+/// Runs the same on so many ranks, and returns what each says, in their order.
+fn on_ranks<V: Send>(n: usize, run: impl Fn(&Threads) -> V + Sync) -> Vec<V> {
     std::thread::scope(|scope| {
         let ranks = Threads::ranks(n).into_iter();
-        let threads: Vec<_> = ranks.map(|comm| scope.spawn(move || run_rank(case, backend, &comm))).collect();
-        let answers = threads.into_iter().map(|thread| match thread.join() {
-            Ok(answer) => answer,
+        let threads: Vec<_> = ranks.map(|comm| scope.spawn(|| run(&{ comm }))).collect();
+        let said = threads.into_iter().map(|thread| match thread.join() {
+            Ok(said) => said,
             Err(panic) => std::panic::resume_unwind(panic),
         });
-        answers
-            .reduce(|first, other| first.and_then(|first| other.map(|_| first)))
-            .unwrap_or_else(|| run(case, backend))
+        said.collect()
     })
 }
 

@@ -25,6 +25,7 @@ mod options;
 mod parts;
 mod parts_with_options;
 mod presets;
+mod ranks;
 mod renorm;
 mod running;
 mod saved;
