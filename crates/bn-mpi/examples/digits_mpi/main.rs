@@ -74,7 +74,7 @@ fn run(args: &Args, comm: &Mpi) -> Result<()> {
     bar.finish_and_clear();
     let (ranks, steps) = (comm.size(), losses.len());
     let accuracy = 100.0 * together.accuracy(&split.held_out)?;
-    println!("{ranks} ranks, {} of {batch} samples in a step on each: {:?}", "shares", together.shares());
+    println!("{ranks} ranks, whose samples of a batch of {batch} are {:?}", together.shares());
     println!(
         "loss of step {steps}: {:.6} on the ranks, {:.6} by one process",
         losses[steps - 1],
