@@ -92,8 +92,16 @@ impl Process {
             command.spawn().map_err(|error| format!("expected a program {program}, got: {error}"))?;
         let stdin = child.stdin.take();
         let stdout = BufReader::new(child.stdout.take().ok_or("expected an output to read")?);
-        let mut process =
-            Self { name: name.into(), threads, version: String::new(), variants: vec![], child, stdin, stdout, said };
+        let mut process = Self {
+            name: name.into(),
+            threads,
+            version: String::new(),
+            variants: vec![],
+            child,
+            stdin,
+            stdout,
+            said,
+        };
         let greeting = process.receive()?;
         process.version = greeting["version"].as_str().unwrap_or("of unknown version").into();
         let variants = greeting["variants"].as_array().map_or(&[][..], Vec::as_slice);
@@ -206,7 +214,11 @@ impl Peers {
         let (running, others): (Vec<_>, Vec<_>) =
             self.running.iter().partition(|process| knows(&process.borrow()));
         for process in others {
-            tell(format!("{}: skipped all rows of {}, which it does not have", process.borrow().name, variant.name()));
+            tell(format!(
+                "{}: skipped all rows of {}, which it does not have",
+                process.borrow().name,
+                variant.name()
+            ));
         }
         if running.is_empty() {
             return loaded;
@@ -309,7 +321,9 @@ fn write_inputs<T: Real>(folder: &Path, inputs: &Inputs<T>) -> std::io::Result<(
         ("weight", weight.as_slice()),
         ("bias", bias.as_slice()),
     ];
-    for (name, values) in tensors.into_iter().chain(inputs.residual.is_some().then(|| ("residual", inputs.residual_slice()))) {
+    for (name, values) in
+        tensors.into_iter().chain(inputs.residual.is_some().then(|| ("residual", inputs.residual_slice())))
+    {
         let values = values.unwrap_or_default();
         let mut bytes = Vec::with_capacity(size_of_val(values));
         for value in values {
