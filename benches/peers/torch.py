@@ -41,8 +41,8 @@ def operators(torch):
     return forward, backward
 
 
-def with_relu(torch, forward, backward):
-    """The operators with a ReLU behind them, after a residual where there is one."""
+def with_relu(torch, forward, backward, adds):
+    """The operators with a ReLU behind them; with a residual before it, and its gradient, where one is added."""
 
     def forward_relu(x, weight, bias, mean, var, eps, residual=None):
         y, *saved = forward(x, weight, bias, mean, var, eps)
@@ -50,20 +50,25 @@ def with_relu(torch, forward, backward):
 
     def backward_relu(dy, y, *others):
         passed = torch.ops.aten.threshold_backward(dy, y, 0)
-        return *backward(passed, *others), passed
+        gradients = backward(passed, *others)
+        return (*gradients, passed) if adds else gradients
 
     return forward_relu, backward_relu
 
 
 def implementations(torch):
-    functions = operators(torch)
-    functions_relu = with_relu(torch, *functions)
+    plain = operators(torch)
+    functions = {
+        "plain": plain,
+        "relu": with_relu(torch, *plain, adds=False),
+        "add_relu": with_relu(torch, *plain, adds=True),
+    }
 
     class Eager:
         def __init__(self, case):
             torch.set_num_threads(case.threads)
             self.has_relu = case.variant != "plain"
-            self.functions = functions_relu if self.has_relu else functions
+            self.functions = functions[case.variant]
             self.eps, self.channels_last = case.eps, case.channels_last()
             self.dims = case.x.shape
             self.x, self.dy = self.taken(case.x), self.taken(case.dy)
@@ -96,8 +101,7 @@ def implementations(torch):
             )
 
         def outputs(self, saved, gradients):
-            wanted = gradients[: 3 if self.residual is None else 4]
-            return [self.given(tensor) for tensor in (saved[0], *wanted)]
+            return [self.given(tensor) for tensor in (saved[0], *gradients)]
 
     class Autograd(Eager):
         def __init__(self, case):

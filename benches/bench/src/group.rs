@@ -171,12 +171,16 @@ impl Runner {
                 Kind::Textbook | Kind::Peer(_) => ours(s.pass, own).and_then(|ours| Some(s.median()? / ours)),
                 Kind::Floor(_) | Kind::Ours => None,
             };
-            Some(Record { detail, huge_pages, over_ours, ..self.record(inputs, one.as_ref(), s, floor_ns)? })
+            // The floor copies the tensors of a plain pass, whatever the variant.
+            let variant = if matches!(kind, Kind::Floor(_)) { Variant::Plain } else { inputs.variant };
+            let bytes = (s.pass.tensors_of(variant) * size_of_val(inputs.x_slice())) as u64;
+            let record = self.record(inputs, one.as_ref(), s, floor_ns)?;
+            Some(Record { detail, huge_pages, over_ours, bytes, gbps: bytes as f64 / s.median()?, ..record })
         };
         samples.iter().filter_map(record).collect()
     }
 
-    /// What any record has; `None` where there are no samples.
+    /// What any record has, with the traffic of a plain pass; `None` where there are no samples.
     pub(crate) fn record<T: Element>(
         &self,
         inputs: &Inputs<T>,
@@ -185,10 +189,7 @@ impl Runner {
         floor_ns: f64,
     ) -> Option<Record> {
         let (median_ns, min_ns, spread) = summary(&samples.ns)?;
-        let size = size_of_val(inputs.x_slice());
-        let bytes = (samples.pass.tensors_of(inputs.variant) * size) as u64;
-        // The floor copies the tensors of a plain pass, whatever the variant.
-        let floor_bytes = (samples.pass.tensors() * size) as f64;
+        let bytes = (samples.pass.tensors() * size_of_val(inputs.x_slice())) as u64;
         let Machine { cpu, rustc, date, .. } = self.machine.clone();
         Some(Record {
             name: inputs.named.name.clone(),
@@ -205,7 +206,7 @@ impl Runner {
             samples: samples.ns.len(),
             bytes,
             gbps: bytes as f64 / median_ns,
-            roofline_gbps: floor_bytes / floor_ns,
+            roofline_gbps: bytes as f64 / floor_ns,
             cpu,
             rustc,
             date,

@@ -321,9 +321,8 @@ fn write_inputs<T: Real>(folder: &Path, inputs: &Inputs<T>) -> std::io::Result<(
         ("weight", weight.as_slice()),
         ("bias", bias.as_slice()),
     ];
-    for (name, values) in
-        tensors.into_iter().chain(inputs.residual.is_some().then(|| ("residual", inputs.residual_slice())))
-    {
+    let residual = inputs.residual_slice().map(|values| ("residual", Some(values)));
+    for (name, values) in tensors.into_iter().chain(residual) {
         let values = values.unwrap_or_default();
         let mut bytes = Vec::with_capacity(size_of_val(values));
         for value in values {
