@@ -16,3 +16,4 @@ pub mod textbook;
 pub mod threads;
 pub mod tune;
 pub mod variant;
+mod varied;

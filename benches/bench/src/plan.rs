@@ -50,7 +50,8 @@ const QUICK_BATCHES: [&str; 3] = ["batch_1", "batch_4", "batch_16"];
 /// The largest shape on which a quick run takes the graph.
 const QUICK_GRAPH: usize = 1 << 22;
 
-/// The shapes that a quick run takes with a ReLU, and any run with a mask: a layer inside a block, and one at its end.
+/// The shapes that a quick run takes with a ReLU, and a long one on all kernels and with a mask: a layer inside a block, and one
+/// at its end.
 const VARIED: [&str; 2] = ["stage1_narrow", "stage2_wide"];
 
 /// The shapes that hold `filter` in their variant, name, layout, dimensions or type. None is an error where it is in no row of hard
@@ -178,7 +179,8 @@ pub(crate) fn contestants<T: NdFloat + Real>(
         let pool = (pool.current_num_threads() > 1).then_some(pool);
         Stores::ALL.into_iter().for_each(|stores| add(Kind::Floor(stores), stores.floor(pool)));
     }
-    let kernels = Kernels::ALL.into_iter().filter(|kernels| match quick {
+    let varied = inputs.variant != Variant::Plain && !VARIED.contains(&inputs.named.name.as_str());
+    let kernels = Kernels::ALL.into_iter().filter(|kernels| match quick || varied {
         true => *kernels == Kernels::Dispatch,
         false => !kernels.are_dispatchs(),
     });
@@ -284,5 +286,15 @@ mod tests {
         let quick: Vec<String> = measured(true, 2).into_iter().collect();
         assert_eq!(quick, ["dispatch 1", "floor 1", "floor 2", "graph 1", "rayon+dispatch 2"]);
         assert_eq!(Pools::new(true, 1).unwrap().ends(), [1]);
+
+        let of_relu = |name: &str| -> BTreeSet<String> {
+            let mut inputs = Variant::Relu.of(inputs.clone());
+            inputs.named.name = name.into();
+            let all = contestants(&inputs, &Pools::new(false, 2).unwrap(), false);
+            all.iter().map(|c| c.one.name().into()).filter(|name| name != "floor").collect()
+        };
+        assert_eq!(of_relu("stem").into_iter().collect::<Vec<_>>(), ["dispatch", "rayon+dispatch"]);
+        assert!(of_relu(VARIED[0]).contains("rayon+scalar"), "but not the graph: {:?}", of_relu(VARIED[0]));
+        assert!(!of_relu(VARIED[0]).contains("graph"));
     }
 }
