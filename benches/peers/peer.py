@@ -4,7 +4,8 @@
 
     forward()                   the training forward; returns what `backward` and `outputs` need
     backward(saved)             its backward; returns the gradients
-    outputs(saved, gradients)   the arrays y, dx, dweight, dbias, y and dx in the case's order
+    outputs(saved, gradients)   the arrays y, dx, dweight, dbias, and dresidual where there is a residual; y, dx and
+                                dresidual in the case's order
 
 of which the first two are timed. Its constructor raises Skip where it cannot take the case.
 """
@@ -22,6 +23,7 @@ SETTINGS = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
 # The places of the features are those of the letter c.
 LAYOUTS = ("nc", "ncl", "nchw", "ncdhw", "nlc", "nhwc", "ndhwc")
 DTYPES = {"f32": "<f4", "f64": "<f8"}
+VARIANTS = ("plain", "relu", "add_relu")
 PASSES = ("forward", "backward", "step")
 
 
@@ -48,7 +50,7 @@ class Wrong(Exception):
 
 @dataclasses.dataclass
 class Case:
-    """What `load` asks for. x and dy have the layout's dimensions."""
+    """What `load` asks for. x, dy and the residual have the layout's dimensions."""
 
     layout: str
     dtype: str
@@ -58,6 +60,8 @@ class Case:
     dy: "numpy.ndarray"
     weight: "numpy.ndarray"
     bias: "numpy.ndarray"
+    variant: str = "plain"
+    residual: "numpy.ndarray | None" = None
 
     def channels_last(self):
         return self.layout not in ("nc", "ncl", "nchw", "ncdhw")
@@ -82,6 +86,7 @@ def read_case(request, folder):
 
     layout = one_of(request, "layout", LAYOUTS)
     dtype = one_of(request, "dtype", tuple(DTYPES))
+    variant = one_of({"variant": "plain", **request}, "variant", VARIANTS)
     dims = field(request, "dims", list, "a list of numbers")
     if not all(isinstance(d, int) and not isinstance(d, bool) and d >= 0 for d in dims) or len(dims) != len(layout):
         raise Wrong(f"expected {len(layout)} dimensions for {layout}, got {json.dumps(dims)}")
@@ -110,13 +115,18 @@ def read_case(request, folder):
         dy=read("dy.bin", dims),
         weight=read("weight.bin", features),
         bias=read("bias.bin", features),
+        variant=variant,
+        residual=read("residual.bin", dims) if variant == "add_relu" else None,
     )
 
 
 def write(folder, case, outputs):
     import numpy
 
-    for name, array, like in zip(("y", "dx", "dweight", "dbias"), outputs, (case.x, case.x, case.weight, case.bias)):
+    likes = {"y": case.x, "dx": case.x, "dweight": case.weight, "dbias": case.bias}
+    if case.residual is not None:
+        likes["dresidual"] = case.residual
+    for (name, like), array in zip(likes.items(), outputs, strict=True):
         if array.dtype != like.dtype or array.size != like.size:
             raise Wrong(f"{name}: expected {like.size} {like.dtype}, got {array.size} {array.dtype} from the peer")
         numpy.ascontiguousarray(array).tofile(folder / f"{name}.bin")
@@ -205,7 +215,7 @@ def hello():
 
 def serve(say, name, version, impls):
     """Says hello, and answers requests until their end. What goes wrong is an answer as well."""
-    say({"peer": name, "version": version, "impls": list(impls)})
+    say({"peer": name, "version": version, "impls": list(impls), "variants": VARIANTS[1:]})
     server = Server(impls)
     for line in sys.stdin.buffer:
         try:

@@ -8,6 +8,7 @@ PEERS_NEEDED="numpy candle" makes that a failure for those named. The Rust peers
 CARGO_TARGET_DIR.
 """
 
+import itertools
 import json
 import os
 import pathlib
@@ -43,30 +44,39 @@ CASES = [
     ("ncdhw", [2, 3, 2, 3, 2], "f32"),
     ("nc", [7, 5], "f64"),
 ]
+VARIANTS = ("plain", "relu", "add_relu")
 EPS = 1e-3  # not the default, which a peer could use unasked
-TENSORS = ("y", "dx", "dweight", "dbias")
+TENSORS = ("y", "dx", "dweight", "dbias", "dresidual")
 
 
-def inputs(layout, dims, dtype):
+def inputs(layout, dims, dtype, variant="plain"):
     rng = np.random.default_rng(20160212)
     features = dims[layout.index("c")]
     drawn = (2 * rng.standard_normal(dims) + 3, rng.standard_normal(dims), *rng.standard_normal((2, features)))
     kind = {"f32": "<f4", "f64": "<f8"}[dtype]
-    return dict(zip(("x", "dy", "weight", "bias"), (array.astype(kind) for array in drawn)))
+    tensors = dict(zip(("x", "dy", "weight", "bias"), (array.astype(kind) for array in drawn)))
+    if variant == "add_relu":
+        tensors["residual"] = rng.standard_normal(dims).astype(kind)
+    return tensors
 
 
-def reference(layout, x, dy, weight, bias, eps=EPS):
-    """y, dx, dγ, dβ in float64, straight from the formulas."""
+def reference(layout, x, dy, weight, bias, residual=None, variant="plain", eps=EPS):
+    """y, dx, dγ, dβ and, where there is one, dresidual in float64, straight from the formulas."""
     axis = layout.index("c")
     axes = tuple(a for a in range(x.ndim) if a != axis)
     wide = [-1 if a == axis else 1 for a in range(x.ndim)]
     x, dy, weight, bias = (a.astype(np.float64) for a in (x, dy, weight, bias))
+    zero = np.zeros_like(x)
     weight, bias, n = weight.reshape(wide), bias.reshape(wide), x.size // weight.size
     invstd = 1 / np.sqrt(x.var(axis=axes, keepdims=True) + eps)
     xhat = (x - x.mean(axis=axes, keepdims=True)) * invstd
+    y = weight * xhat + bias + (zero if residual is None else residual)
+    if variant != "plain":
+        dy, y = np.where(y > 0, dy, zero), np.maximum(y, 0)
     dbias, dweight = dy.sum(axis=axes, keepdims=True), (dy * xhat).sum(axis=axes, keepdims=True)
     dx = weight * invstd / n * (n * dy - dbias - xhat * dweight)
-    return dict(zip(TENSORS, (weight * xhat + bias, dx, dweight.ravel(), dbias.ravel())))
+    gradients = (dx, dweight.ravel(), dbias.ravel(), *([] if residual is None else [dy]))
+    return dict(zip(TENSORS, (y, *gradients)))
 
 
 class Peer:
@@ -90,9 +100,10 @@ class Peer:
         return code
 
 
-def load(folder, layout, dims, dtype, eps=EPS):
+def load(folder, layout, dims, dtype, variant="plain", eps=EPS):
     request = {"do": "load", "dims": dims, "layout": layout, "dtype": dtype, "threads": 1, "eps": eps}
-    return {**request, "folder": str(folder)}
+    # A plain case names no variant.
+    return {**request, "folder": str(folder), **({} if variant == "plain" else {"variant": variant})}
 
 
 class Test:
@@ -121,12 +132,12 @@ class Test:
         self.addCleanup(folder.cleanup)
         self.folder = pathlib.Path(folder.name)
 
-    def loaded(self, layout, dims, dtype):
+    def loaded(self, layout, dims, dtype, variant="plain"):
         """Writes and loads a case; returns its inputs and the names of the implementations that take it."""
-        tensors = inputs(layout, dims, dtype)
+        tensors = inputs(layout, dims, dtype, variant)
         for name, array in tensors.items():
             array.tofile(self.folder / f"{name}.bin")
-        impls = self.peer.ask(load(self.folder, layout, dims, dtype))["impls"]
+        impls = self.peer.ask(load(self.folder, layout, dims, dtype, variant))["impls"]
         self.assertEqual([impl["name"] for impl in impls], IMPLS[self.name])
         for impl in impls:
             self.assertRegex(impl.get("skip", "expected, got"), "expected.*, got")
@@ -134,26 +145,30 @@ class Test:
 
     def test_answers_are_the_references(self):
         self.assertRegex(self.peer.hello["version"], r"^\d+\.\d+")
-        answered = set()
-        for layout, dims, dtype in CASES:
-            tensors, impls = self.loaded(layout, dims, dtype)
-            wants = reference(layout, **tensors)
+        answered, known = set(), {"plain", *self.peer.hello.get("variants", [])}
+        for (layout, dims, dtype), variant in itertools.product(CASES, VARIANTS):
+            if variant not in known:
+                says = self.peer.ask(load(self.folder, layout, dims, dtype, variant))
+                self.assertRegex(says["error"], f"{variant}.*expected .*plain")
+                continue
+            tensors, impls = self.loaded(layout, dims, dtype, variant)
+            wants = reference(layout, **tensors, variant=variant)
             kind = tensors["x"].dtype
             for impl in impls:
-                answered.add(impl)
+                answered.add((impl, variant))
                 self.assertEqual(self.peer.ask({"do": "answer", "impl": impl}), {"ok": True})
                 for name, want in wants.items():
                     got = np.fromfile(self.folder / f"{name}.bin", kind).reshape(want.shape)
                     apart, limit = np.abs(got - want).max(), 32 * np.finfo(kind).eps * np.abs(want).max()
-                    self.assertLessEqual(apart, limit, f"{impl} {layout} {dims} {dtype} {name}")
+                    self.assertLessEqual(apart, limit, f"{impl} {layout} {dims} {dtype} {variant} {name}")
                     (self.folder / f"{name}.bin").unlink()
-        if answered != set(IMPLS[self.name]):
+        if answered != set(itertools.product(IMPLS[self.name], known)):
             self.without(f"answered by {sorted(answered)} alone")
 
     def test_times_are_as_many_as_asked_for(self):
-        _, impls = self.loaded("nc", [7, 5], "f32")
-        for impl in impls:
-            for pass_ in ("forward", "backward", "step"):
+        for variant in ("plain", *self.peer.hello.get("variants", [])):
+            _, impls = self.loaded("nc", [7, 5], "f32", variant)
+            for impl, pass_ in itertools.product(impls, ("forward", "backward", "step")):
                 times = self.peer.ask({"do": "time", "impl": impl, "pass": pass_, "runs": 3})["ns"]
                 self.assertEqual(len(times), 3)
                 self.assertTrue(all(isinstance(t, int) and t > 0 for t in times), times)
@@ -170,6 +185,7 @@ class Test:
         says(load(self.folder, "nc", [7, 6], "f32"), "x.bin: expected 168 bytes, got 140")
         says(load(self.folder, "nc", [7, 5, 1], "f32"), "expected 2 dimensions")
         says(load(self.folder, "cn", [7, 5], "f32"), "cn")
+        says(load(self.folder, "nc", [7, 5], "f32", "tanh"), "tanh")
         says(load(self.folder / "no", "nc", [7, 5], "f32"), "x.bin: expected 140 bytes, got No such file")
         says({"do": "answer", "impl": impl}, "expected a case to be loaded first")
         self.loaded("nc", [7, 5], "f32")

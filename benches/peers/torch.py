@@ -6,6 +6,9 @@ torch            the operators that F.batch_norm and its autograd end in, withou
 torch-compile    the same operators as torch.compile builds them for the one shape
 torch-mkldnn     the same operators on oneDNN's tensors, where torch has them: f32, (N,C,H,W)
 
+With a ReLU, or a residual and a ReLU, `torch` is what its users write: F.batch_norm, then add and relu in place, as in
+torchvision's ResNet, differentiated by autograd. The two others have the operators that this ends in, without autograd.
+
 Channels last is permuted to channels first without a copy, which is torch's memory format channels_last. (N,L,C) gets an
 axis of 1 for it: there is no such format of three axes, and torch is ten times slower without.
 """
@@ -38,15 +41,38 @@ def operators(torch):
     return forward, backward
 
 
+def with_relu(torch, forward, backward, adds):
+    """The operators with a ReLU behind them; with a residual before it, and its gradient, where one is added."""
+
+    def forward_relu(x, weight, bias, mean, var, eps, residual=None):
+        y, *saved = forward(x, weight, bias, mean, var, eps)
+        return torch.relu(y if residual is None else y + residual), *saved
+
+    def backward_relu(dy, y, *others):
+        passed = torch.ops.aten.threshold_backward(dy, y, 0)
+        gradients = backward(passed, *others)
+        return (*gradients, passed) if adds else gradients
+
+    return forward_relu, backward_relu
+
+
 def implementations(torch):
-    functions = operators(torch)
+    plain = operators(torch)
+    functions = {
+        "plain": plain,
+        "relu": with_relu(torch, *plain, adds=False),
+        "add_relu": with_relu(torch, *plain, adds=True),
+    }
 
     class Eager:
         def __init__(self, case):
             torch.set_num_threads(case.threads)
-            self.functions, self.eps, self.channels_last = functions, case.eps, case.channels_last()
+            self.has_relu = case.variant != "plain"
+            self.functions = functions[case.variant]
+            self.eps, self.channels_last = case.eps, case.channels_last()
             self.dims = case.x.shape
             self.x, self.dy = self.taken(case.x), self.taken(case.dy)
+            self.residual = None if case.residual is None else self.taken(case.residual)
             self.weight, self.bias = torch.from_numpy(case.weight), torch.from_numpy(case.bias)
             self.mean, self.var = torch.zeros_like(self.weight), torch.ones_like(self.weight)
 
@@ -64,20 +90,51 @@ def implementations(torch):
             return tensor.contiguous().numpy()
 
         def forward(self):
-            return self.functions[0](self.x, self.weight, self.bias, self.mean, self.var, self.eps)
+            added = () if self.residual is None else (self.residual,)
+            return self.functions[0](self.x, self.weight, self.bias, self.mean, self.var, self.eps, *added)
 
         def backward(self, saved):
-            _, mean, invstd = saved
-            return self.functions[1](self.dy, self.x, self.weight, self.mean, self.var, mean, invstd, self.eps)
+            y, mean, invstd = saved
+            gate = (y,) if self.has_relu else ()
+            return self.functions[1](
+                self.dy, *gate, self.x, self.weight, self.mean, self.var, mean, invstd, self.eps
+            )
 
         def outputs(self, saved, gradients):
             return [self.given(tensor) for tensor in (saved[0], *gradients)]
+
+    class Autograd(Eager):
+        def __init__(self, case):
+            super().__init__(case)
+            self.leaves = [self.x, self.weight, self.bias]
+            self.leaves += [] if self.residual is None else [self.residual]
+            for leaf in self.leaves:
+                leaf.requires_grad_()
+
+        def forward(self):
+            with torch.enable_grad():
+                y = torch.nn.functional.batch_norm(
+                    self.x, self.mean, self.var, self.weight, self.bias, True, MOMENTUM, self.eps
+                )
+                if self.residual is not None:
+                    y += self.residual
+                return torch.nn.functional.relu(y, inplace=True)
+
+        def backward(self, y):
+            # The graph is kept for the next time that the backward alone is timed.
+            return torch.autograd.grad(y, self.leaves, self.dy, retain_graph=True)
+
+        def outputs(self, y, gradients):
+            return [self.given(tensor.detach()) for tensor in (y, *gradients)]
+
+    def eager(case):
+        return Eager(case) if case.variant == "plain" else Autograd(case)
 
     class Compiled(Eager):
         def __init__(self, case):
             super().__init__(case)
             torch.compiler.reset()
-            self.functions = [torch.compile(function, dynamic=False, fullgraph=True) for function in functions]
+            self.functions = [torch.compile(function, dynamic=False, fullgraph=True) for function in self.functions]
             try:
                 self.backward(self.forward())
             except Exception as error:  # a compiler's, or that there is none
@@ -90,11 +147,12 @@ def implementations(torch):
             super().__init__(case)
             try:
                 self.x, self.dy = self.x.to_mkldnn(), self.dy.to_mkldnn()
+                self.residual = None if self.residual is None else self.residual.to_mkldnn()
                 self.backward(self.forward())
             except RuntimeError as error:
                 raise peer.Skip(f"expected what torch has in oneDNN, got {first_line(error)}") from None
 
-    return {"torch": Eager, "torch-compile": Compiled, "torch-mkldnn": Mkldnn}
+    return {"torch": eager, "torch-compile": Compiled, "torch-mkldnn": Mkldnn}
 
 
 def first_line(error):

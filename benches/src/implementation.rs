@@ -2,6 +2,7 @@
 
 use crate::inputs::{Answer, Inputs, Outputs};
 use crate::threads;
+use crate::variant::Variant;
 use bn_core::Element;
 use rayon::ThreadPool;
 use std::sync::{Arc, LazyLock};
@@ -49,6 +50,19 @@ impl Pass {
             Self::Step => 5,
         }
     }
+
+    /// The same of a variant: a residual is read, its gradient written. The gate of a ReLU can be computed again from x. That
+    /// of a sum takes one tensor more: the output, or the residual.
+    #[must_use]
+    pub fn tensors_of(self, variant: Variant) -> usize {
+        let more = match (variant, self) {
+            (Variant::AddRelu, Self::Forward) => 1,
+            (Variant::AddRelu, Self::Backward) => 2,
+            (Variant::AddRelu, Self::Step) => 3,
+            _ => 0,
+        };
+        self.tensors() + more
+    }
 }
 
 /// What is timed. [`answer`](Self::answer) comes first: it runs a forward, which a backward needs.
@@ -88,6 +102,8 @@ pub(crate) trait Passes<T: Element>: Send {
         self.backward(inputs, outputs);
     }
     fn answer(&mut self, inputs: &Inputs<T>, outputs: &mut Outputs<T>) -> Option<Answer<T>>;
+    /// What a backward finds in the outputs, where others have written since the last forward. Not timed.
+    fn before_backward(&mut self, _inputs: &Inputs<T>, _outputs: &mut Outputs<T>) {}
 }
 
 /// An implementation in this program, on one thread or inside a pool.
@@ -127,6 +143,9 @@ impl<T: Element, P: Passes<T>> Implementation<T> for Here<P> {
     ) -> Result<Duration, String> {
         let waking = waking(self.threads());
         let Self { pool, passes, .. } = self;
+        if pass == Pass::Backward {
+            within(pool.as_ref(), || passes.before_backward(inputs, outputs));
+        }
         let mut once = |passes: &mut P| match pass {
             Pass::Forward => passes.forward(inputs, outputs),
             Pass::Backward => passes.backward(inputs, outputs),

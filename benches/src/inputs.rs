@@ -1,6 +1,7 @@
 //! A shape filled with data, and the comparison of answers.
 
 use crate::shapes::Named;
+use crate::variant::Variant;
 use bench_mem::pages;
 use bn_conformance::data::{self, Dy, X};
 use bn_core::{Element, Real};
@@ -12,7 +13,7 @@ const APART: f64 = 4096.0;
 
 /// So many values are drawn, and repeated where a tensor is longer: drawing them would take longer than the
 /// measurement. A prime, so that features do not hold the same values.
-const DRAWN: usize = 1_000_003;
+pub(crate) const DRAWN: usize = 1_000_003;
 
 /// What a step starts from; x and dy lie on huge pages, see [`pages`].
 #[derive(Debug)]
@@ -27,6 +28,12 @@ pub struct Inputs<T: Element> {
     pub weight: Array1<T::Compute>,
     /// β.
     pub bias: Array1<T::Compute>,
+    /// What comes beside normalizing.
+    pub variant: Variant,
+    /// What is added before the activation.
+    pub residual: Option<ArrayD<T>>,
+    /// Which samples and positions exist.
+    pub mask: Option<Vec<bool>>,
 }
 
 impl<T: Element> Inputs<T> {
@@ -45,15 +52,9 @@ impl<T: Element> Inputs<T> {
         let (weight, bias) = (parameter(1.0), parameter(0.0));
         let x: Vec<T> = data::input(kind, 0, len.min(DRAWN), &mut rng);
         let dy: Vec<T> = data::gradient(Dy::Normal, &x, &mut rng);
-        let repeated = |drawn: Vec<T>| {
-            let fill = |values: &mut Vec<T>| {
-                while values.len() < len {
-                    values.extend_from_slice(&drawn[..drawn.len().min(len - values.len())]);
-                }
-            };
-            array(named, fill)
-        };
-        Self { named: named.clone(), x: repeated(x), dy: repeated(dy), weight, bias }
+        let [x, dy] = [x, dy].map(|drawn| repeated(named, &drawn));
+        let (variant, residual, mask) = (Variant::Plain, None, None);
+        Self { named: named.clone(), x, dy, weight, bias, variant, residual, mask }
     }
 
     /// x as it lies in memory.
@@ -73,6 +74,15 @@ impl<T: Element> Inputs<T> {
     pub fn dy_slice(&self) -> &[T] {
         self.dy.as_slice().expect("made contiguous")
     }
+
+    /// The residual as it lies in memory.
+    ///
+    /// # Panics
+    /// As for [`x_slice`](Self::x_slice).
+    #[must_use]
+    pub fn residual_slice(&self) -> Option<&[T]> {
+        self.residual.as_ref().map(|residual| residual.as_slice().expect("made contiguous"))
+    }
 }
 
 impl<T: Element> Clone for Inputs<T> {
@@ -80,7 +90,9 @@ impl<T: Element> Clone for Inputs<T> {
         // Not the arrays' own way: their memory is to be as it is here.
         let copy = |values: &[T]| array(&self.named, |to| to.extend_from_slice(values));
         let (x, dy) = (copy(self.x_slice()), copy(self.dy_slice()));
-        Self { named: self.named.clone(), x, dy, weight: self.weight.clone(), bias: self.bias.clone() }
+        let residual = self.residual_slice().map(copy);
+        let (named, weight, bias) = (self.named.clone(), self.weight.clone(), self.bias.clone());
+        Self { named, x, dy, weight, bias, variant: self.variant, residual, mask: self.mask.clone() }
     }
 }
 
@@ -90,6 +102,16 @@ fn array<T: Element>(named: &Named, fill: impl FnOnce(&mut Vec<T>)) -> ArrayD<T>
     ArrayD::from_shape_vec(IxDyn(&named.dims), values).expect("as many values as the shape has")
 }
 
+/// A tensor of the shape: `drawn`, over and over.
+pub(crate) fn repeated<T: Element>(named: &Named, drawn: &[T]) -> ArrayD<T> {
+    let len = named.shape.len();
+    array(named, |values| {
+        while values.len() < len {
+            values.extend_from_slice(&drawn[..drawn.len().min(len - values.len())]);
+        }
+    })
+}
+
 /// Where everyone who takes buffers writes: the same huge pages for all.
 #[derive(Debug)]
 pub struct Outputs<T: Element> {
@@ -97,17 +119,29 @@ pub struct Outputs<T: Element> {
     pub y: Vec<T>,
     /// For the gradient of the input.
     pub dx: Vec<T>,
+    /// For the gradient of the residual; empty where there is none.
+    pub dresidual: Vec<T>,
 }
 
 impl<T: Element> Outputs<T> {
-    /// Buffers for tensors of `len` elements, their pages touched.
+    /// Buffers for tensors of `len` elements, without a residual's, their pages touched.
     #[must_use]
     pub fn new(len: usize) -> Self {
-        // Not zero, for which the system hands out pages that do not exist before they are written.
-        let one = T::from_compute(T::Compute::from_f64(1.0));
-        let buffer = || pages::filled(len, |values| values.resize(len, one));
-        Self { y: buffer(), dx: buffer() }
+        Self { y: buffer(len), dx: buffer(len), dresidual: Vec::new() }
     }
+
+    /// Buffers for what a step of these inputs gives.
+    #[must_use]
+    pub fn of(inputs: &Inputs<T>) -> Self {
+        let dresidual = inputs.residual_slice().map_or_else(Vec::new, |residual| buffer(residual.len()));
+        Self { dresidual, ..Self::new(inputs.x.len()) }
+    }
+}
+
+/// Not zero, for which the system hands out pages that do not exist before they are written.
+fn buffer<T: Element>(len: usize) -> Vec<T> {
+    let one = T::from_compute(T::Compute::from_f64(1.0));
+    pages::filled(len, |values| values.resize(len, one))
 }
 
 /// The share of a step's tensors, x, dy, y and dx, that lies on huge pages; `None` where the system does not tell.
@@ -127,11 +161,13 @@ pub struct Answer<T: Element> {
     pub dweight: Vec<T::Compute>,
     /// ∂L/∂β.
     pub dbias: Vec<T::Compute>,
+    /// ∂L/∂residual; empty where there is none.
+    pub dresidual: Vec<T>,
 }
 
 impl<T: Element> Answer<T> {
     /// The tensors by name, as f64.
-    fn tensors(&self) -> [(&'static str, Vec<f64>); 4] {
+    fn tensors(&self) -> [(&'static str, Vec<f64>); 5] {
         let wide = |values: &[T]| values.iter().map(|v| v.to_compute().to_f64()).collect();
         let parameter = |values: &[T::Compute]| values.iter().map(|v| v.to_f64()).collect();
         [
@@ -139,6 +175,7 @@ impl<T: Element> Answer<T> {
             ("dx", wide(&self.dx)),
             ("dweight", parameter(&self.dweight)),
             ("dbias", parameter(&self.dbias)),
+            ("dresidual", wide(&self.dresidual)),
         ]
     }
 
@@ -187,7 +224,7 @@ mod tests {
     use crate::shapes::parse;
 
     fn answer(y: f64) -> Answer<f64> {
-        Answer { y: vec![1.0, y], dx: vec![f64::NAN], dweight: vec![], dbias: vec![0.0] }
+        Answer { y: vec![1.0, y], dx: vec![f64::NAN], dweight: vec![], dbias: vec![0.0], dresidual: vec![] }
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use crate::implementation::{Here, Implementation, Passes};
 use crate::inputs::{Answer, Inputs, Outputs};
-use bn_core::{Backend, BatchNorm, Config, Element, Grads, Real, Saved, Workspace};
+use bn_core::functions::{Backward, Forward};
+use bn_core::{Activation, Backend, BatchNorm, Config, Element, Kept, Options, Real, Saved, Workspace};
 use bn_dispatch::{Dispatch, Level};
 use bn_rayon::Rayon;
 use bn_scalar::Scalar;
@@ -105,15 +106,33 @@ impl<T: Element, B: Backend> Fused<T, B> {
 impl<T: Element, B: Backend + Send> Passes<T> for Fused<T, B> {
     fn forward(&mut self, inputs: &Inputs<T>, outputs: &mut Outputs<T>) {
         let Self { bn, saved, workspace, .. } = self;
-        bn.forward_into(inputs.named.shape, inputs.x_slice(), &mut outputs.y, saved, workspace)
-            .expect("buffers of the shape's length");
+        let mut options = Options::default().activation(inputs.variant.activation());
+        (options.residual, options.mask) = (inputs.residual_slice(), inputs.mask.as_deref());
+        let step = Forward { options, ..Forward::new(inputs.named.shape, inputs.x_slice(), &mut outputs.y) };
+        bn.forward_step(step, saved, workspace).expect("buffers of the shape's length");
     }
 
     fn backward(&mut self, inputs: &Inputs<T>, outputs: &mut Outputs<T>) {
         let Self { bn, saved, workspace, dweight, dbias } = self;
-        let grads = Grads { dx: &mut outputs.dx, dweight, dbias };
-        bn.backward_into(saved, inputs.x_slice(), inputs.dy_slice(), grads, workspace)
-            .expect("buffers of the shape's length");
+        let Outputs { y, dx, dresidual } = outputs;
+        // A training loop has y: the layer behind this one read it.
+        let mut kept = Kept::default();
+        (kept.y, kept.mask) = (has_gate(inputs).then_some(&y[..]), inputs.mask.as_deref());
+        let step = Backward {
+            kept,
+            dx: Some(dx.into()),
+            dresidual: inputs.residual.is_some().then_some(dresidual),
+            dweight: Some(dweight),
+            dbias: Some(dbias),
+            ..Backward::new(inputs.x_slice(), inputs.dy_slice())
+        };
+        bn.backward_step(step, saved, workspace).expect("buffers of the shape's length");
+    }
+
+    fn before_backward(&mut self, inputs: &Inputs<T>, outputs: &mut Outputs<T>) {
+        if has_gate(inputs) {
+            self.forward(inputs, outputs);
+        }
     }
 
     fn answer(&mut self, inputs: &Inputs<T>, outputs: &mut Outputs<T>) -> Option<Answer<T>> {
@@ -121,10 +140,16 @@ impl<T: Element, B: Backend + Send> Passes<T> for Fused<T, B> {
         let nan = T::from_compute(T::Compute::from_f64(f64::NAN));
         outputs.y.fill(nan);
         outputs.dx.fill(nan);
+        outputs.dresidual.fill(nan);
         self.step(inputs, outputs);
         let (dweight, dbias) = (self.dweight.clone(), self.dbias.clone());
-        Some(Answer { y: outputs.y.clone(), dx: outputs.dx.clone(), dweight, dbias })
+        let Outputs { y, dx, dresidual } = outputs;
+        Some(Answer { y: y.clone(), dx: dx.clone(), dweight, dbias, dresidual: dresidual.clone() })
     }
+}
+
+fn has_gate<T: Element>(inputs: &Inputs<T>) -> bool {
+    inputs.variant.activation() != Activation::Identity
 }
 
 #[cfg(test)]
@@ -133,6 +158,7 @@ mod tests {
     use crate::implementation::Pass;
     use crate::shapes::parse;
     use crate::textbook::Strategy;
+    use crate::variant::Variant;
     use bn_conformance::data::X;
 
     #[test]
@@ -163,6 +189,57 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn variants_have_one_answer_and_it_is_the_layers_then_add_then_relu() {
+        let pool = Arc::new(rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap());
+        for (line, variant) in ["a NC 37x19", "a NHWC 3x5x7x11", "a NCHW 5x3x9x9"]
+            .into_iter()
+            .flat_map(|line| Variant::ALL[1..].iter().map(move |variant| (line, *variant)))
+        {
+            let inputs = variant.of(Inputs::<f64>::new(&parse(line).unwrap()[0], X::Shifted));
+            let mut outputs = Outputs::of(&inputs);
+            let all = [None, Some(&pool)].into_iter().flat_map(|pool| Kernels::ALL.map(|k| (k, pool)));
+            let mut all: Vec<_> = all.filter_map(|(k, pool)| k.layer(&inputs, pool)).collect();
+            let want = all[0].answer(&inputs, &mut outputs).unwrap().unwrap();
+            for one in &mut all {
+                let got = one.answer(&inputs, &mut outputs).unwrap().unwrap();
+                assert_eq!(got.check_bits(&want), Ok(()), "{line} {variant:?} {}", one.name());
+            }
+            assert_eq!(want.dresidual.len(), inputs.residual_slice().map_or(0, <[f64]>::len));
+            assert!(Strategy::Graph.implementation(&inputs).is_none(), "the textbook has no variants");
+            if variant == Variant::Mask {
+                let gaps = want.y.iter().zip(&want.dx).filter(|(y, dx)| (**y, **dx) == (0.0, 0.0)).count();
+                assert_eq!(gaps > 0, line != "a NC 37x19", "a row has one position");
+                continue;
+            }
+
+            // The plain layer, and what a program of its own puts behind it.
+            let mut plain = Inputs { variant: Variant::Plain, residual: None, ..inputs.clone() };
+            let mut layer = Kernels::Scalar.layer(&plain, None).unwrap();
+            let mut y = layer.answer(&plain, &mut outputs).unwrap().unwrap().y;
+            for (i, y) in y.iter_mut().enumerate() {
+                *y = (*y + inputs.residual_slice().map_or(0.0, |residual| residual[i])).max(0.0);
+            }
+            plain.dy.iter_mut().zip(&y).filter(|(_, y)| **y == 0.0).for_each(|(dy, _)| *dy = 0.0);
+            let dresidual = if inputs.residual.is_some() { plain.dy_slice().to_vec() } else { vec![] };
+            let apart = Answer { y, dresidual, ..layer.answer(&plain, &mut outputs).unwrap().unwrap() };
+            assert_eq!(want.check_close(&apart), Ok(()), "{line} {variant:?}");
+            let passing = want.y.iter().filter(|y| **y > 0.0).count();
+            assert!((want.y.len() / 3..want.y.len() * 2 / 3).contains(&passing), "half of it passes");
+        }
+    }
+
+    #[test]
+    fn a_backward_takes_the_gate_of_its_own_forward() {
+        let inputs = Variant::Relu.of(Inputs::<f32>::new(&parse("a NC 37x19").unwrap()[0], X::Shifted));
+        let mut outputs = Outputs::of(&inputs);
+        let mut one = Kernels::Dispatch.layer(&inputs, None).unwrap();
+        let want = one.answer(&inputs, &mut outputs).unwrap().unwrap();
+        outputs.y.fill(1.0); // another one's turn
+        one.time(Pass::Backward, 1, &inputs, &mut outputs).unwrap();
+        assert_eq!((outputs.y, outputs.dx), (want.y, want.dx));
     }
 
     #[test]

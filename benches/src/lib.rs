@@ -1,7 +1,7 @@
 //! What the benchmarks share, Criterion's beside this, `cargo xtask bench` and the peers:
 //!
 //! [`shapes`]: the lists of shapes in `shapes/*.txt`; [`inputs`]: a shape filled with data, and the comparison of
-//! answers; [`hard`]: data that leave a type's comfortable range; [`implementation`]: what is timed, seen from outside;
+//! answers; [`variant`]: rows with an activation, a residual or a mask; [`hard`]: data that leave a type's comfortable range; [`implementation`]: what is timed, seen from outside;
 //! [`layer`], [`textbook`], [`floor`]: the fused layer on every backend, the two strategies of the textbook, and the
 //! least that memory allows; [`memory`]: the allocator's settings; [`threads`]: pools with a core for each thread; [`tune`]: schedules that are learned before anything is timed.
 
@@ -15,3 +15,5 @@ pub mod shapes;
 pub mod textbook;
 pub mod threads;
 pub mod tune;
+pub mod variant;
+mod varied;

@@ -2,6 +2,7 @@
 
 use crate::implementation::{Here, Implementation, Passes};
 use crate::inputs::{Answer, Inputs, Outputs};
+use crate::variant::Variant;
 use bn_core::{Config, Gradients, Layout, Real};
 use bn_textbook::{analytic, graph};
 use ndarray::{ArrayD, IxDyn, NdFloat};
@@ -29,13 +30,13 @@ impl Strategy {
         }
     }
 
-    /// The strategy for these inputs; `None` where the features are not in axis 1.
+    /// The strategy for these inputs; `None` where they are not plain, or the features not in axis 1.
     ///
     /// # Panics
     /// The implementation does, where there is a single value per feature.
     #[must_use]
     pub fn implementation<T: NdFloat + Real>(self, inputs: &Inputs<T>) -> Option<Box<dyn Implementation<T>>> {
-        if inputs.named.layout != Layout::ChannelsFirst {
+        if inputs.named.layout != Layout::ChannelsFirst || inputs.variant != Variant::Plain {
             return None;
         }
         /// The strategy of a module of the textbook.
@@ -102,6 +103,7 @@ impl<T: Real, C: Send> Passes<T> for Textbook<T, C> {
         let y = self.forth(inputs);
         let Gradients { dx, dweight, dbias, .. } = self.back(inputs);
         let [y, dx] = [y, dx].map(|tensor| tensor.into_raw_vec_and_offset().0);
-        Some(Answer { y, dx, dweight: dweight.to_vec(), dbias: dbias.to_vec() })
+        let (dweight, dbias) = (dweight.to_vec(), dbias.to_vec());
+        Some(Answer { y, dx, dweight, dbias, dresidual: Vec::new() })
     }
 }

@@ -5,12 +5,13 @@ use super::machine::Machine;
 use super::measure::{Samples, rounds, turn};
 use super::peer::Peers;
 use super::plan::{Contestant, Kind, Pools, Task, contestants};
-use super::record::{PLAIN, Record, summary};
+use super::record::{Record, summary};
 use super::stop;
 use benches::implementation::{Implementation, Pass};
 use benches::inputs::{Answer, Inputs, Outputs, huge_share};
 use benches::layer::Kernels;
 use benches::tune;
+use benches::variant::Variant;
 use bn_conformance::data::X;
 use bn_core::{Element, Real};
 use indicatif::ProgressBar;
@@ -34,7 +35,8 @@ impl Runner {
     /// Measures a shape; where it was asked to stop, what there is of it.
     pub(crate) fn run(&mut self, task: &Task) -> Vec<Record> {
         let start = self.bar.position();
-        self.bar.set_message(task.named.name.clone());
+        let variant = if task.variant == Variant::Plain { "" } else { task.variant.name() };
+        self.bar.set_message(format!("{} {variant}", task.named.name));
         self.bar.tick();
         let records = if task.f64 { self.typed::<f64>(task, start) } else { self.typed::<f32>(task, start) };
         self.bar.set_position(start + task.weight(self.quick));
@@ -42,8 +44,8 @@ impl Runner {
     }
 
     fn typed<T: NdFloat + Real>(&mut self, task: &Task, start: u64) -> Vec<Record> {
-        let inputs = Inputs::<T>::new(&task.named, X::Shifted);
-        let mut outputs = Outputs::new(inputs.x.len());
+        let inputs = task.variant.of(Inputs::<T>::new(&task.named, X::Shifted));
+        let mut outputs = Outputs::of(&inputs);
         let mut all = contestants(&inputs, &self.pools, self.quick);
         self.with_peers(&mut all, &inputs);
         self.keep_right(&mut all, &inputs, &mut outputs);
@@ -58,8 +60,8 @@ impl Runner {
         let mut outputs = shared.into_inner();
         for failed in &samples {
             if let Some(error) = failed.failed.as_ref().filter(|_| !stop::requested()) {
-                let (name, pass) = (&task.named.name, failed.pass.name());
-                self.notes.push(format!("{error}, at {name} {pass}"));
+                let (place, pass) = (place(&inputs), failed.pass.name());
+                self.notes.push(format!("{error}, at {place} {pass}"));
             }
         }
         let mut records = self.records(&all, &samples, &inputs, huge_share(&inputs, &outputs));
@@ -121,7 +123,7 @@ impl Runner {
                 Err(_) if stop::requested() && matches!(one.kind, Kind::Peer(_)) => false,
                 Err(error) => {
                     let (name, threads) = (one.one.name(), one.one.threads());
-                    let place = format!("{} on {threads} threads", inputs.named.name);
+                    let place = format!("{} on {threads} threads", place(inputs));
                     self.notes.push(format!("{name}: not timed at {place}: {error}"));
                     self.wrong += usize::from(!matches!(one.kind, Kind::Peer(_)));
                     false
@@ -143,6 +145,14 @@ impl Runner {
             let same = floors.filter(|s| s.pass == of.pass && counts(all[s.who].one.threads()));
             same.filter_map(|s| Some((s.who, s.median()?))).min_by(|a, b| a.1.total_cmp(&b.1))
         };
+        // The median of the default kernels on so many threads.
+        let ours = |pass, threads: usize| {
+            let one = all.iter().position(|c| {
+                let name = Kernels::Dispatch.name(threads > 1);
+                c.kind == Kind::Ours && c.one.threads() == threads && c.one.name() == name
+            })?;
+            samples.iter().find(|s| s.who == one && s.pass == pass)?.median()
+        };
         let record = |s: &Samples| {
             let Contestant { kind, one } = &all[s.who];
             let own = one.threads();
@@ -157,12 +167,20 @@ impl Runner {
             };
             // Whoever allocates does so as its allocator has it.
             let huge_pages = huge_share.filter(|_| matches!(kind, Kind::Floor(_) | Kind::Ours));
-            Some(Record { detail, huge_pages, ..self.record(inputs, one.as_ref(), s, floor_ns)? })
+            let over_ours = match kind {
+                Kind::Textbook | Kind::Peer(_) => ours(s.pass, own).and_then(|ours| Some(s.median()? / ours)),
+                Kind::Floor(_) | Kind::Ours => None,
+            };
+            // The floor copies the tensors of a plain pass, whatever the variant.
+            let variant = if matches!(kind, Kind::Floor(_)) { Variant::Plain } else { inputs.variant };
+            let bytes = (s.pass.tensors_of(variant) * size_of_val(inputs.x_slice())) as u64;
+            let record = self.record(inputs, one.as_ref(), s, floor_ns)?;
+            Some(Record { detail, huge_pages, over_ours, bytes, gbps: bytes as f64 / s.median()?, ..record })
         };
         samples.iter().filter_map(record).collect()
     }
 
-    /// What any record has; `None` where there are no samples.
+    /// What any record has, with the traffic of a plain pass; `None` where there are no samples.
     pub(crate) fn record<T: Element>(
         &self,
         inputs: &Inputs<T>,
@@ -179,7 +197,7 @@ impl Runner {
             layout: inputs.named.layout_name.to_lowercase(),
             dtype: T::NAME.into(),
             pass: samples.pass.name().into(),
-            variant: PLAIN.into(),
+            variant: inputs.variant.name().into(),
             implementation: one.name().into(),
             threads: one.threads(),
             median_ns,
@@ -194,6 +212,14 @@ impl Runner {
             date,
             ..Record::default()
         })
+    }
+}
+
+/// The shape's name, and its variant where it has one.
+fn place<T: Element>(inputs: &Inputs<T>) -> String {
+    match inputs.variant {
+        Variant::Plain => inputs.named.name.clone(),
+        variant => format!("{} {}", inputs.named.name, variant.name()),
     }
 }
 
@@ -276,5 +302,16 @@ mod tests {
         }
         assert_eq!(runner.wrong, 2, "a peer's wrong answer is not this project's");
         assert!(runner.notes[0].starts_with("off: not timed at a on 1 threads: dbias[1]: expected"));
+
+        let inputs = Variant::AddRelu.of(inputs);
+        let mut outputs = Outputs::of(&inputs);
+        let gate: fn(&mut Answer<f32>) = |a| a.dresidual[3] += 1.0;
+        let layer = Kernels::Dispatch.layer(&inputs, None).unwrap();
+        let one = Box::new(Off(layer, gate)) as Box<_>;
+        let mut all = vec![Contestant { kind: Kind::Peer("1".into()), one }];
+        runner.notes.clear();
+        runner.keep_right(&mut all, &inputs, &mut outputs);
+        let says = "off: not timed at a add_relu on 1 threads: dresidual[3]: expected";
+        assert!(all.is_empty() && runner.notes[0].starts_with(says), "{:?}", runner.notes);
     }
 }

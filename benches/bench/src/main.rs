@@ -16,11 +16,12 @@ use std::process::ExitCode;
 #[derive(Parser)]
 #[command(name = "cargo xtask bench", bin_name = "cargo xtask bench")]
 struct Args {
-    /// Less than two minutes: the shapes of mlp.txt, resnet50.txt and three of batch.txt, the dispatched kernels on
-    /// one thread and on all, and the graph where it is not too slow. Peers take their own time on top.
+    /// Less than two minutes: the shapes of mlp.txt, resnet50.txt and three of batch.txt, two of them with a ReLU, the
+    /// dispatched kernels on one thread and on all, and the graph where it is not too slow. Peers take their own time on top.
     #[arg(long)]
     quick: bool,
-    /// Only shapes with this in their name, layout, dimensions or type, and such rows of hard data; `hard`: only these.
+    /// Only shapes with this in their variant, name, layout, dimensions or type, and such rows of hard data. `relu`: with a
+    /// ReLU, or a residual and a ReLU; `hard`: hard data alone.
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
     /// The most threads; as many as the machine offers, if not given.

@@ -6,6 +6,7 @@ use benches::implementation::{Implementation, Pass};
 use benches::inputs::{Answer, Inputs, Outputs};
 use benches::memory::ONE_HEAP;
 use benches::threads::OPENMP;
+use benches::variant::Variant;
 use bn_core::{Config, Real};
 use clap::ValueEnum;
 use serde_json::{Value, json};
@@ -67,6 +68,8 @@ struct Process {
     name: String,
     threads: usize,
     version: String,
+    /// What it can do beside normalizing.
+    variants: Vec<String>,
     child: Child,
     stdin: Option<ChildStdin>,
     stdout: BufReader<ChildStdout>,
@@ -89,10 +92,20 @@ impl Process {
             command.spawn().map_err(|error| format!("expected a program {program}, got: {error}"))?;
         let stdin = child.stdin.take();
         let stdout = BufReader::new(child.stdout.take().ok_or("expected an output to read")?);
-        let mut process =
-            Self { name: name.into(), threads, version: String::new(), child, stdin, stdout, said };
+        let mut process = Self {
+            name: name.into(),
+            threads,
+            version: String::new(),
+            variants: vec![],
+            child,
+            stdin,
+            stdout,
+            said,
+        };
         let greeting = process.receive()?;
         process.version = greeting["version"].as_str().unwrap_or("of unknown version").into();
+        let variants = greeting["variants"].as_array().map_or(&[][..], Vec::as_slice);
+        process.variants = variants.iter().filter_map(Value::as_str).map(String::from).collect();
         match greeting["unavailable"].as_str() {
             Some(why) => Err(why.into()),
             None if greeting["impls"].is_array() => Ok(process),
@@ -190,20 +203,33 @@ impl Peers {
         }
     }
 
-    /// Gives the inputs to every peer; those that take them are returned with their versions, the others told.
+    /// Gives the inputs to every peer that knows their variant; those that take them are returned with their versions, the others
+    /// told.
     pub(crate) fn load<T: Real>(&self, inputs: &Inputs<T>, tell: &mut dyn FnMut(String)) -> Vec<Loaded<T>> {
         let mut loaded: Vec<Loaded<T>> = Vec::new();
-        let named = &inputs.named;
-        if self.running.is_empty() {
+        let (named, variant) = (&inputs.named, inputs.variant);
+        let knows = |process: &Process| {
+            variant == Variant::Plain || process.variants.iter().any(|known| known == variant.name())
+        };
+        let (running, others): (Vec<_>, Vec<_>) =
+            self.running.iter().partition(|process| knows(&process.borrow()));
+        for process in others {
+            tell(format!(
+                "{}: skipped all rows of {}, which it does not have",
+                process.borrow().name,
+                variant.name()
+            ));
+        }
+        if running.is_empty() {
             return loaded;
         }
         if let Err(error) = write_inputs(self.folder.path(), inputs) {
             tell(format!("peers: {}: not run: cannot write the tensors: {error}", named.name));
             return loaded;
         }
-        for process in &self.running {
+        for process in running {
             let threads = process.borrow().threads;
-            let request = json!({
+            let mut request = json!({
                 "do": "load",
                 "dims": named.dims,
                 "layout": named.layout_name.to_lowercase(),
@@ -212,6 +238,9 @@ impl Peers {
                 "eps": Config::default().eps,
                 "folder": self.folder.path(),
             });
+            if variant != Variant::Plain {
+                request["variant"] = variant.name().into();
+            }
             let answer = process.borrow_mut().ask(&request);
             let impls = answer.map(|answer| answer["impls"].as_array().cloned().unwrap_or_default());
             let impls = impls.unwrap_or_else(|error| {
@@ -241,7 +270,7 @@ struct Remote {
     folder: PathBuf,
 }
 
-const OUTPUTS: [&str; 4] = ["y.bin", "dx.bin", "dweight.bin", "dbias.bin"];
+const OUTPUTS: [&str; 5] = ["y.bin", "dx.bin", "dweight.bin", "dbias.bin", "dresidual.bin"];
 
 impl<T: Real> Implementation<T> for Remote {
     fn name(&self) -> &str {
@@ -279,6 +308,7 @@ impl<T: Real> Implementation<T> for Remote {
             dx: read(1, len)?,
             dweight: read(2, features)?,
             dbias: read(3, features)?,
+            dresidual: if inputs.residual.is_some() { read(4, len)? } else { Vec::new() },
         }))
     }
 }
@@ -291,7 +321,8 @@ fn write_inputs<T: Real>(folder: &Path, inputs: &Inputs<T>) -> std::io::Result<(
         ("weight", weight.as_slice()),
         ("bias", bias.as_slice()),
     ];
-    for (name, values) in tensors {
+    let residual = inputs.residual_slice().map(|values| ("residual", Some(values)));
+    for (name, values) in tensors.into_iter().chain(residual) {
         let values = values.unwrap_or_default();
         let mut bytes = Vec::with_capacity(size_of_val(values));
         for value in values {

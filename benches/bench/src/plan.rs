@@ -8,6 +8,7 @@ use benches::layer::Kernels;
 use benches::shapes::{self, Named};
 use benches::textbook::Strategy;
 use benches::threads;
+use benches::variant::Variant;
 use bn_core::{Element, Real};
 use ndarray::NdFloat;
 use rayon::ThreadPool;
@@ -37,6 +38,7 @@ pub(crate) struct Task {
     pub(crate) named: Named,
     /// f32 where not.
     pub(crate) f64: bool,
+    pub(crate) variant: Variant,
 }
 
 /// The names of shapes whose accuracy is measured: of moderate size, since the oracle is slow.
@@ -48,24 +50,30 @@ const QUICK_BATCHES: [&str; 3] = ["batch_1", "batch_4", "batch_16"];
 /// The largest shape on which a quick run takes the graph.
 const QUICK_GRAPH: usize = 1 << 22;
 
-/// The shapes that hold `filter` in their name, layout, dimensions or type. None is an error where it is in no row of hard
+/// The shapes that a quick run takes with a ReLU, and a long one on all kernels and with a mask: a layer inside a block, and one
+/// at its end.
+const VARIED: [&str; 2] = ["stage1_narrow", "stage2_wide"];
+
+/// The shapes that hold `filter` in their variant, name, layout, dimensions or type. None is an error where it is in no row of hard
 /// data either.
 pub(crate) fn list(quick: bool, filter: Option<&str>, rows: usize) -> Result<Vec<Task>, String> {
     let wanted = filter.unwrap_or_default().to_lowercase();
     let (found, others): (Vec<Task>, Vec<Task>) =
         Task::all(quick)?.into_iter().partition(|task| task.text().to_lowercase().contains(&wanted));
     if found.is_empty() && rows == 0 {
-        let names: Vec<&str> = others.iter().map(|task| task.named.name.as_str()).collect();
+        let plain = others.iter().filter(|task| task.variant == Variant::Plain);
+        let names: Vec<&str> = plain.map(|task| task.named.name.as_str()).collect();
         return Err(format!(
-            "--filter: expected a part of a shape's name, layout or dimensions, got {wanted:?}; there are {}, hard",
-            names.join(", ")
+            "--filter: expected a part of a shape's name, layout or dimensions, or a variant, got {wanted:?}; there are {}, {}, hard",
+            names.join(", "),
+            Variant::ALL.map(Variant::name).join(", ")
         ));
     }
     Ok(found)
 }
 
 impl Task {
-    /// Every shape of the lists, each once.
+    /// Every shape of the lists, each once; then those that come with a variant.
     fn all(quick: bool) -> Result<Vec<Self>, String> {
         let lists: &[&str] = if quick {
             &["mlp", "resnet50", "batch"]
@@ -80,9 +88,19 @@ impl Task {
                     |t: &Self| (&t.named.dims, t.named.layout, t.f64) == (&named.dims, named.layout, f64);
                 let left_out = quick && list == "batch" && !QUICK_BATCHES.contains(&named.name.as_str());
                 if !tasks.iter().any(known) && !left_out {
-                    tasks.push(Self { named, f64 });
+                    tasks.push(Self { named, f64, variant: Variant::Plain });
                 }
             }
+        }
+        for named in shapes::load("resnet50").map_err(|error| format!("resnet50.txt: {error}"))? {
+            let varied = VARIED.contains(&named.name.as_str());
+            let taken = |variant: &Variant| match variant {
+                Variant::Plain => false,
+                Variant::Relu | Variant::AddRelu => varied || !quick,
+                Variant::Mask => varied && !quick,
+            };
+            let task = |variant| Self { named: named.clone(), f64: false, variant };
+            tasks.extend(Variant::ALL.into_iter().filter(taken).map(task));
         }
         Ok(tasks)
     }
@@ -91,13 +109,14 @@ impl Task {
     fn text(&self) -> String {
         let Named { name, layout_name, .. } = &self.named;
         let dtype = if self.f64 { "f64" } else { "f32" };
-        format!("{name} {layout_name} {} {} {dtype}", self.named.dims_text(), self.named.shape_text())
+        let (variant, dims, shape) = (self.variant.name(), self.named.dims_text(), self.named.shape_text());
+        format!("{variant} {name} {layout_name} {dims} {shape} {dtype}")
     }
 
     /// Whether errors are measured as well.
     pub(crate) fn has_accuracy(&self, quick: bool) -> bool {
         let taken = if quick { &ACCURACY[..2] } else { &ACCURACY };
-        taken.contains(&self.named.name.as_str())
+        self.variant == Variant::Plain && taken.contains(&self.named.name.as_str())
     }
 
     /// What it may take.
@@ -160,7 +179,8 @@ pub(crate) fn contestants<T: NdFloat + Real>(
         let pool = (pool.current_num_threads() > 1).then_some(pool);
         Stores::ALL.into_iter().for_each(|stores| add(Kind::Floor(stores), stores.floor(pool)));
     }
-    let kernels = Kernels::ALL.into_iter().filter(|kernels| match quick {
+    let varied = inputs.variant != Variant::Plain && !VARIED.contains(&inputs.named.name.as_str());
+    let kernels = Kernels::ALL.into_iter().filter(|kernels| match quick || varied {
         true => *kernels == Kernels::Dispatch,
         false => !kernels.are_dispatchs(),
     });
@@ -194,7 +214,8 @@ mod tests {
     #[test]
     fn shapes_are_listed_once_and_filtered() {
         let names = |quick, filter| -> Vec<String> {
-            list(quick, filter, 1).unwrap().into_iter().map(|t| t.named.name).collect()
+            let plain = |t: &Task| t.variant == Variant::Plain;
+            list(quick, filter, 1).unwrap().into_iter().filter(plain).map(|t| t.named.name).collect()
         };
         let all = names(false, None);
         assert!(
@@ -209,9 +230,39 @@ mod tests {
         assert_eq!(names(true, Some("32x56x56x256")), names(true, Some("nhwc")));
         assert_eq!(names(false, Some("f64")), ["post"]);
         assert_eq!(names(false, Some("hard")), [""; 0], "only rows have it");
+        assert_eq!(names(true, Some("relu")), [""; 0]);
         let error = list(true, Some("resnet51"), 0).unwrap_err();
         assert!(error.contains("expected a part of") && error.contains("got \"resnet51\""), "{error}");
         assert!(error.contains("stem, stage1_narrow"), "{error}");
+        assert!(error.ends_with("batch_16, plain, relu, add_relu, mask, hard"), "{error}");
+    }
+
+    #[test]
+    fn variants_have_rows_of_their_own_after_the_plain_ones() {
+        let texts = |quick, filter| -> Vec<String> {
+            list(quick, filter, 1).unwrap().iter().map(Task::text).collect()
+        };
+        let all = texts(false, None);
+        assert!(
+            all[..40].iter().all(|text| text.starts_with("plain "))
+                && all.is_sorted_by_key(|text| !text.starts_with("plain"))
+        );
+        for named in shapes::load("resnet50").unwrap() {
+            for variant in ["relu", "add_relu"] {
+                let text = format!("{variant} {} ", named.name);
+                assert_eq!(all.iter().filter(|t| t.starts_with(&text)).count(), 1, "{text}");
+            }
+        }
+        assert_eq!(texts(false, Some("relu")).len(), 26, "add_relu as well");
+        assert_eq!(texts(false, Some("add_relu stage1_wide_last")).len(), 1);
+        assert_eq!(texts(false, Some("mask")).len(), VARIED.len());
+        assert_eq!(texts(true, Some("relu")).len(), 2 * VARIED.len());
+        let quick = list(true, Some("relu"), 0).unwrap();
+        assert!(
+            quick.iter().map(|task| task.weight(true)).sum::<u64>() < 12_000,
+            "the whole has two minutes"
+        );
+        assert!(quick.iter().all(|task| !task.has_accuracy(true)));
     }
 
     #[test]
@@ -235,5 +286,15 @@ mod tests {
         let quick: Vec<String> = measured(true, 2).into_iter().collect();
         assert_eq!(quick, ["dispatch 1", "floor 1", "floor 2", "graph 1", "rayon+dispatch 2"]);
         assert_eq!(Pools::new(true, 1).unwrap().ends(), [1]);
+
+        let of_relu = |name: &str| -> BTreeSet<String> {
+            let mut inputs = Variant::Relu.of(inputs.clone());
+            inputs.named.name = name.into();
+            let all = contestants(&inputs, &Pools::new(false, 2).unwrap(), false);
+            all.iter().map(|c| c.one.name().into()).filter(|name| name != "floor").collect()
+        };
+        assert_eq!(of_relu("stem").into_iter().collect::<Vec<_>>(), ["dispatch", "rayon+dispatch"]);
+        assert!(of_relu(VARIED[0]).contains("rayon+scalar"), "but not the graph: {:?}", of_relu(VARIED[0]));
+        assert!(!of_relu(VARIED[0]).contains("graph"));
     }
 }

@@ -19,7 +19,7 @@ pub(crate) struct Record {
     pub(crate) layout: String,
     pub(crate) dtype: String,
     pub(crate) pass: String,
-    /// `plain`, or `hard:NAME` for data of that kind.
+    /// `plain`; `relu`, `add_relu`, `mask`; or `hard:NAME` for data of that kind.
     pub(crate) variant: String,
     #[serde(rename = "impl")]
     pub(crate) implementation: String,
@@ -35,6 +35,8 @@ pub(crate) struct Record {
     pub(crate) gbps: f64,
     /// The floor's on at most as many threads, in the same run.
     pub(crate) roofline_gbps: f64,
+    /// Another's median as a multiple of ours: the dispatched kernels' on as many threads.
+    pub(crate) over_ours: Option<f64>,
     /// The share of x, dy, y and dx that lies on huge pages. None where the system does not tell, and for those that
     /// allocate: other libraries and the textbook.
     pub(crate) huge_pages: Option<f64>,
@@ -86,9 +88,9 @@ impl Record {
         }
     }
 
-    /// What tells shapes apart.
-    pub(crate) fn problem(&self) -> (&str, &str, &str) {
-        (&self.shape, &self.layout, &self.dtype)
+    /// What tells shapes and variants apart.
+    pub(crate) fn problem(&self) -> (&str, &str, &str, &str) {
+        (&self.shape, &self.layout, &self.dtype, &self.variant)
     }
 
     /// The shape for readers.

@@ -72,7 +72,8 @@ fn show(options: &Options, records: Vec<Record>) -> Result<(), String> {
 
 /// Prints what comes at the end, and writes the report.
 fn finish(options: &Options, report: &Report) -> Result<(), String> {
-    let mut end = table::summary(report.plain()) + &table::hard_summary(report.hard());
+    let mut end = table::summary(report.plain()) + &table::ratio_summary(report.varied());
+    end += &table::hard_summary(report.hard());
     if let Some(changes) = &report.changes {
         end += &table::changes(&report.records, changes);
     }

@@ -32,7 +32,7 @@ pub(crate) fn everyone(records: &[Record]) -> Vec<String> {
 /// The records of one shape.
 pub(crate) fn group(records: &[Record]) -> String {
     let Some(first) = records.first() else { return String::new() };
-    let columns = ["median, µs", "least, µs", "±, %", "of the\nfloor, %"];
+    let columns = ["median, µs", "least, µs", "±, %", "of the\nfloor, %", "× ours"];
     let mut header = vec![String::new()];
     header
         .extend(Pass::ALL.iter().flat_map(|pass| columns.map(|column| format!("{}\n{column}", pass.name()))));
@@ -42,8 +42,9 @@ pub(crate) fn group(records: &[Record]) -> String {
             Some(r) => [figure(r.median_ns / 1e3), figure(r.min_ns / 1e3)]
                 .into_iter()
                 .chain([format!("{:.0}", 100.0 * r.spread), format!("{:.0}", r.share())])
+                .chain([r.over_ours.map_or(String::new(), figure)])
                 .collect(),
-            None => vec![String::new(); 4],
+            None => vec![String::new(); 5],
         };
         table.add_row([vec![who.clone()], Pass::ALL.map(cells).concat()].concat());
     }
@@ -80,6 +81,28 @@ pub(crate) fn summary(records: &[Record]) -> String {
     header
         .extend(Pass::ALL.iter().flat_map(|p| ["all shapes", "large"].map(|c| format!("{}\n{c}", p.name()))));
     let mut table = table(header);
+    table.add_rows(rows.clone());
+    if rows.is_empty() { String::new() } else { format!("\n{table}\n") }
+}
+
+/// How many times our time others took with a variant: the geometric mean over its shapes.
+pub(crate) fn ratios(records: &[Record]) -> Vec<Vec<String>> {
+    let others = || records.iter().filter(|r| r.over_ours.is_some());
+    let row = |(variant, who): (&String, String)| {
+        let cell = |pass| {
+            let of_one = of(records, &who, pass).filter(|r| r.variant == *variant);
+            mean(of_one.filter_map(|r| r.over_ours)).map_or("–".into(), figure)
+        };
+        [vec![variant.clone(), who.clone()], Pass::ALL.map(cell).into()].concat()
+    };
+    distinct(others(), |r| (&r.variant, r.who())).into_iter().map(row).collect()
+}
+
+/// [`ratios`] as a table; nothing where there are none.
+pub(crate) fn ratio_summary(records: &[Record]) -> String {
+    let rows = ratios(records);
+    let header = ["× ours, mean", "who"].into_iter().chain(Pass::ALL.map(Pass::name));
+    let mut table = table(header.map(String::from).collect());
     table.add_rows(rows.clone());
     if rows.is_empty() { String::new() } else { format!("\n{table}\n") }
 }
@@ -163,6 +186,23 @@ mod tests {
         let rows = shares(&records);
         assert_eq!(rows[0][..3], ["dispatch", "50", "–"], "no shape is large");
         assert_eq!(rows.len(), 2, "the floor has no row");
+    }
+
+    #[test]
+    fn others_are_multiples_of_ours() {
+        let mut records = ["relu", "relu", "add_relu"].map(|variant| Record {
+            variant: variant.into(),
+            over_ours: Some(2.0),
+            ..record("torch", 2, "forward", 1e4)
+        });
+        records[1].over_ours = Some(8.0);
+        assert_eq!(
+            ratios(&records),
+            [["relu", "torch ×2", "4.00", "–", "–"], ["add_relu", "torch ×2", "2.00", "–", "–"]]
+        );
+        assert!(ratio_summary(&records).contains("× ours, mean") && ratio_summary(&[]).is_empty());
+        let text = group(&records[1..2]);
+        assert!(text.starts_with("\nmlp_64x256 nc 64x256 relu\n") && text.contains(" 8.00"), "{text}");
     }
 
     #[test]

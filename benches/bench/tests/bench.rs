@@ -46,6 +46,7 @@ fn a_run_leaves_json_and_a_report() {
     for v in &list {
         let of = ["shape", "layout", "dtype", "variant"].map(|field| text(v, field));
         assert_eq!((of, &v["bar"]), (["64x256", "nc", "f32", "plain"], &Value::Null));
+        assert_eq!(v["over_ours"].is_f64(), v["impl"] == "graph", "others are multiples of ours");
         let pass = text(v, "pass");
         let tensors =
             [("forward", 2), ("backward", 3), ("step", 5)].into_iter().find(|p| p.0 == pass).unwrap().1;
@@ -131,6 +132,48 @@ fn hard_data_have_rows_of_their_own() {
 }
 
 #[test]
+fn a_relu_and_a_residual_have_rows_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let args = ["--filter", "relu stage1_narrow", "--threads", "2"];
+    let (code, out, err) = ended(&mut bench(folder, &args));
+    assert_eq!(code, Some(0), "{out}{err}");
+    let list = measurements(&folder.join("out.json"));
+    let mut seen = BTreeSet::new();
+    for v in &list {
+        let of = ["shape", "layout", "dtype"].map(|field| text(v, field));
+        assert_eq!((of, &v["against"]), (["32x64x56x56", "nchw", "f32"], &Value::Null));
+        let (variant, pass) = (text(v, "variant"), text(v, "pass"));
+        let is_floor = text(v, "impl") == "floor";
+        let tensors = match (variant, pass) {
+            ("add_relu", "forward") if !is_floor => 3,
+            ("add_relu", "step") if !is_floor => 8,
+            (_, "forward") => 2,
+            ("add_relu", "backward") if !is_floor => 5,
+            (_, "backward") => 3,
+            (_, _) => 5,
+        };
+        assert_eq!(v["bytes"].as_u64(), Some(tensors * 4 * 32 * 64 * 56 * 56), "{variant} {pass}");
+        let share = number(v, "gbps") / number(v, "roofline_gbps");
+        assert!(!is_floor || share <= 1.0 + 1e-9, "the floor is its own copy: {share}");
+        seen.insert(format!("{variant} {} {} {pass}", text(v, "impl"), v["threads"]));
+    }
+    for who in ["floor 1", "floor 2", "dispatch 1", "rayon+dispatch 2"] {
+        for variant in ["relu", "add_relu"] {
+            assert!(
+                ["forward", "backward", "step"]
+                    .iter()
+                    .all(|pass| seen.contains(&format!("{variant} {who} {pass}")))
+            );
+        }
+    }
+    assert_eq!((list.len(), seen.len()), (24, 24), "the textbook has neither");
+    assert!(out.contains("stage1_narrow nchw 32x64x56x56 add_relu\n"), "{out}");
+    let page = std::fs::read_to_string(folder.join("out.html")).unwrap();
+    assert!(page.contains("id=\"varied\"") && page.contains("32x64x56x56 relu"));
+}
+
+#[test]
 fn arguments_that_cannot_be_used_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
@@ -138,7 +181,7 @@ fn arguments_that_cannot_be_used_are_named() {
         (["--peer", "abacus"], "[possible values: torch, candle, burn, numpy]"),
         (
             ["--filter", "resnet51"],
-            "expected a part of a shape's name, layout or dimensions, got \"resnet51\"",
+            "expected a part of a shape's name, layout or dimensions, or a variant, got \"resnet51\"",
         ),
         (["--baseline", "no/such.json"], "no/such.json: expected a JSON list of measurements"),
         (["--threads", "0"], "0 is not in 1..=1024"),

@@ -49,7 +49,7 @@ fn a_peer_is_loaded_checked_and_timed() {
     let mut outputs = Outputs::new(32);
     let mut layer = Kernels::Scalar.layer(&inputs, None).unwrap();
     let want = layer.answer(&inputs, &mut outputs).unwrap().unwrap();
-    let Answer { y, dx, dweight, dbias } = &want;
+    let Answer { y, dx, dweight, dbias, .. } = &want;
     for (name, values) in [("y", y), ("dx", dx), ("dweight", dweight), ("dbias", dbias)] {
         let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
         std::fs::write(peers.folder.path().join(format!("want-{name}.bin")), bytes).unwrap();
@@ -64,6 +64,35 @@ fn a_peer_is_loaded_checked_and_timed() {
     assert_eq!(error, "good: dx.bin: expected 128 bytes, got 5");
     let x = std::fs::read(peers.folder.path().join("x.bin")).unwrap();
     assert_eq!(x[..4], inputs.x_slice()[0].to_le_bytes());
+}
+
+#[test]
+fn a_peer_is_asked_only_for_variants_that_it_has() {
+    let greeting = r#"{"peer":"fake","version":"1","impls":["good"],"variants":["add_relu"]}"#;
+    // Its answer's name is the request.
+    let body = r#"*) echo "$line" | sed -e 's/"/'"'"'/g' -e 's/.*/{"impls":[{"name":"&"}]}/' ;;"#;
+    let logs = tempfile::tempdir().unwrap();
+    let mut peers = Peers::none().unwrap();
+    peers.add("fake", &[1, 2], &|| shell(greeting, body), logs.path(), &mut |what| panic!("{what}"));
+    for (variant, says) in [
+        (Variant::Plain, None),
+        (Variant::AddRelu, Some("'variant':'add_relu'")),
+        (Variant::Relu, Some("fake: skipped all rows of relu, which it does not have")),
+    ] {
+        let mut told = Vec::new();
+        let all = peers.load(&variant.of(inputs()), &mut |what| told.push(what));
+        let residual = peers.folder.path().join("residual.bin");
+        match (variant, says) {
+            (Variant::Relu, Some(says)) => assert_eq!((all.len(), told), (0, vec![says.to_string(); 2])),
+            (_, says) => {
+                assert_eq!((all.len(), told.len()), (2, 0), "{told:?}");
+                let request = all[0].0.name();
+                assert_eq!(says, says.filter(|says| request.contains(says)), "{request}");
+                assert_eq!(request.contains("variant"), says.is_some(), "{request}");
+                assert_eq!(residual.exists(), variant == Variant::AddRelu);
+            }
+        }
+    }
 }
 
 #[test]

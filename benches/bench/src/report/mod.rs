@@ -6,8 +6,8 @@ mod plots;
 
 use super::baseline::Change;
 use super::machine::Machine;
-use super::record::Record;
-use super::table::{figure, multiple, shares};
+use super::record::{PLAIN, Record};
+use super::table::{figure, multiple, ratios, shares};
 use benches::implementation::Pass;
 use minijinja::{AutoEscape, Environment, Value, context};
 
@@ -25,28 +25,37 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// The records of everyone on ordinary data.
+    /// The records of everyone on ordinary data, normalizing alone.
     pub(crate) fn plain(&self) -> &[Record] {
-        self.halves().0
+        self.thirds().0
+    }
+
+    /// The records of rows with an activation or a mask, which come next.
+    pub(crate) fn varied(&self) -> &[Record] {
+        self.thirds().1
     }
 
     /// The records of hard data's rows, which come last.
     pub(crate) fn hard(&self) -> &[Record] {
-        self.halves().1
+        self.thirds().2
     }
 
-    fn halves(&self) -> (&[Record], &[Record]) {
-        self.records.split_at(self.records.partition_point(|record| record.against.is_none()))
+    fn thirds(&self) -> (&[Record], &[Record], &[Record]) {
+        let (ordinary, hard) =
+            self.records.split_at(self.records.partition_point(|record| record.against.is_none()));
+        let (plain, varied) = ordinary.split_at(ordinary.partition_point(|record| record.variant == PLAIN));
+        (plain, varied, hard)
     }
 
-    /// The ordinary records shape by shape.
+    /// The records of ordinary data by shape and variant.
     pub(crate) fn groups(&self) -> impl Iterator<Item = &[Record]> {
-        self.plain().chunk_by(|a, b| a.problem() == b.problem())
+        let (plain, varied, _) = self.thirds();
+        [plain, varied].into_iter().flat_map(|records| records.chunk_by(|a, b| a.problem() == b.problem()))
     }
 
     /// The records of hard data row by row.
     pub(crate) fn hard_rows(&self) -> impl Iterator<Item = &[Record]> {
-        self.hard().chunk_by(|a, b| (a.problem(), &a.variant) == (b.problem(), &b.variant))
+        self.hard().chunk_by(|a, b| a.problem() == b.problem())
     }
 
     /// The picture in README; an empty one where the run has none of its shapes.
@@ -95,6 +104,8 @@ impl Report {
             shares => shares(self.plain()),
             compared => self.changes.as_ref().map(Vec::len),
             moved => self.changes.as_ref().map(moved),
+            ratios => ratios(self.varied()),
+            varied_plot => plots::times(self.varied()).and_then(Result::ok),
             hard,
             hard_plot => plots::hard(self.hard()).and_then(Result::ok),
             records => self.records.iter().map(|record| self.row(record)).collect::<Vec<_>>(),
@@ -112,6 +123,7 @@ impl Report {
             spread => format!("{:.1}", 100.0 * record.spread),
             gbps => format!("{:.1}", record.gbps),
             share => format!("{:.0}", record.share()),
+            over_ours => record.over_ours.map_or(String::new(), figure),
             errors => errors.map(|error| error.map_or(String::new(), |error| format!("{error:.3}"))),
             pass => record.pass.clone(),
             dtype => record.dtype.clone(),
@@ -192,6 +204,26 @@ mod tests {
         assert!(report.picture().unwrap_err().contains("README's picture"));
         report.records.iter_mut().for_each(|r| r.name = "stem".into());
         assert!(report.picture().unwrap().contains("PyTorch&apos;s fastest"));
+    }
+
+    #[test]
+    fn rows_with_a_variant_stand_between_the_plots_and_hard_data() {
+        let mut varied = records();
+        varied.iter_mut().for_each(|r| r.variant = "relu".into());
+        varied.iter_mut().filter(|r| r.implementation == "torch").for_each(|r| r.over_ours = Some(4.5));
+        let plain = report(records()).html().unwrap();
+        assert!(!plain.contains("id=\"varied\""));
+        let hard = vec![hard("dy_nan", "forward", 1.02, Some(4.0))];
+        let report = report([records(), varied, hard].concat());
+        assert_eq!((report.plain().len(), report.varied().len(), report.hard().len()), (42, 42, 1));
+        assert_eq!(report.groups().count(), 4);
+        let page = report.html().unwrap();
+        let section = page.split("<h2 id=\"varied\">").nth(1).unwrap().split("</section>").next().unwrap();
+        assert!(section.contains("<svg") && section.contains("<td>torch ×2</td>"), "{section}");
+        assert!(section.contains("<td>4.50</td>") && page.contains("1x64x56x56 relu"), "{section}");
+        let summary =
+            |page: &str| page.split("</section>").next().unwrap().split("<table>").nth(1).map(String::from);
+        assert_eq!(summary(&page), summary(&plain), "shares are those of plain rows");
     }
 
     #[test]

@@ -129,7 +129,8 @@ fn by_shape(
     rows((title, width), legend.clone(), &labels, passes.iter().map(dots).collect(), axis, reference)
 }
 
-fn times(records: &[Record]) -> Option<Result<String>> {
+/// Medians by shape and variant.
+pub(super) fn times(records: &[Record]) -> Option<Result<String>> {
     let axis = |values: &[f64]| Axis::log("median time", values, &time);
     by_shape(records, (String::new(), 1240, &Pass::ALL), &[], &|r| Some(r.median_ns), &axis, None)
 }

@@ -126,6 +126,7 @@ fn what_goes_wrong_is_said_and_the_peer_goes_on() {
         (json!({ "do": "load" }).to_string(), "missing field"),
         (but(load.clone(), json!({ "layout": "cn" })), "expected a layout of NC, NCL"),
         (but(load.clone(), json!({ "dtype": "f8" })), "unknown variant `f8`, expected `f32` or `f64`"),
+        (but(load.clone(), json!({ "variant": "relu" })), "unknown variant `relu`, expected `plain`"),
         (but(load.clone(), json!({ "threads": 0 })), "expected a nonzero"),
         (but(load.clone(), json!({ "dims": [12] })), "expected 3 dimensions for NCL, got 1"),
         (but(load.clone(), json!({ "dims": [2, 3, u64::MAX] })), "expected at most"),
