@@ -31,6 +31,8 @@ enum Step {
     Nightly(&'static [&'static str]),
     /// cargo with these arguments, its tests under valgrind; skipped, and said so, where there is none.
     Valgrind(&'static [&'static str]),
+    /// cargo with these arguments, which build against an MPI; skipped, and said so, where there is none.
+    Mpi(&'static [&'static str]),
     /// Python with these arguments; skipped, and said so, where it has no NumPy.
     Python(&'static [&'static str]),
     /// The test command that README.md tells its readers.
@@ -73,6 +75,8 @@ const GATES: &[Gate] = &[
         &[("RUSTDOCFLAGS", "-D warnings")],
         Step::Cargo(&["doc", "--no-deps", "-p", "bn-candle", "-p", "bn-burn"]),
     ),
+    Gate("mpi", &[], Step::Mpi(&["test", "-p", "bn-mpi"])),
+    Gate("mpi-docs", &[("RUSTDOCFLAGS", "-D warnings")], Step::Mpi(&["doc", "--no-deps", "-p", "bn-mpi"])),
     // Of the peers, those that need no build of minutes; NumPy's must be there, the others may be missing.
     Gate("peers-python", &[("PEERS_NEEDED", "numpy")], Step::Python(&["benches/peers/test_peers.py"])),
     Gate("conformance", &[], Step::Xtask(&["conformance"])),
@@ -214,7 +218,7 @@ fn shown(gate: &Gate, root: &Path) -> String {
 fn words(step: Step, root: &Path) -> Result<Vec<String>, String> {
     let owned = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<String>>();
     match step {
-        Step::Cargo(args) | Step::Valgrind(args) => Ok(owned(&[&["cargo"], args].concat())),
+        Step::Cargo(args) | Step::Valgrind(args) | Step::Mpi(args) => Ok(owned(&[&["cargo"], args].concat())),
         Step::Xtask(args) => Ok(owned(&[&["cargo", "xtask"], args].concat())),
         Step::Nightly(args) => Ok(owned(&[&["rustup", "run", "nightly", "cargo"], args].concat())),
         Step::Python(args) => Ok(owned(&[&["python3"], args].concat())),
@@ -254,6 +258,7 @@ fn missing(step: Step) -> Option<&'static str> {
         Step::Valgrind(_) => {
             (&["valgrind", "--version"], "valgrind is not installed: apt-get install valgrind")
         }
+        Step::Mpi(_) => (&["mpirun", "--version"], tools::NO_MPI),
         Step::Cargo(_) | Step::Xtask(_) | Step::Readme => return None,
     };
     let found = Command::new(probe[0]).args(&probe[1..]).output();
@@ -279,7 +284,7 @@ fn pass(gate: &Gate, root: &Path, own: &Path) -> Result<Passed, String> {
             command.args(&words[1..]);
             command
         }
-        Step::Cargo(_) | Step::Valgrind(_) | Step::Readme => {
+        Step::Cargo(_) | Step::Valgrind(_) | Step::Mpi(_) | Step::Readme => {
             let mut command = tools::cargo();
             command.args(&words[1..]);
             command

@@ -14,6 +14,15 @@ pub(crate) fn cargo() -> Command {
     Command::new(cargo_program())
 }
 
+/// What to say where there is no MPI.
+pub(crate) const NO_MPI: &str =
+    "MPI is not installed: apt-get install libopenmpi-dev openmpi-bin libclang-dev";
+
+/// Whether there is one.
+pub(crate) fn has_mpi() -> bool {
+    Command::new("mpirun").arg("--version").output().is_ok_and(|found| found.status.success())
+}
+
 /// A shell in the workspace's folder. What it runs is shown, and says on stderr what it says.
 pub(crate) fn shell() -> xshell::Result<Shell> {
     let shell = Shell::new()?;

@@ -9,8 +9,8 @@ use xshell::{Shell, cmd};
 /// The crate that the others stand on.
 const CORE: &str = "bn-core";
 
-/// Crates of kernels and executors: they depend on [`CORE`] and at most one crate from outside.
-const PARTS: &[&str] = &["bn-scalar", "bn-wide", "bn-dispatch", "bn-rayon"];
+/// Crates of kernels, executors and communicators: they depend on [`CORE`] and at most one crate from outside.
+const PARTS: &[&str] = &["bn-scalar", "bn-wide", "bn-dispatch", "bn-rayon", "bn-mpi"];
 
 /// A crate of the workspace.
 pub(super) struct Package {
@@ -44,6 +44,13 @@ pub(super) fn packages(root: &Path) -> Result<Vec<Package>, String> {
             .collect(),
     });
     Ok(read.collect())
+}
+
+impl Package {
+    /// Whether it builds against an MPI.
+    pub(super) fn needs_mpi(&self) -> bool {
+        self.dependencies.iter().any(|(name, _)| name == "mpi")
+    }
 }
 
 pub(super) fn dependencies(root: &Path) -> Vec<String> {

@@ -16,7 +16,12 @@ pub(super) fn build_alone(root: &Path) -> Vec<String> {
     shell.change_dir(root);
     let cargo = tools::cargo_program();
     let mut faults = Vec::new();
+    let has_mpi = tools::has_mpi();
     for package in packages {
+        if package.needs_mpi() && !has_mpi {
+            eprintln!("{} is left out: {}", package.name, tools::NO_MPI);
+            continue;
+        }
         let alone = package.features.iter().filter(|f| *f != "default").map(String::as_str);
         for feature in std::iter::once("").chain(alone) {
             let name = &package.name;

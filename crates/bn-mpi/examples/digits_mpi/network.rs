@@ -24,8 +24,17 @@ pub(crate) struct Network {
     workspace: Workspace<f32>,
 }
 
-/// What a forward keeps for its backward, for a hidden layer: its input, z and y of the normalization, and what that saved.
-pub(crate) struct Tape([(Array2<f32>, Array2<f32>, Array2<f32>, Saved<f32>); 2]);
+/// What a forward keeps for its backward, by hidden layer.
+pub(crate) struct Tape(Vec<HiddenTape>);
+
+struct HiddenTape {
+    /// The layer's input.
+    x: Array2<f32>,
+    /// Input and output of the normalization, and what that saved.
+    z: Array2<f32>,
+    y: Array2<f32>,
+    saved: Saved<f32>,
+}
 
 /// The gradients of the weights by chunk, and those of γ and β.
 pub(crate) struct Gradients {
@@ -67,10 +76,9 @@ impl Network {
             let options = Options::default().activation(Activation::Relu);
             let step = Forward { options, ..Forward::new(shape, from, to) };
             bn.forward_ranks(step, ranks.layer(number), &mut saved, &mut self.workspace)?;
-            tape.push((x, z, y.clone(), saved));
+            tape.push(HiddenTape { x, z, y: y.clone(), saved });
             x = y;
         }
-        let tape = tape.try_into().map_err(|_| "two layers")?;
         Ok((by_chunks(&x, &self.output)?, Tape(tape)))
     }
 
@@ -95,9 +103,11 @@ impl Network {
             let both = x.axis_chunks_iter(Axis(0), CHUNK).zip(dy.axis_chunks_iter(Axis(0), CHUNK));
             chunks.iter_mut().zip(both).for_each(|(to, (x, dy))| to.extend(x.t().dot(&dy)));
         };
-        push(&tape[1].2, dlogits);
+        push(&tape[tape.len() - 1].y, dlogits);
         let (mut dy, mut norms) = (by_chunks(dlogits, &self.output.t().to_owned())?, Vec::new());
-        for (number, ((weight, bn), (x, z, y, saved))) in self.hidden.iter().zip(&tape).enumerate().rev() {
+        for (number, ((weight, bn), HiddenTape { x, z, y, saved })) in
+            self.hidden.iter().zip(&tape).enumerate().rev()
+        {
             let (mut dz, mut dweight, mut dbias) = (Array2::zeros(z.dim()), vec![0.0; MAPS], vec![0.0; MAPS]);
             let [z, y, from] = [z, y, &dy].map(|of| of.as_slice().unwrap_or_default());
             let step = Backward {

@@ -72,7 +72,7 @@ impl<C: Communicator> Training<C> {
             .collect();
         let params = self.network.params_mut();
         let numbers =
-            1 + params.iter().filter(|param| param.ndim() > 1).map(|param| param.len()).sum::<usize>();
+            1 + params.iter().filter(|param| param.ndim() > 1).fold(0, |all, param| all + param.len());
         let sums = self.summed(&own, numbers)?;
         let loss = sums[0] / self.batch as f64;
         if !loss.is_finite() {

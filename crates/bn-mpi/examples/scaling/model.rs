@@ -124,7 +124,7 @@ pub(crate) fn figure(here: Network, layers_ms: f64, network_ms: f64) -> Figure {
         Panel {
             title: format!("{:.0} µs, {:.0} GB/s", network.latency_us, network.gigabytes),
             x: x(),
-            y: ("sums of a step (ms)".to_owned(), Scale::decades(all.into_iter())),
+            y: ("sums of a step (ms)".to_owned(), Scale::decades(all)),
             curves,
             notes: Vec::new(),
         }

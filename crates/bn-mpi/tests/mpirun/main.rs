@@ -3,7 +3,7 @@
 mod worker;
 
 use batchnorm::{BatchNorm, checkpoint};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output};
 use std::time::{Duration, Instant};
 
@@ -31,6 +31,7 @@ fn main() -> ExitCode {
     }
     hold("the bits of the whole at (32,64,56,56), 4 processes", all_well("network", 4));
     hold("a process that dies ends the run, and the last checkpoint loads", killed());
+    hold("digits on 4 processes have the losses of one", digits());
     println!("\ntest result: {failed} failed");
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -59,16 +60,42 @@ fn killed() -> Result<(), String> {
     }
 }
 
-fn mpirun(scenario: &str, processes: usize, file: Option<&Path>) -> Result<Output, String> {
-    let own = std::env::current_exe().map_err(|error| error.to_string())?;
+/// The example, which cargo builds beside the tests.
+fn digits() -> Result<(), String> {
+    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let picture = folder.path().join("digits.svg");
+    let program = own()?;
+    let program = program.parent().and_then(Path::parent).ok_or("expected a program in target/*/deps")?;
     let mut command = Command::new("mpirun");
-    command.args(["-n", &processes.to_string()]).arg(own).env(SCENARIO, scenario);
-    // More processes than cores, and as root: of Open MPI's own settings, which others do not look at.
-    command.env("OMPI_MCA_rmaps_base_oversubscribe", "1").env("OMPI_MCA_mpi_yield_when_idle", "1");
-    command.env("OMPI_ALLOW_RUN_AS_ROOT", "1").env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
+    command.args(["-n", "4"]).arg(program.join("examples").join("digits_mpi"));
+    command.args(["--epochs", "2", "--svg"]).arg(&picture);
+    let output = run(command, 4)?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let is_drawn = std::fs::read_to_string(&picture).is_ok_and(|svg| svg.contains("</svg>"));
+    match output.status.success() && text.contains("all 20 losses are the same to the last bit") && is_drawn {
+        true => Ok(()),
+        false => Err(said(&output)),
+    }
+}
+
+fn own() -> Result<PathBuf, String> {
+    std::env::current_exe().map_err(|error| error.to_string())
+}
+
+fn mpirun(scenario: &str, processes: usize, file: Option<&Path>) -> Result<Output, String> {
+    let mut command = Command::new("mpirun");
+    command.args(["-n", &processes.to_string()]).arg(own()?).env(SCENARIO, scenario);
     if let Some(file) = file {
         command.env(FILE, file);
     }
+    run(command, processes)
+}
+
+/// Runs mpirun's command.
+fn run(mut command: Command, processes: usize) -> Result<Output, String> {
+    // More processes than cores, and as root: of Open MPI's own settings, which others do not look at.
+    command.env("OMPI_MCA_rmaps_base_oversubscribe", "1").env("OMPI_MCA_mpi_yield_when_idle", "1");
+    command.env("OMPI_ALLOW_RUN_AS_ROOT", "1").env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
     let (out, err) = (tempfile::tempfile(), tempfile::tempfile());
     let (mut out, mut err) = (out.map_err(|e| e.to_string())?, err.map_err(|e| e.to_string())?);
     command.stdout(out.try_clone().map_err(|e| e.to_string())?);
