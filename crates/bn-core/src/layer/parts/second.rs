@@ -102,7 +102,8 @@ impl<T: Element> Part<'_, T> {
         let total = |sums: &PartialSums<T::Compute>, kind, pilots: &[T::Compute]| {
             sums.total((kind, saved.shape.features()), (Some(saved.shape.inner()), around(Some(pilots))))
         };
-        let (dy, v_total) = (total(&dy, Kind::Centred, stats.k)?, total(&v_whole, Kind::Cotangents, stats.k)?);
+        let (dy, v_total) =
+            (total(&dy, Kind::Centred, stats.k)?, total(&v_whole, Kind::Cotangents, stats.k)?);
 
         let around_means = apart(means(&dy));
         let means = &around_means.k;
@@ -146,7 +147,8 @@ impl<T: Element> Part<'_, T> {
     ) -> PartialSums<T::Compute> {
         let (shape, first, pilots) = (saved.shape, self.first, Some(stats.k));
         let mut sums = PartialSums::new(of(kind, shape, pilots));
-        let part = driver::Part { shape, of: [Some(a), Some(b)], mask: None, first, pilots, stats: Some(stats) };
+        let part =
+            driver::Part { shape, of: [Some(a), Some(b)], mask: None, first, pilots, stats: Some(stats) };
         driver::sum_part(backend, part, workspace, &mut |summed| sums.push(summed));
         sums
     }
