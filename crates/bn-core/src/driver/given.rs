@@ -76,17 +76,14 @@ pub(crate) struct GivenSecond<'a, R: Real> {
     /// Around `means`.
     pub(crate) both: Whole<'a, R>,
     pub(crate) means: &'a [R],
-    /// As in [`Given`].
-    pub(crate) moments: &'a [Moments],
 }
 
 impl<R: Real> GivenSecond<'_, R> {
     pub(super) fn split_at(self, feature: usize) -> (Self, Self) {
         let ((dy, dy1), (v, v1)) = (self.dy.split_at(feature), self.v.split_at(feature));
         let ((both, both1), (means, means1)) = (self.both.split_at(feature), self.means.split_at(feature));
-        let (moments, moments1) = self.moments.split_at(feature.min(self.moments.len()));
-        let tail = Self { dy: dy1, v: v1, both: both1, means: means1, moments: moments1 };
-        (Self { dy, v, both, means, moments }, tail)
+        let tail = Self { dy: dy1, v: v1, both: both1, means: means1 };
+        (Self { dy, v, both, means }, tail)
     }
 
     /// Those of a hard feature.

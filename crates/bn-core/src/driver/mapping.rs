@@ -10,7 +10,7 @@ use super::step::{Doors, Settled, Step, split_columns, split_optional, split_som
 use super::workspace::{COEFS, State};
 use crate::kernel::{Affine, GradAffine, KernelSet, Map, Post, SecondAffine, Sum};
 use crate::maths::second::{DyCoef, Factors, Sums, XCoef};
-use crate::maths::{Params, StatsRef, Totals};
+use crate::maths::{Moments, Params, StatsRef, Totals};
 use crate::num::{Element, Real};
 use crate::tensor::{Place, Shape, Strips, StripsMut};
 
@@ -35,6 +35,8 @@ pub(super) struct Mapping<'a, T: Element> {
     pub(super) w: &'a [T::Compute],
     pub(super) stats: StatsRef<'a, T::Compute>,
     pub(super) batch: Batch,
+    /// Of a part of a batch, as in [`DoubleBackward`](super::DoubleBackward).
+    pub(super) moments: Option<&'a [Moments]>,
     pub(super) given: Option<GivenSecond<'a, T::Compute>>,
     pub(super) kind: Kind<'a, T::Compute>,
 }
@@ -83,7 +85,7 @@ impl<T: Element> Step<T> for Mapping<'_, T> {
     }
 
     fn split_at(self, feature: usize, col: usize) -> (Self, Self) {
-        let Self { shape, inputs, out, d_weight, params, w, stats, batch, given, kind } = self;
+        let Self { shape, inputs, out, d_weight, params, w, stats, batch, moments, given, kind } = self;
         let Inputs { x, dy, v, constant_w } = inputs;
         let ((x, x1), (dy, dy1)) = (split_columns(x, col), split_columns(dy, col));
         let (v, v1) = split_some(v, |v| split_columns(v, col));
@@ -92,6 +94,7 @@ impl<T: Element> Step<T> for Mapping<'_, T> {
         let (d_weight, d_weight1) = split_optional(d_weight, feature);
         let ((params, params1), (stats, stats1)) = (params.split_at(feature), stats.split_at(feature));
         let ((w, w1), (kind, kind1)) = (w.split_at(feature.min(w.len())), kind.split_at(feature));
+        let (moments, moments1) = split_some(moments, |moments| moments.split_at(feature.min(moments.len())));
         let (given, given1) = split_some(given, |given| given.split_at(feature));
         let tail = Self {
             shape,
@@ -102,10 +105,11 @@ impl<T: Element> Step<T> for Mapping<'_, T> {
             w: w1,
             stats: stats1,
             batch,
+            moments: moments1,
             given: given1,
             kind: kind1,
         };
-        (Self { shape, inputs, out, d_weight, params, w, stats, batch, given, kind }, tail)
+        (Self { shape, inputs, out, d_weight, params, w, stats, batch, moments, given, kind }, tail)
     }
 
     /// Two of up to three. What has gaps comes first: whether all are without is asked of these.
@@ -200,7 +204,7 @@ impl<T: Element> Step<T> for Mapping<'_, T> {
     }
 
     fn hard(&mut self, hard: Hard<'_, impl KernelSet>, _: &[Totals<T::Compute>]) {
-        let (params, w, of) = (self.params, self.w, (self.batch, self.given));
+        let (params, w, of) = (self.params, self.w, (self.batch, self.moments, self.given));
         let factors = |f: usize| Factors::of(&params, w, f);
         let inputs = self.inputs.reborrow();
         let out = self.out.as_mut().map(StripsMut::reborrow);

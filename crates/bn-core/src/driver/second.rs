@@ -15,7 +15,7 @@ use super::kept::Kept;
 use super::mapping::{Kind, Mapping};
 use super::workspace::Workspace;
 use crate::kernel::Backend;
-use crate::maths::{Params, StatsRef, Totals, second};
+use crate::maths::{Moments, Params, StatsRef, Totals, second};
 use crate::num::Element;
 use crate::tensor::{Shape, Strips, StripsMut};
 
@@ -41,9 +41,11 @@ pub(crate) struct DoubleBackward<'a, T: Element> {
     pub(crate) eps: f64,
     /// The values of a feature that the statistics are of.
     pub(crate) count: usize,
-    /// Of a part of a batch: the sums over all parts, through their statistics and with a v. dd.weight is then not to be wanted.
+    /// Of a part of a batch through its statistics: the moments that these are from, see [`Given`]. dd.weight is then not to be wanted.
+    pub(crate) moments: Option<&'a [Moments]>,
+    /// The sums over all parts, with a v.
     pub(crate) given: Option<GivenSecond<'a, T::Compute>>,
-    /// The same without a v: those of the backward with w for γ.
+    /// Those without a v, of the backward with w for γ.
     pub(crate) given_first: Option<Given<'a, T::Compute>>,
 }
 
@@ -68,6 +70,7 @@ impl<T: Element> DoubleBackward<'_, T> {
     /// The same for a shorter time, with sums that are known for so long, and without dd.weight.
     pub(crate) fn given<'s>(
         &'s mut self,
+        moments: &'s [Moments],
         given: Option<GivenSecond<'s, T::Compute>>,
         given_first: Option<Given<'s, T::Compute>>,
     ) -> DoubleBackward<'s, T> {
@@ -87,6 +90,7 @@ impl<T: Element> DoubleBackward<'_, T> {
             from_batch,
             eps,
             count,
+            moments: Some(moments),
             given,
             given_first,
         }
@@ -218,6 +222,7 @@ impl<T: Element> DoubleBackward<'_, T> {
             w: self.w,
             stats: self.stats,
             batch,
+            moments: self.moments,
             given: self.given,
             kind,
         }

@@ -143,6 +143,7 @@ impl<'a, T: Element> DoubleBackward<'a, T> {
             from_batch: saved.from_batch,
             eps: saved.eps,
             count: saved.count,
+            moments: None,
             given: None,
             given_first: None,
         })
@@ -275,6 +276,7 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
             from_batch: saved.from_batch,
             eps: saved.eps,
             count: saved.count,
+            moments: None,
             given: None,
             given_first: None,
         };

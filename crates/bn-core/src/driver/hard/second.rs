@@ -10,7 +10,7 @@ use crate::driver::given::GivenSecond;
 use crate::kernel::{Clamp, Hints, KernelSet, Map, Out, Post, SecondAffine, Tile, Walk};
 use crate::maths::frame::{Coef, Frame};
 use crate::maths::second::Factors;
-use crate::maths::{Side, StatsRef};
+use crate::maths::{Moments, Side, StatsRef};
 use crate::num::wide::ldexp;
 use crate::num::{Element, Real, Wide};
 use crate::tensor::{Strips, StripsMut};
@@ -39,8 +39,8 @@ impl<T: Copy> Inputs<'_, T> {
     }
 }
 
-/// What the statistics are of, and the sums of the whole batch where the tensors are a part of it.
-pub(in crate::driver) type Of<'a, R> = (Batch, Option<GivenSecond<'a, R>>);
+/// What the statistics are of. Where the tensors are a part of it, the moments that they are from, and the sums of the whole.
+pub(in crate::driver) type Of<'a, R> = (Batch, Option<&'a [Moments]>, Option<GivenSecond<'a, R>>);
 
 /// What the statistics are of.
 #[derive(Clone, Copy, Debug)]
@@ -58,12 +58,12 @@ impl<K: KernelSet> Hard<'_, K> {
         out: StripsMut<'_, T>,
         factors: &dyn Fn(usize) -> Factors<T::Compute>,
         stats: StatsRef<'_, T::Compute>,
-        (batch, given): Of<'_, T::Compute>,
+        (batch, moments, given): Of<'_, T::Compute>,
     ) {
         let (Inputs { x, v, constant_w, .. }, mut out) =
             (inputs.lengthened(self.long), lengthened_mut(out, self.long));
         let mut work = self.work(&x);
-        work.frames(&x, stats, (batch, given));
+        work.frames(&x, stats, (batch, moments));
         let mut classes = [Class::default(); WIDTH];
         if let (Some(v), Some(given)) = (&v, given) {
             work.extents(v);
@@ -119,13 +119,13 @@ impl<K: KernelSet> Hard<'_, K> {
         out: Option<StripsMut<'_, T>>,
         factors: &dyn Fn(usize) -> Factors<T::Compute>,
         stats: StatsRef<'_, T::Compute>,
-        (batch, given): Of<'_, T::Compute>,
+        (batch, moments, given): Of<'_, T::Compute>,
         put: &mut dyn FnMut(usize, T::Compute),
     ) {
         let long = self.long;
         let Inputs { x, dy, v: Some(v), .. } = inputs.lengthened(long) else { return };
         let mut work = self.work(&x);
-        work.frames(&x, stats, (batch, given));
+        work.frames(&x, stats, (batch, moments));
         match given {
             Some(given) => work.whole_sides([&dy, &v], given, batch.count),
             None => {
@@ -161,10 +161,10 @@ impl<K: KernelSet> Work<'_, K> {
         &mut self,
         x: &Strips<'_, T>,
         stats: StatsRef<'_, T::Compute>,
-        (Batch { count, eps, from_batch }, given): Of<'_, T::Compute>,
+        (Batch { count, eps, from_batch }, moments): (Batch, Option<&[Moments]>),
     ) {
-        if let Some(given) = given {
-            self.take_given(x, stats, (given.moments, eps));
+        if let Some(moments) = moments {
+            self.take_given(x, stats, (moments, eps));
             self.extents(x);
             self.retain(|slot| !slot.frame.invstd().0.to_f64().is_nan());
         } else if from_batch && !T::Compute::sums_are_safe() {

@@ -75,7 +75,7 @@ impl<T: Element> Part<'_, T> {
                 check_count(saved, total.count)?;
                 let hard = hard_gradients_of(&total, pilots.as_deref(), saved);
                 let given = Given { totals: &total.totals, hard: &hard, moments: &saved.moments };
-                driver::double_backward(backend, step.given(None, Some(given)), workspace);
+                driver::double_backward(backend, step.given(&saved.moments, None, Some(given)), workspace);
                 return Ok(());
             }
             (None, _) => d_weight.fill(T::Compute::default()),
@@ -114,13 +114,7 @@ impl<T: Element> Part<'_, T> {
         [&dy, &v_total, &both].into_iter().try_for_each(|total| check_count(saved, total.count))?;
 
         let features = saved.shape.features();
-        let given = GivenSecond {
-            dy: whole(&dy),
-            v: whole(&v_total),
-            both: whole(&both),
-            means,
-            moments: &saved.moments,
-        };
+        let given = GivenSecond { dy: whole(&dy), v: whole(&v_total), both: whole(&both), means };
         if !d_weight.is_empty() {
             let factors = Params { weight: step.weight, bias: &[] };
             match self.local {
@@ -132,7 +126,7 @@ impl<T: Element> Part<'_, T> {
                 }
             }
         }
-        driver::double_backward(backend, step.given(Some(given), None), workspace);
+        driver::double_backward(backend, step.given(&saved.moments, Some(given), None), workspace);
         Ok(())
     }
 
@@ -206,7 +200,7 @@ fn weights<T: Element>(
         let coef = XCoef::from_batch(&stats, factors, n, sums);
         *to = coef.weight;
         if coef.hard {
-            let frame = match given.moments.get(f).filter(|moments| moments.unit != 0) {
+            let frame = match saved.moments.get(f).filter(|moments| moments.unit != 0) {
                 Some(moments) => moments.framed::<T::Compute>(saved.eps).0,
                 None => {
                     let (k, var) = (stats.k.to_f64().abs(), stats.var.to_f64());
