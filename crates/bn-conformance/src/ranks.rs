@@ -1,10 +1,10 @@
 //! A training case shared out to ranks, which merge their statistics.
 
-use crate::case::{Case, Results, Tensor};
+use crate::case::{Case, Cotangents, Results, Tensor};
 use crate::parts::Split;
 use crate::run::{Answer, gradients, layer, run, same_by_y, statistics, widened};
 use crate::together::bits_of_the_whole;
-use bn_core::functions::{Backward, Forward};
+use bn_core::functions::{Backward, DoubleBackward, Forward};
 use bn_core::parts::{Moments, Pooled};
 use bn_core::ranks::{Communicator, Ranks, Threads};
 use bn_core::{Activation, Backend, Element, Error, Mode, Saved, Shape, Workspace};
@@ -82,7 +82,7 @@ pub fn run_rank<T: Element, B: Backend + Clone, C: Communicator>(
     comm: &C,
 ) -> Answer {
     let shape = case.shape()?;
-    if case.mode == Mode::Eval || shape.is_empty() || case.cotangents.is_some() {
+    if case.mode == Mode::Eval || shape.is_empty() {
         return run(case, backend);
     }
     let split = Split::new(case, backend, shares(case, shape, comm.size()))?;
@@ -147,6 +147,23 @@ impl<T: Element, B: Backend + Clone> Split<'_, T, B> {
             same_by_y(&again, &backward(Some(&y))?)?;
         }
         results.extend(again);
+        let Some(Cotangents { dx, dweight, dbias }) = &case.cotangents else { return Ok(results) };
+        let [mut d_dy, mut d_x] = [(); 2].map(|()| vec![T::default(); own.len()]);
+        let mut d_weight = vec![T::Compute::default(); case.features()];
+        let step = DoubleBackward {
+            weight: case.affine[0].as_deref(),
+            v_dx: dx.as_ref().map(|dx| &dx[own.clone()]),
+            v_dweight: dweight.as_deref(),
+            v_dbias: dbias.as_deref(),
+            d_dy: Some((&mut d_dy).into()),
+            d_x: Some((&mut d_x).into()),
+            d_weight: Some(&mut d_weight),
+            ..DoubleBackward::new(&case.x[own.clone()], &dy[own])
+        };
+        ranks.layer(0).double_backward(*backend, step, &saved, &mut workspace)?;
+        results.insert(Tensor::DdDy, widened(&d_dy));
+        results.insert(Tensor::DdX, widened(&d_x));
+        results.insert(Tensor::DdWeight, widened(&d_weight));
         Ok(results)
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Every rank runs the same at the same time and gets its own failures.
 
+mod second;
+
 use crate::any::AnyCase;
 use crate::case::Case;
 use crate::data::{normal, rng};
@@ -23,11 +25,16 @@ pub fn all<B: Backend + Clone, C: Communicator>(backend: &B, comm: &C) -> Vec<St
     for dims in [[220, 7, 49], [3500, 9, 1], [9, 2, 20_000], [3, 2, 5]] {
         failures.extend(bits_of_the_whole::<f32, _, _>(backend, comm, dims));
         failures.extend(bits_of_the_whole::<f64, _, _>(backend, comm, dims));
+        failures.extend(second::bits_of_the_whole::<f32, _, _>(backend, comm, dims));
+        failures.extend(second::bits_of_the_whole::<f64, _, _>(backend, comm, dims));
     }
     failures.extend(bits_of_the_whole::<half::bf16, _, _>(backend, comm, [220, 7, 49]));
+    failures.extend(second::bits_of_the_whole::<half::bf16, _, _>(backend, comm, [220, 7, 49]));
     failures.extend(same_from_run_to_run(backend, comm));
     failures.extend(disagreements(backend, comm));
     failures.extend(several_layers(backend, comm));
+    failures.extend(second::own_samples_add_up(backend, comm));
+    failures.extend(second::disagreements(backend, comm));
     failures
 }
 

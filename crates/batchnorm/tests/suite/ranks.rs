@@ -1,10 +1,11 @@
 //! A batch over ranks that are threads, at the shape of a network and on any number of threads; layers, frozen and others.
 
 use crate::common::{bits, message, values};
-use batchnorm::functions::{Backward, Forward};
+use batchnorm::functions::{Backward, DoubleBackward, Forward, double_backward};
 use batchnorm::ranks::{Communicator, Ranks, Threads};
 use batchnorm::{
-    Affine, BatchNorm, Config, Error, Frozen, Layout, OneValue, Options, Saved, Shape, Workspace, parts,
+    Affine, BatchNorm, Config, DefaultBackend, Error, Frozen, Layout, OneValue, Options, Saved, Shape,
+    Workspace, parts,
 };
 use std::ops::Range;
 use std::thread;
@@ -25,8 +26,8 @@ fn cuts(shape: Shape, n: usize) -> Vec<Range<usize>> {
     (0..n).map(|i| bound(i)..if i + 1 == n { shape.outer() } else { bound(i + 1) }).collect()
 }
 
-/// y, dx, dγ, dβ and the running statistics, as bits.
-type Given = [Vec<u32>; 6];
+/// y, dx, d_dy and d_x; dγ, dβ, d_weight and the running statistics, as bits.
+type Given = [Vec<u32>; 9];
 
 /// Two steps of a layer over its share.
 fn steps(
@@ -35,10 +36,12 @@ fn steps(
     mut ranks: Option<&mut Ranks<Threads>>,
 ) -> Result<Given, Error> {
     let (mut saved, mut workspace) = (Saved::default(), Workspace::default());
-    let [mut y, mut dx] = [(); 2].map(|()| vec![0.0; shape.len()]);
+    let [mut y, mut dx, mut d_dy, mut d_x] = [(); 4].map(|()| vec![0.0; shape.len()]);
     let learned = bn.config().frozen != Frozen::All;
     let [mut dweight, mut dbias] =
         [bn.weight.len(), bn.bias.len()].map(|len| vec![0.0; if learned { len } else { 0 }]);
+    let mut d_weight = dweight.clone();
+    let z = vec![0.5; shape.features()];
     for _ in 0..2 {
         let forward = Forward::new(shape, x, &mut y);
         match &mut ranks {
@@ -55,10 +58,27 @@ fn steps(
             Some(ranks) => bn.backward_ranks(backward, ranks.layer(9), &saved, &mut workspace)?,
             None => bn.backward_step(backward, &saved, &mut workspace)?,
         }
+        let second = DoubleBackward {
+            v_dx: Some(x),
+            v_dweight: Some(&z),
+            v_dbias: Some(&z),
+            d_dy: Some((&mut d_dy).into()),
+            d_x: Some((&mut d_x).into()),
+            d_weight: (!d_weight.is_empty()).then_some(&mut d_weight),
+            ..DoubleBackward::new(x, dy)
+        };
+        match &mut ranks {
+            Some(ranks) => bn.double_backward_ranks(second, ranks.layer(9), &saved, &mut workspace)?,
+            None => {
+                let weight = bn.weight.as_slice().filter(|weight| !weight.is_empty());
+                let second = DoubleBackward { weight, ..second };
+                double_backward(&DefaultBackend::default(), second, &saved, &mut workspace)?;
+            }
+        }
     }
     let running = bn.running.as_ref().map(|running| [running.mean.to_vec(), running.var.to_vec()]);
     let [mean, var] = running.unwrap_or_default();
-    Ok([&y, &dx, &dweight, &dbias, &mean, &var].map(|of| bits(of)))
+    Ok([&y, &dx, &d_dy, &d_x, &dweight, &dbias, &d_weight, &mean, &var].map(|of| bits(of)))
 }
 
 fn layer(features: usize, config: Config) -> BatchNorm<f32> {
@@ -85,8 +105,12 @@ fn ranks_give_the_whole(shape: Shape, sizes: &[usize], config: Config) {
         });
         for (got, part) in got.iter().zip(&cuts) {
             let own = part.start * strip..part.end * strip;
-            assert!(got[0] == want[0][own.clone()] && got[1] == want[1][own], "{shape} on {size} ranks");
-            assert!(got[2..] == want[2..], "{shape} on {size} ranks: {config:?}");
+            let mut parts = got.iter().zip(&want).take(4);
+            assert!(
+                parts.all(|(got, want)| *got == want[own.clone()]),
+                "{shape} on {size} ranks: {config:?}"
+            );
+            assert!(got[4..] == want[4..], "{shape} on {size} ranks: {config:?}");
         }
     }
 }
@@ -117,7 +141,7 @@ fn any_number_of_threads_on_ranks() {
             })
         });
         let y: Vec<u32> = got.iter().flat_map(|got| got[0].clone()).collect();
-        assert!(y == want[0] && got.iter().all(|got| got[2..] == want[2..]), "{threads} threads");
+        assert!(y == want[0] && got.iter().all(|got| got[4..] == want[4..]), "{threads} threads");
     }
 }
 
@@ -169,6 +193,16 @@ fn batches_of_one_value_and_of_none_on_ranks() {
     for (error, _, tracked) in run([0, 0, 0], OneValue::Refused) {
         assert_eq!((error, tracked), (None, 0.0));
     }
+    let second = on(3, |comm| {
+        let (mut ranks, mut bn) = (Ranks::new(comm), BatchNorm::<f64>::new(2)?);
+        let (mut saved, mut workspace, mut d_weight) = (Saved::default(), Workspace::default(), [7.0; 2]);
+        let step = Forward::new(Shape::nc(0, 2)?, &[], &mut []);
+        bn.forward_ranks(step, ranks.layer(0), &mut saved, &mut workspace)?;
+        let to = Some(&mut d_weight[..]);
+        let step = DoubleBackward { v_dx: Some(&[]), d_weight: to, ..DoubleBackward::new(&[], &[]) };
+        bn.double_backward_ranks(step, ranks.layer(0), &saved, &mut workspace).map(|()| d_weight)
+    });
+    assert!(second.iter().all(|d_weight| *d_weight == Ok([0.0; 2])), "{second:?}");
 }
 
 /// What is wrong with a layer's call on one rank is an error on all of them.
@@ -194,14 +228,25 @@ fn errors_of_a_layer_on_ranks() {
         let c = message(bn.backward_ranks(step, ranks.layer(0), &saved, &mut workspace));
         // The state is that of a part.
         let d = message(bn.backward_step(Backward::new(&x, &x), &saved, &mut workspace));
-        [a, b, c, d]
+        let mut d_weight = vec![0.0; if second { 3 } else { 2 }];
+        let step = DoubleBackward { d_weight: Some(&mut d_weight), ..DoubleBackward::new(&x, &x) };
+        let e = message(bn.double_backward_ranks(step, ranks.layer(0), &saved, &mut workspace));
+        let f = message(double_backward(
+            &DefaultBackend::default(),
+            DoubleBackward::new(&x, &x),
+            &saved,
+            &mut workspace,
+        ));
+        [a, b, c, d, e, f]
     });
     let other = "expected a step without errors on every rank, got an error on rank 1";
     let part = "expected the saved state of a whole batch of 4 values per feature, got that of a part of 2";
-    assert_eq!(said[0], [other, other, other, part]);
+    assert_eq!(said[0], [other, other, other, part, other, part]);
     let own = [
         "expected no ghost batches in a part of a batch, got ones of 2 samples",
         "expected 2 elements in dweight, got 3",
+        part,
+        "expected 2 elements in d_weight, got 3",
         part,
     ];
     assert_eq!(said[1][1..], own);

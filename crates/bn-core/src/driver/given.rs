@@ -1,7 +1,7 @@
-//! Sums of a backward that are known already.
+//! Sums of a backward, or of a double backward, that are known already.
 
 use crate::maths::renorm::{Moved, weigh};
-use crate::maths::{HardGrads, Moments, Totals, plain};
+use crate::maths::{HardGrads, HardSums, Moments, Totals, WholeSums, plain};
 use crate::num::{Real, Wide};
 
 /// dβ and dγ, with what they came from where that was elsewhere.
@@ -44,5 +44,51 @@ impl<R: Real> Given<'_, R> {
                 *to = R::from_f64(v.ldexp(e).to_f64());
             }
         }
+    }
+}
+
+/// Sums over a whole batch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Whole<'a, R: Real> {
+    pub(crate) totals: &'a [Totals<R>],
+    /// Those of features whose totals do not tell them; empty where there are none.
+    pub(crate) hard: &'a [Option<HardSums>],
+}
+
+impl<R: Real> Whole<'_, R> {
+    fn split_at(self, feature: usize) -> (Self, Self) {
+        let (totals, totals1) = self.totals.split_at(feature);
+        let (hard, hard1) = self.hard.split_at(feature.min(self.hard.len()));
+        (Self { totals, hard }, Self { totals: totals1, hard: hard1 })
+    }
+
+    /// Those of a feature, which may be too large for its totals, or not finite.
+    pub(crate) fn get(&self, f: usize) -> HardSums {
+        self.hard.get(f).copied().flatten().unwrap_or_else(|| HardSums::of::<R>(self.totals[f]))
+    }
+}
+
+/// The sums of a double backward through the statistics of a batch that the tensors are a part of, see [`maths::second`](crate::maths::second).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct GivenSecond<'a, R: Real> {
+    pub(crate) dy: Whole<'a, R>,
+    pub(crate) v: Whole<'a, R>,
+    /// Around `means`.
+    pub(crate) both: Whole<'a, R>,
+    pub(crate) means: &'a [R],
+}
+
+impl<R: Real> GivenSecond<'_, R> {
+    pub(super) fn split_at(self, feature: usize) -> (Self, Self) {
+        let ((dy, dy1), (v, v1)) = (self.dy.split_at(feature), self.v.split_at(feature));
+        let ((both, both1), (means, means1)) = (self.both.split_at(feature), self.means.split_at(feature));
+        let tail = Self { dy: dy1, v: v1, both: both1, means: means1 };
+        (Self { dy, v, both, means }, tail)
+    }
+
+    /// Those of a hard feature.
+    pub(crate) fn get(&self, f: usize) -> WholeSums {
+        let pilot = self.means[f].to_f64();
+        WholeSums { dy: self.dy.get(f), v: self.v.get(f), both: self.both.get(f), pilot }
     }
 }

@@ -4,23 +4,20 @@
 //!    then a map for each gradient.
 //! 2. Where statistics are constants, and where there is no v, most of it is a step that is there already: dd.x is the dx of a
 //!    backward with w for γ, dd.weight the dγ of one with dy for x and v for dy.
+//! 3. Of a part of a batch the sums are given, and dd.weight follows from them alone: it is not mapped.
 
 use super::apart::sums;
 use super::backward::Backward;
 use super::blocks::run;
-use super::forward::Forward;
-use super::hard::Hard;
+use super::given::{Given, GivenSecond, Whole};
 use super::hard::second::{Batch, Inputs};
 use super::kept::Kept;
-use super::plan::Plan;
-use super::schedule::Task;
-use super::step::{Doors, Settled, Step, split_columns, split_optional, split_some};
-use super::workspace::{COEFS, State, Workspace};
-use crate::kernel::{Affine, Backend, GradAffine, KernelSet, Map, Post, SecondAffine, Sum};
-use crate::maths::second::{self, DyCoef, Factors, Sums, XCoef};
-use crate::maths::{Params, StatsRef, Totals};
-use crate::num::{Element, Real};
-use crate::tensor::{Place, Shape, Strips, StripsMut};
+use super::mapping::{Kind, Mapping};
+use super::workspace::Workspace;
+use crate::kernel::Backend;
+use crate::maths::{Moments, Params, StatsRef, Totals, second};
+use crate::num::Element;
+use crate::tensor::{Shape, Strips, StripsMut};
 
 /// What a double backward works on.
 #[derive(Debug)]
@@ -42,6 +39,14 @@ pub(crate) struct DoubleBackward<'a, T: Element> {
     pub(crate) stats: StatsRef<'a, T::Compute>,
     pub(crate) from_batch: bool,
     pub(crate) eps: f64,
+    /// The values of a feature that the statistics are of.
+    pub(crate) count: usize,
+    /// Of a part of a batch through its statistics: the moments that these are from, see [`Given`]. dd.weight is then not to be wanted.
+    pub(crate) moments: Option<&'a [Moments]>,
+    /// The sums over all parts, with a v.
+    pub(crate) given: Option<GivenSecond<'a, T::Compute>>,
+    /// Those without a v, of the backward with w for γ.
+    pub(crate) given_first: Option<Given<'a, T::Compute>>,
 }
 
 /// Does as much of a double backward as is wanted.
@@ -62,10 +67,48 @@ pub(crate) fn double_backward<T: Element, B: Backend>(
 }
 
 impl<T: Element> DoubleBackward<'_, T> {
+    /// The same for a shorter time, with sums that are known for so long, and without dd.weight.
+    pub(crate) fn given<'s>(
+        &'s mut self,
+        moments: &'s [Moments],
+        given: Option<GivenSecond<'s, T::Compute>>,
+        given_first: Option<Given<'s, T::Compute>>,
+    ) -> DoubleBackward<'s, T> {
+        let &mut Self { shape, w, z, weight, stats, from_batch, eps, count, .. } = self;
+        DoubleBackward {
+            shape,
+            x: self.x.reborrow(),
+            dy: self.dy.reborrow(),
+            v: self.v.as_ref().map(Strips::reborrow),
+            w,
+            z,
+            weight,
+            d_dy: self.d_dy.as_mut().map(StripsMut::reborrow),
+            d_x: self.d_x.as_mut().map(StripsMut::reborrow),
+            d_weight: &mut [],
+            stats,
+            from_batch,
+            eps,
+            count,
+            moments: Some(moments),
+            given,
+            given_first,
+        }
+    }
+
     fn through<B: Backend>(mut self, backend: &B, kept: &mut Kept<T::Compute>, workspace: &mut Workspace<T>) {
         let (shape, features, stats) = (self.shape, self.shape.features(), self.stats);
         let Kept { dy, v, both, values } = kept;
         let (mut d_x, d_weight) = (self.d_x.take(), std::mem::take(&mut self.d_weight));
+        if let Some(GivenSecond { dy, v, both, .. }) = self.given {
+            let [dy, v, both] = [dy, v, both].map(|Whole { totals, .. }| totals);
+            self.d_dy(backend, Kind::Dy { v: Some(v) }, workspace);
+            if let Some(out) = &mut d_x {
+                let step = self.mapped(Kind::X { dy, v, both }, Some(out.reborrow()), d_weight);
+                run(backend, step, workspace);
+            }
+            return;
+        }
         if let Some(of_v) = &self.v {
             v.resize(features, Totals::<T::Compute>::default());
             sums(backend, shape, [&self.x, of_v], stats.k, v, workspace);
@@ -79,7 +122,7 @@ impl<T: Element> DoubleBackward<'_, T> {
                 both.resize(features, Totals::<T::Compute>::default());
                 sums(backend, shape, [&self.x, &self.dy], stats.k, dy, workspace);
                 values.clear();
-                values.extend(dy.iter().map(|&sums| second::mean::<T::Compute>(shape.count(), sums)));
+                values.extend(dy.iter().map(|&sums| second::mean::<T::Compute>(self.count, sums)));
                 sums(backend, shape, [&self.dy, of_v], values, both, workspace);
                 let kind = Kind::X { dy, v, both };
                 run(backend, self.mapped(kind, d_x.as_mut().map(StripsMut::reborrow), d_weight), workspace);
@@ -135,7 +178,7 @@ impl<T: Element> DoubleBackward<'_, T> {
 
     /// The backward of these tensors, of which nothing is wanted.
     fn first(&self) -> Backward<'_, T> {
-        let &Self { shape, from_batch, eps, stats, .. } = self;
+        let &Self { shape, from_batch, eps, stats, count, given_first, .. } = self;
         Backward {
             gate: None,
             moved: None,
@@ -150,9 +193,9 @@ impl<T: Element> DoubleBackward<'_, T> {
             stats,
             from_batch,
             eps,
-            count: shape.count(),
+            count,
             whole: false,
-            given: None,
+            given: given_first,
         }
     }
 
@@ -169,7 +212,7 @@ impl<T: Element> DoubleBackward<'_, T> {
             constant_w: !self.from_batch && self.w.is_empty(),
         };
         let params = Params { weight: self.weight, bias: self.z };
-        let batch = Batch { count: self.shape.count(), eps: self.eps, from_batch: self.from_batch };
+        let batch = Batch { count: self.count, eps: self.eps, from_batch: self.from_batch };
         Mapping {
             shape: self.shape,
             inputs,
@@ -179,6 +222,8 @@ impl<T: Element> DoubleBackward<'_, T> {
             w: self.w,
             stats: self.stats,
             batch,
+            moments: self.moments,
+            given: self.given,
             kind,
         }
     }
@@ -190,209 +235,6 @@ fn fill<T: Element>(mut out: StripsMut<'_, T>, inner: usize, values: &[T::Comput
         for (f, run) in out.strip_mut(row).chunks_exact(inner).enumerate() {
             let value = T::from_compute(values.get(f).copied().unwrap_or_default());
             run.fill_from(std::iter::repeat_n(value, inner));
-        }
-    }
-}
-
-/// Which gradient is mapped, and the sums that it needs.
-#[derive(Clone, Copy, Debug)]
-enum Kind<'a, R: Real> {
-    /// dd.dy.
-    Dy { v: Option<&'a [Totals<R>]> },
-    /// dd.x and dd.weight, through batch statistics and with a v.
-    X { dy: &'a [Totals<R>], v: &'a [Totals<R>], both: &'a [Totals<R>] },
-}
-
-/// A gradient as a map of sums that are known.
-#[derive(Debug)]
-struct Mapping<'a, T: Element> {
-    shape: Shape,
-    inputs: Inputs<'a, T>,
-    out: Option<StripsMut<'a, T>>,
-    d_weight: &'a mut [T::Compute],
-    /// γ and z.
-    params: Params<'a, T::Compute>,
-    w: &'a [T::Compute],
-    stats: StatsRef<'a, T::Compute>,
-    batch: Batch,
-    kind: Kind<'a, T::Compute>,
-}
-
-impl<R: Real> Kind<'_, R> {
-    fn split_at(self, feature: usize) -> (Self, Self) {
-        match self {
-            Self::Dy { v } => {
-                let (v, v1) = split_some(v, |v| v.split_at(feature));
-                (Self::Dy { v }, Self::Dy { v: v1 })
-            }
-            Self::X { dy, v, both } => {
-                let ((dy, dy1), (v, v1)) = (dy.split_at(feature), v.split_at(feature));
-                let (both, both1) = both.split_at(feature);
-                (Self::X { dy, v, both }, Self::X { dy: dy1, v: v1, both: both1 })
-            }
-        }
-    }
-}
-
-impl<T: Element> Step<T> for Mapping<'_, T> {
-    type Before<'s>
-        = Forward<'s, T>
-    where
-        Self: 's;
-
-    fn shape(&self) -> Shape {
-        self.shape
-    }
-
-    fn task(&self) -> Task {
-        if self.out.is_some() { Task::Apply } else { Task::Sums }
-    }
-
-    fn empty(self) {}
-
-    fn features(&self) -> usize {
-        self.stats.k.len()
-    }
-
-    fn walked(self, plan: &Plan) -> Self {
-        let walked = |strips| plan.walked(self.shape, strips);
-        let Inputs { x, dy, v, constant_w } = self.inputs;
-        let inputs = Inputs { x: walked(x), dy: walked(dy), v: v.map(walked), constant_w };
-        Self { inputs, out: self.out.map(|out| plan.walked_mut(self.shape, out)), ..self }
-    }
-
-    fn split_at(self, feature: usize, col: usize) -> (Self, Self) {
-        let Self { shape, inputs, out, d_weight, params, w, stats, batch, kind } = self;
-        let Inputs { x, dy, v, constant_w } = inputs;
-        let ((x, x1), (dy, dy1)) = (split_columns(x, col), split_columns(dy, col));
-        let (v, v1) = split_some(v, |v| split_columns(v, col));
-        let inputs = Inputs { x, dy, v, constant_w };
-        let (out, out1) = split_some(out, |out| out.split_columns(col));
-        let (d_weight, d_weight1) = split_optional(d_weight, feature);
-        let ((params, params1), (stats, stats1)) = (params.split_at(feature), stats.split_at(feature));
-        let ((w, w1), (kind, kind1)) = (w.split_at(feature.min(w.len())), kind.split_at(feature));
-        let tail = Self {
-            shape,
-            inputs: Inputs { x: x1, dy: dy1, v: v1, constant_w },
-            out: out1,
-            d_weight: d_weight1,
-            params: params1,
-            w: w1,
-            stats: stats1,
-            batch,
-            kind: kind1,
-        };
-        (Self { shape, inputs, out, d_weight, params, w, stats, batch, kind }, tail)
-    }
-
-    /// Two of up to three. What has gaps comes first: whether all are without is asked of these.
-    fn reads(&self) -> [Option<Strips<'_, T>>; 2] {
-        let Inputs { x, dy, v, .. } = &self.inputs;
-        let of = match self.kind {
-            Kind::Dy { .. } => [Some(x), v.as_ref(), None],
-            Kind::X { .. } => [Some(x), v.as_ref(), Some(dy)],
-        };
-        let [a, b, c] = of.map(|of| of.map(Strips::reborrow));
-        let gaps = c.as_ref().is_some_and(|c| c.as_slice().is_none());
-        if gaps { [c, a] } else { [a, b] }
-    }
-
-    fn out(&self) -> Option<Place> {
-        self.out.as_ref().map(StripsMut::place)
-    }
-
-    fn sum<'s>(&'s self, _: Option<&'s [T::Compute]>, _: Doors<'s, T>) -> Option<Sum<'s, T>> {
-        None
-    }
-
-    fn settle(&mut self, _: &impl KernelSet, _: &mut State<T::Compute>, _: bool) -> Settled {
-        Settled::Yes
-    }
-
-    fn coefficients(&mut self, _: &impl KernelSet, State { coefs, hard, .. }: &mut State<T::Compute>) {
-        let (stats, n) = (self.stats, self.batch.count);
-        let features = stats.k.len();
-        let factors = |f: usize| Factors::of(&self.params, self.w, f);
-        match self.kind {
-            Kind::Dy { v } => {
-                let [k, a, c, d, m, ..] = coefs.values(features);
-                for f in 0..features {
-                    let coef = match self.batch.from_batch {
-                        true => DyCoef::from_batch(&stats.get(f), factors(f), n, v.map(|v| v[f])),
-                        false => DyCoef::from_constants(&stats.get(f), factors(f)),
-                    };
-                    (k[f], a[f], c[f], d[f]) = (stats.k[f], coef.a, coef.c, coef.d);
-                    (m[f], hard[f]) = (coef.m, coef.hard);
-                }
-            }
-            Kind::X { dy, v, both } => {
-                let [k, a, b, c, d, m, l] = coefs.values(features);
-                for f in 0..features {
-                    let sums = Sums { dy: dy[f], v: v[f], both: both[f] };
-                    let coef = XCoef::from_batch(&stats.get(f), factors(f), n, sums);
-                    (k[f], a[f], b[f], c[f], d[f]) = (stats.k[f], coef.a, coef.b, coef.c, coef.d);
-                    (m[f], l[f], hard[f]) = (coef.m, coef.l, coef.hard);
-                    if let Some(to) = self.d_weight.get_mut(f) {
-                        *to = coef.weight;
-                    }
-                }
-            }
-        }
-    }
-
-    fn used(&self) -> &'static [usize] {
-        match self.kind {
-            Kind::Dy { .. } => &[0, 1, 2, 3, 4],
-            Kind::X { .. } => &[0, 1, 2, 3, 4, 5, 6],
-        }
-    }
-
-    fn map<'s>(
-        &'s mut self,
-        coefs: [&'s [T::Compute]; COEFS],
-        _: Doors<'s, T>,
-    ) -> Option<(Map<'s, T>, StripsMut<'s, T>)> {
-        let Inputs { x, dy, v, constant_w } = &self.inputs;
-        let (x, dy, v) = (x.reborrow(), dy.reborrow(), v.as_ref().map(Strips::reborrow));
-        let map = match (self.kind, v) {
-            (Kind::X { .. }, v) => {
-                let [k, a, b, c, d, m, l] = coefs;
-                Map::Second { x, dy, v: v?, affine: SecondAffine { k, a, b, c, d, m, l } }
-            }
-            // x does not enter, be it NaN: v − 0, or nothing, has the place of x − k. m is 0.
-            (Kind::Dy { .. }, Some(v)) if *constant_w => {
-                let [_, a, _, d, m, ..] = coefs;
-                Map::Normalize { x: v, affine: Affine { k: m, a, b: d }, post: Post::Pass }
-            }
-            (Kind::Dy { .. }, Some(dy)) => {
-                let [k, a, c, d, m, ..] = coefs;
-                Map::GradInput { x, dy, affine: GradAffine { k, a, c, d, m }, gate: None }
-            }
-            (Kind::Dy { .. }, None) => {
-                let [k, _, c, d, ..] = coefs;
-                Map::Normalize { x, affine: Affine { k, a: c, b: d }, post: Post::Pass }
-            }
-        };
-        Some((map, self.out.as_mut()?.reborrow()))
-    }
-
-    fn hard(&mut self, hard: Hard<'_, impl KernelSet>, _: &[Totals<T::Compute>]) {
-        let (params, w) = (self.params, self.w);
-        let factors = |f: usize| Factors::of(&params, w, f);
-        let inputs = self.inputs.reborrow();
-        let out = self.out.as_mut().map(StripsMut::reborrow);
-        match (self.kind, out) {
-            (Kind::Dy { .. }, Some(out)) => hard.second_dy(inputs, out, &factors, self.stats, self.batch),
-            (Kind::Dy { .. }, None) => (),
-            (Kind::X { .. }, out) => {
-                let d_weight = &mut *self.d_weight;
-                let put = &mut |f: usize, own: T::Compute| {
-                    if let Some(to) = d_weight.get_mut(f) {
-                        *to = own;
-                    }
-                };
-                hard.second_x(inputs, out, &factors, self.stats, self.batch, put);
-            }
         }
     }
 }

@@ -55,7 +55,7 @@ pub struct DoubleBackward<'a, T: Element> {
 ///
 /// # Errors
 /// [`Error::EmptySaved`], [`Error::Length`] where a buffer does not fit the saved shape, [`Error::Parts`] for the state of a
-/// part of a batch, whose sums are those of the whole, and [`Error::Options`] for that of a forward with an activation or a mask.
+/// part of a batch, whose sums are those of the whole and which has [its own](crate::ranks::Synchronized::double_backward), and [`Error::Options`] for that of a forward with an activation or a mask.
 /// Nothing is then written.
 ///
 /// ```
@@ -85,6 +85,8 @@ pub fn double_backward<T: Element, B: Backend>(
     saved: &Saved<T>,
     workspace: &mut Workspace<T>,
 ) -> Result<(), Error> {
+    saved.check_second()?;
+    saved.check_no_part()?;
     driver::double_backward(backend, step.checked(saved)?, workspace);
     Ok(())
 }
@@ -105,10 +107,9 @@ impl<'a, T: Element> DoubleBackward<'a, T> {
         Self { x, dy, weight: None, v_dx, v_dweight, v_dbias, d_dy: None, d_x: None, d_weight: None }
     }
 
-    /// The step, its buffers as strips, which have the lengths they must have.
-    fn checked(self, saved: &'a Saved<T>) -> Result<driver::DoubleBackward<'a, T>, Error> {
+    /// The step, its buffers as strips, which have the lengths they must have. The state is checked already.
+    pub(super) fn checked(self, saved: &'a Saved<T>) -> Result<driver::DoubleBackward<'a, T>, Error> {
         let Self { x, dy, weight, v_dx, v_dweight, v_dbias, d_dy, d_x, d_weight } = self;
-        saved.check_whole()?;
         let (shape, features) = (saved.shape, saved.shape.features());
         let own = [("weight", weight), ("v_dweight", v_dweight), ("v_dbias", v_dbias)];
         for (what, of) in own.into_iter().filter_map(|(what, of)| Some((what, of?))) {
@@ -141,21 +142,24 @@ impl<'a, T: Element> DoubleBackward<'a, T> {
             stats: saved.stats.as_ref(),
             from_batch: saved.from_batch,
             eps: saved.eps,
+            count: saved.count,
+            moments: None,
+            given: None,
+            given_first: None,
         })
     }
 }
 
 impl<T: Element> Saved<T> {
-    /// Whether it is the state of a forward over the whole that its statistics are of, and of nothing beside.
-    fn check_whole(&self) -> Result<(), Error> {
+    /// Whether it is the state of a forward by the statistics of a batch, and of nothing beside.
+    pub(super) fn check_second(&self) -> Result<(), Error> {
         self.check(self.mode)?;
         if self.done.activation != Activation::Identity || self.done.mask {
             let expected = "the saved state of a forward without activation and mask".into();
             let got = if self.done.mask { "one with a mask" } else { "one with an activation" };
             return Err(Error::Options { expected, got: got.into() });
         }
-        self.check_plain()?;
-        self.check_no_part()
+        self.check_plain()
     }
 }
 
@@ -239,7 +243,8 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
             }
         }
         self.check_saved(saved, saved.mode)?;
-        saved.check_whole()?;
+        saved.check_second()?;
+        saved.check_no_part()?;
         if matches!(saved.sizes, Sizes::Array { .. }) && saved.sizes != sizes {
             return Err(Error::SavedShape { what: "x", expected: saved.sizes.clone(), got: sizes });
         }
@@ -270,6 +275,10 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
             stats: saved.stats.as_ref(),
             from_batch: saved.from_batch,
             eps: saved.eps,
+            count: saved.count,
+            moments: None,
+            given: None,
+            given_first: None,
         };
         driver::double_backward(&self.backend, step, &mut Workspace::default());
         Ok(DoubleGradients { dy: d_dy.into_array(), x: d_x.into_array(), weight: d_weight.into() })

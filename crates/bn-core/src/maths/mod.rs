@@ -15,7 +15,7 @@ pub(crate) use coef::Stats;
 pub(crate) use hard_sums::{HardGrads, HardSums, plain};
 pub(crate) use moments::Moments;
 pub(crate) use params::Params;
-pub(crate) use second_hard::Side;
+pub(crate) use second_hard::{Side, WholeSums};
 pub(crate) use stats::{StatsMut, StatsRef, StatsVec};
 
 use crate::num::Real;

@@ -1,7 +1,7 @@
 //! Coefficients of the double backward of a hard feature, from double-double: x, dy and v in units of powers of two.
 
 use super::frame::{Coef, Frame, INFINITE, LEAST, mantissa};
-use super::hard_sums::{added, near_one};
+use super::hard_sums::{HardSums, added, near_one};
 use super::second::Factors;
 use crate::num::wide::{exponent, ldexp};
 use crate::num::{Dd, Real, Wide};
@@ -41,7 +41,68 @@ fn times(a: Dd, rest: Dd) -> Dd {
     if rest.to_f64() == 0.0 { rest } else { a * rest }
 }
 
+/// The sums of a feature over a whole batch, of which a part is at hand: of dy and of v around k, and Σv and Σv·(dy−`pilot`).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WholeSums {
+    pub(crate) dy: HardSums,
+    pub(crate) v: HardSums,
+    pub(crate) both: HardSums,
+    pub(crate) pilot: f64,
+}
+
+impl WholeSums {
+    /// Whether all dy and v are finite. Beside one that is not q is NaN.
+    pub(crate) fn is_finite(&self) -> bool {
+        self.dy.is_finite() & self.v.is_finite()
+    }
+
+    /// The sides of dy and v over n values, and Σv and Σv·(dy−m) in their units, m being the mean of dy in f64. The part's own dy and v
+    /// are at most `largest`.
+    pub(crate) fn sides(&self, frame: &Frame, n: usize, largest: [f64; 2]) -> ([Side; 2], [Dd; 2]) {
+        let mut units = [0, 1].map(|i| Side::unit_of([&self.dy, &self.v][i], frame, n, largest[i]));
+        // Products of the others may leave f64 in the units of a part with small values.
+        let product = size(self.both.second).map_or(0, |e| e - exponent(n as f64) - units[0] - units[1]);
+        units.iter_mut().for_each(|unit| *unit += (product.max(0) + 1) / 2);
+        let dy = Side::in_unit(units[0], &self.dy, frame, largest[0]);
+        let v = Side::in_unit(units[1], &self.v, frame, largest[1]);
+        let HardSums { first, second, .. } = self.both;
+        let (sum, around) = (first.0.ldexp(first.1 - v.unit), second.0.ldexp(second.1 - dy.unit - v.unit));
+        let moved = Dd::from_f64(ldexp(self.pilot, -dy.unit)) - Dd::from_f64(dy.mean(n));
+        ([dy, v], [sum, around + times(moved, sum)])
+    }
+
+    /// dd.weight over n values.
+    pub(crate) fn weight<R: Real>(&self, frame: &Frame, factors: Factors<R>, n: usize) -> f64 {
+        if !self.is_finite() {
+            return f64::NAN;
+        }
+        let (sides, both) = self.sides(frame, n, [0.0; 2]);
+        frame.second_x(0.0, factors, n, sides, both).1.to_f64()
+    }
+}
+
 impl Side {
+    /// Of a part whose values are at most `largest`, with the sums of the whole batch.
+    pub(crate) fn of_whole(sums: &HardSums, frame: &Frame, n: usize, largest: f64) -> Self {
+        Self::in_unit(Self::unit_of(sums, frame, n, largest), sums, frame, largest)
+    }
+
+    /// The exponent of a unit in which neither the part's values nor the means are large.
+    fn unit_of(sums: &HardSums, frame: &Frame, n: usize, largest: f64) -> i32 {
+        let own = (largest > 0.0).then(|| exponent(largest));
+        let n = exponent(n as f64);
+        let along = size(sums.second).map(|e| e - frame.unit - n);
+        own.max(size(sums.first).map(|e| e - n)).max(along).unwrap_or(0)
+    }
+
+    fn in_unit(unit: i32, sums: &HardSums, frame: &Frame, largest: f64) -> Self {
+        let &HardSums { first, second, class } = sums;
+        let sums = [first.0.ldexp(first.1 - unit), second.0.ldexp(second.1 - unit - frame.unit)];
+        // Beside a mean that is not 0 a v of 0 has a term.
+        let nothing = largest == 0.0 && first.0.to_f64() == 0.0;
+        Self { unit, sums, others: class[0], nothing }
+    }
+
     /// The mean, that of the products with x̂·2⁻ᵖ, and what of the mean f64 does not hold.
     fn means(&self, frame: &Frame, n: f64) -> (f64, Dd, Dd) {
         let mean = self.sums[0].over(n);

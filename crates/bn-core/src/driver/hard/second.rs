@@ -6,10 +6,11 @@ use super::pieces::{Inputs as Mapped, Kind, Pieces, narrow};
 use super::window::{WIDTH, Window};
 use super::work::{Second, Slot, Work, take_to, unit};
 use super::{Hard, lengthened, lengthened_mut};
+use crate::driver::given::GivenSecond;
 use crate::kernel::{Clamp, Hints, KernelSet, Map, Out, Post, SecondAffine, Tile, Walk};
 use crate::maths::frame::{Coef, Frame};
 use crate::maths::second::Factors;
-use crate::maths::{Side, StatsRef};
+use crate::maths::{Moments, Side, StatsRef};
 use crate::num::wide::ldexp;
 use crate::num::{Element, Real, Wide};
 use crate::tensor::{Strips, StripsMut};
@@ -38,6 +39,9 @@ impl<T: Copy> Inputs<'_, T> {
     }
 }
 
+/// What the statistics are of. Where the tensors are a part of it, the moments that they are from, and the sums of the whole.
+pub(in crate::driver) type Of<'a, R> = (Batch, Option<&'a [Moments]>, Option<GivenSecond<'a, R>>);
+
 /// What the statistics are of.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::driver) struct Batch {
@@ -54,14 +58,21 @@ impl<K: KernelSet> Hard<'_, K> {
         out: StripsMut<'_, T>,
         factors: &dyn Fn(usize) -> Factors<T::Compute>,
         stats: StatsRef<'_, T::Compute>,
-        batch: Batch,
+        (batch, moments, given): Of<'_, T::Compute>,
     ) {
         let (Inputs { x, v, constant_w, .. }, mut out) =
             (inputs.lengthened(self.long), lengthened_mut(out, self.long));
         let mut work = self.work(&x);
-        work.frames(&x, stats, batch);
+        work.frames(&x, stats, (batch, moments));
         let mut classes = [Class::default(); WIDTH];
-        if let Some(v) = &v {
+        if let (Some(v), Some(given)) = (&v, given) {
+            work.extents(v);
+            for ((slot, f), class) in work.each().zip(&mut classes) {
+                let (sums, largest) = (given.v.get(f), slot.extent.largest());
+                slot.second.v = Side::of_whole(&sums, &slot.frame, batch.count, largest);
+                *class = sums.class;
+            }
+        } else if let Some(v) = &v {
             work.sides(v, |second| &mut second.v);
             if batch.from_batch {
                 work.side_sums(&x, v, |second| &mut second.v);
@@ -108,32 +119,31 @@ impl<K: KernelSet> Hard<'_, K> {
         out: Option<StripsMut<'_, T>>,
         factors: &dyn Fn(usize) -> Factors<T::Compute>,
         stats: StatsRef<'_, T::Compute>,
-        batch: Batch,
+        (batch, moments, given): Of<'_, T::Compute>,
         put: &mut dyn FnMut(usize, T::Compute),
     ) {
         let long = self.long;
         let Inputs { x, dy, v: Some(v), .. } = inputs.lengthened(long) else { return };
         let mut work = self.work(&x);
-        work.frames(&x, stats, batch);
-        work.sides(&dy, |second| &mut second.dy);
-        work.sides(&v, |second| &mut second.v);
+        work.frames(&x, stats, (batch, moments));
+        match given {
+            Some(given) => work.whole_sides([&dy, &v], given, batch.count),
+            None => {
+                work.sides(&dy, |second| &mut second.dy);
+                work.sides(&v, |second| &mut second.v);
+            }
+        }
         // Beside what is not finite q is NaN, and all of x̂·q.
         work.retain(|slot| slot.second.dy.others == 0.0 && slot.second.v.others == 0.0);
         work.lost.iter().for_each(|&f| put(f, T::Compute::from_f64(f64::NAN)));
-        work.side_sums(&x, &dy, |second| &mut second.dy);
-        work.side_sums(&x, &v, |second| &mut second.v);
-        // Σv and Σv·(dy−m): dy in the place of x.
-        let mut frames = [Frame::default(); WIDTH];
-        for ((slot, _), frame) in work.each().zip(&mut frames) {
-            let Second { dy, v, .. } = slot.second;
-            *frame = std::mem::replace(&mut slot.frame, Frame::around_0(dy.unit));
-            (slot.frame.k, slot.unit) = (dy.mean(batch.count), v.unit);
+        if given.is_none() {
+            work.side_sums(&x, &dy, |second| &mut second.dy);
+            work.side_sums(&x, &v, |second| &mut second.v);
+            work.product_sums(&dy, &v, batch.count);
         }
-        work.sum(&dy, Some(&v));
-        for ((slot, f), frame) in work.each().zip(frames) {
-            slot.frame = frame;
+        for (slot, f) in work.each() {
             let Second { dy, v, far } = slot.second;
-            let (coef, weight) = frame.second_x(far, factors(f), batch.count, [dy, v], slot.sums);
+            let (coef, weight) = slot.frame.second_x(far, factors(f), batch.count, [dy, v], slot.sums);
             put(f, T::Compute::from_f64(weight.to_f64()));
             (slot.coef, slot.unit) = (coef, dy.unit);
         }
@@ -151,9 +161,13 @@ impl<K: KernelSet> Work<'_, K> {
         &mut self,
         x: &Strips<'_, T>,
         stats: StatsRef<'_, T::Compute>,
-        Batch { count, eps, from_batch }: Batch,
+        (Batch { count, eps, from_batch }, moments): (Batch, Option<&[Moments]>),
     ) {
-        if from_batch && !T::Compute::sums_are_safe() {
+        if let Some(moments) = moments {
+            self.take_given(x, stats, (moments, eps));
+            self.extents(x);
+            self.retain(|slot| !slot.frame.invstd().0.to_f64().is_nan());
+        } else if from_batch && !T::Compute::sums_are_safe() {
             self.take_statistics(x, (count, eps), &mut |_, _| ());
         } else {
             self.take_given(x, stats, (&[], eps));
@@ -193,6 +207,36 @@ impl<K: KernelSet> Work<'_, K> {
         self.sum(x, Some(of));
         for (slot, _) in self.each() {
             side(&mut slot.second).sums = slot.sums;
+        }
+    }
+
+    /// Σv and Σv·(dy−m): dy in the place of x.
+    fn product_sums<T: Element>(&mut self, dy: &Strips<'_, T>, v: &Strips<'_, T>, count: usize) {
+        let mut frames = [Frame::default(); WIDTH];
+        for ((slot, _), frame) in self.each().zip(&mut frames) {
+            let Second { dy, v, .. } = slot.second;
+            *frame = std::mem::replace(&mut slot.frame, Frame::around_0(dy.unit));
+            (slot.frame.k, slot.unit) = (dy.mean(count), v.unit);
+        }
+        self.sum(dy, Some(v));
+        self.each().zip(frames).for_each(|((slot, _), frame)| slot.frame = frame);
+    }
+
+    /// The sides of dy and v, and the sums of their products, of a part of a batch.
+    fn whole_sides<T: Element>(
+        &mut self,
+        [dy, v]: [&Strips<'_, T>; 2],
+        given: GivenSecond<'_, T::Compute>,
+        count: usize,
+    ) {
+        let mut largest = [[0.0; 2]; WIDTH];
+        for (i, of) in [dy, v].into_iter().enumerate() {
+            self.extents(of);
+            self.each().zip(&mut largest).for_each(|((slot, _), own)| own[i] = slot.extent.largest());
+        }
+        for ((slot, f), largest) in self.each().zip(largest) {
+            let ([dy, v], both) = given.get(f).sides(&slot.frame, count, largest);
+            (slot.second.dy, slot.second.v, slot.sums) = (dy, v, both);
         }
     }
 

@@ -9,7 +9,7 @@ use crate::layer::error::Error;
 use crate::layer::functions::Backward;
 use crate::layer::saved::Saved;
 use crate::maths::frame::Frame;
-use crate::maths::{HardGrads, Params, Totals, features};
+use crate::maths::{HardGrads, Moments, Params, StatsRef, Totals, features};
 use crate::num::{Element, Real, Wide};
 use crate::tensor::Shape;
 
@@ -96,7 +96,7 @@ pub(in crate::layer) fn run<T: Element, B: Backend>(
     let pilots = pilots(saved);
     let expected = (Some(shape.inner()), around(pilots.as_deref()));
     let total = sums.total((Kind::Gradients, shape.features()), expected)?;
-    let hard = hard_gradients(&total, pilots.as_deref(), saved);
+    let hard = hard_gradients_of(&total, pilots.as_deref(), saved);
     let given = Some(Given { totals: &total.totals, hard: &hard, moments: &saved.moments });
     saved.done.check(&step.kept)?;
     let step = StridedBack { given, whole: true, ..step.reborrow() };
@@ -121,8 +121,21 @@ pub(in crate::layer) fn parameters<T: Element, B: Backend>(
 ) -> Result<(), Error> {
     let pilots = pilots(saved);
     let total = sums.own_total(saved.shape.features());
-    let hard = hard_gradients(&total, pilots.as_deref(), saved);
-    let given = Some(Given { totals: &total.totals, hard: &hard, moments: &saved.moments });
+    let of = (saved.stats.as_ref(), saved.moments.as_slice());
+    parameters_of(backend, [dweight, dbias], (&total, pilots.as_deref()), of, saved, workspace)
+}
+
+/// As [`parameters`], from sums around `pilots` and these statistics.
+pub(super) fn parameters_of<T: Element, B: Backend>(
+    backend: &B,
+    [dweight, dbias]: [&mut [T::Compute]; 2],
+    (total, pilots): (&Total<T::Compute>, Option<&[T::Compute]>),
+    (stats, moments): (StatsRef<'_, T::Compute>, &[Moments]),
+    saved: &Saved<T>,
+    workspace: &mut Workspace<T>,
+) -> Result<(), Error> {
+    let hard = hard_gradients(total, pilots, (stats, moments), saved.eps);
+    let given = Some(Given { totals: &total.totals, hard: &hard, moments });
     // A step over nothing has no more to do.
     let shape = Shape::new(0, saved.shape.features(), saved.shape.inner())?;
     let strips = || shape.strips(&[]).unwrap_or_else(|| unreachable!("nothing is as long as that"));
@@ -135,7 +148,7 @@ pub(in crate::layer) fn parameters<T: Element, B: Backend>(
         dweight,
         dbias,
         params: Params { weight: &[], bias: &[] },
-        stats: saved.stats.as_ref(),
+        stats,
         from_batch: saved.from_batch,
         eps: saved.eps,
         count: saved.count,
@@ -149,15 +162,23 @@ pub(in crate::layer) fn parameters<T: Element, B: Backend>(
 }
 
 /// dβ and dγ of the features that the totals do not tell.
-fn hard_gradients<T: Element>(
+pub(super) fn hard_gradients_of<T: Element>(
     total: &Total<T::Compute>,
     pilots: Option<&[T::Compute]>,
     saved: &Saved<T>,
 ) -> Vec<Option<HardGrads>> {
-    let stats = saved.stats.as_ref();
+    hard_gradients(total, pilots, (saved.stats.as_ref(), &saved.moments), saved.eps)
+}
+
+fn hard_gradients<R: Real>(
+    total: &Total<R>,
+    pilots: Option<&[R]>,
+    (stats, moments): (StatsRef<'_, R>, &[Moments]),
+    eps: f64,
+) -> Vec<Option<HardGrads>> {
     let each = total.hard.iter().enumerate().map(|(f, sums)| {
-        let frame = match saved.moments.get(f).filter(|moments| moments.unit != 0) {
-            Some(moments) => moments.framed::<T::Compute>(saved.eps).0,
+        let frame = match moments.get(f).filter(|moments| moments.unit != 0) {
+            Some(moments) => moments.framed::<R>(eps).0,
             None => Frame::given(&stats.get(f), 0),
         };
         let pilot = pilots.map_or(0.0, |pilots| pilots[f].to_f64());
@@ -167,7 +188,7 @@ fn hard_gradients<T: Element>(
 }
 
 /// What the backward's sums are taken around, where that is not 0 for all features.
-fn pilots<T: Element>(saved: &Saved<T>) -> Option<Vec<T::Compute>> {
+pub(super) fn pilots<T: Element>(saved: &Saved<T>) -> Option<Vec<T::Compute>> {
     let stats = saved.stats.as_ref();
     features::off_centre(saved.from_batch, stats).then(|| {
         let mut pilots = vec![T::Compute::default(); saved.shape.features()];

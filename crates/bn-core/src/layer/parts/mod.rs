@@ -22,6 +22,7 @@
 mod gradients;
 mod moments;
 mod pooled;
+mod second;
 mod sums;
 mod wire;
 
@@ -30,6 +31,7 @@ pub(super) use gradients::{parameters, run, sums};
 pub use moments::Moments;
 pub use pooled::Pooled;
 pub(super) use pooled::checked;
+pub(super) use second::Part as SecondPart;
 pub use sums::PartialSums;
 
 use super::checked::check_mask;

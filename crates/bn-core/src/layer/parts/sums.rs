@@ -45,6 +45,12 @@ pub(super) enum Kind {
     Recentred,
     /// dy and dy·x.
     Gradients,
+    /// The same around the means, for a double backward.
+    Centred,
+    /// The cotangent v of dx in the place of dy.
+    Cotangents,
+    /// v and v·dy, around the means of dy, or 0.
+    Products,
 }
 
 /// Sums over a range of samples.
@@ -307,6 +313,9 @@ impl std::fmt::Display for Of {
             Kind::Moments => "sums of x around 0",
             Kind::Recentred => "sums of x around the means",
             Kind::Gradients => "sums of dy and dy·x",
+            Kind::Centred => "sums of dy and dy·x around the means",
+            Kind::Cotangents => "sums of v and v·x around the means",
+            Kind::Products => "sums of v and v·dy",
         };
         write!(f, "{kind} for {} features with {} values in a sample", self.features, self.inner)
     }

@@ -12,11 +12,22 @@ use std::fmt;
 pub(super) enum Pass {
     Forward,
     Backward,
-    DoubleBackward,
+    DoubleBackward(Asked),
     /// To know the samples of each rank.
     Samples,
     /// Of sums that the caller took.
     Merge,
+}
+
+/// What decides which sums a double backward takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Asked {
+    /// Whether it goes through the batch's statistics.
+    pub(super) from_batch: bool,
+    /// Whether there is a cotangent of dx.
+    pub(super) v: bool,
+    /// Whether there is one of dγ.
+    pub(super) w: bool,
 }
 
 /// What must be the same on every rank.
@@ -36,8 +47,60 @@ pub(super) struct Header {
 /// The words of a header: what must agree, whether the rank can go on, and how much it has.
 pub(super) const WORDS: usize = 8;
 
-const PASSES: [Pass; 5] = [Pass::Forward, Pass::Backward, Pass::DoubleBackward, Pass::Samples, Pass::Merge];
+/// The words of double backwards have this bit.
+const SECOND: u64 = 1 << 3;
 const ELEMENTS: [&str; 4] = ["f32", "f64", "f16", "bf16"];
+
+impl Pass {
+    /// Its word. Those of a double backward begin at `SECOND`.
+    fn word(self) -> u64 {
+        match self {
+            Self::Forward => 0,
+            Self::Backward => 1,
+            Self::Samples => 2,
+            Self::Merge => 3,
+            Self::DoubleBackward(Asked { from_batch, v, w }) => {
+                SECOND | u64::from(from_batch) | u64::from(v) << 1 | u64::from(w) << 2
+            }
+        }
+    }
+
+    /// The other way.
+    fn of_word(word: u64) -> Option<Self> {
+        let bit = |at: u32| word >> at & 1 == 1;
+        match word {
+            0 => Some(Self::Forward),
+            1 => Some(Self::Backward),
+            2 => Some(Self::Samples),
+            3 => Some(Self::Merge),
+            _ if word & !7 == SECOND => {
+                Some(Self::DoubleBackward(Asked { from_batch: bit(0), v: bit(1), w: bit(2) }))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Pass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Forward => f.write_str("the forward"),
+            Self::Backward => f.write_str("the backward"),
+            Self::Samples => f.write_str("the samples"),
+            Self::Merge => f.write_str("merging"),
+            Self::DoubleBackward(Asked { from_batch, v, w }) => {
+                let through = if *from_batch { "through the batch" } else { "by constants" };
+                let of = match (v, w) {
+                    (true, true) => "cotangents of dx and dweight",
+                    (true, false) => "a cotangent of dx",
+                    (false, true) => "a cotangent of dweight",
+                    (false, false) => "no cotangent of dx or dweight",
+                };
+                write!(f, "the double backward {through} with {of}")
+            }
+        }
+    }
+}
 
 impl Header {
     pub(super) fn of<T: Element>(pass: Pass, layer: u64, shape: Shape, eps: f64) -> Self {
@@ -47,7 +110,7 @@ impl Header {
 
     fn words(&self, ready: bool, own: usize) -> [u64; WORDS] {
         let place = |of: Option<usize>| of.map_or(u64::MAX, |i| i as u64);
-        let pass = place(PASSES.iter().position(|pass| *pass == self.pass));
+        let pass = self.pass.word();
         let element = place(ELEMENTS.iter().position(|name| *name == self.element));
         let [features, inner, own] = [self.features, self.inner, own].map(|v| v as u64);
         [pass, self.layer, features, inner, element, self.eps, u64::from(ready), own]
@@ -87,14 +150,7 @@ impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let &[pass, layer, features, inner, element, eps, ..] = self.0;
         let at = |v: u64| usize::try_from(v).unwrap_or(usize::MAX);
-        let pass = match PASSES.get(at(pass)) {
-            Some(Pass::Forward) => "the forward",
-            Some(Pass::Backward) => "the backward",
-            Some(Pass::DoubleBackward) => "the double backward",
-            Some(Pass::Samples) => "the samples",
-            Some(Pass::Merge) => "merging",
-            None => "another program's call",
-        };
+        let pass = Pass::of_word(pass).map_or("another program's call".into(), |pass| pass.to_string());
         let element = ELEMENTS.get(at(element)).copied().unwrap_or("another type");
         write!(
             f,

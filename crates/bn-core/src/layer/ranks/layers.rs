@@ -1,12 +1,12 @@
 //! Layers whose steps go over ranks.
 
 use super::communicator::Communicator;
-use super::header::Pass;
+use super::header::{Asked, Pass};
 use super::synchronized::Synchronized;
 use crate::driver::Workspace;
 use crate::kernel::Backend;
-use crate::layer::error::Error;
-use crate::layer::functions::{Backward, Forward};
+use crate::layer::error::{Error, check_len};
+use crate::layer::functions::{Backward, DoubleBackward, Forward};
 use crate::layer::mode::Mode;
 use crate::layer::saved::Saved;
 use crate::layer::sizes::Sizes;
@@ -59,5 +59,29 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
         let (weight, bias) = fits.map_err(|error| ranks.failed::<T>(Pass::Backward, of, error))?;
         let step = Backward { weight, bias, ..step };
         ranks.backward(&self.backend, step, saved, workspace)
+    }
+
+    /// The double backward of the forward that [`forward_ranks`](Self::forward_ranks) saved, with the layer's γ, through the statistics
+    /// of all ranks. An example stands at [`Synchronized::double_backward`].
+    ///
+    /// # Errors
+    /// As [`Synchronized::double_backward`]; [`Error::Features`] for another layer's state; [`Error::Length`] for a gradient of a γ
+    /// that is frozen or absent. Nothing is then written.
+    pub fn double_backward_ranks<C: Communicator>(
+        &self,
+        step: DoubleBackward<'_, T>,
+        mut ranks: Synchronized<'_, C>,
+        saved: &Saved<T>,
+        workspace: &mut Workspace<T>,
+    ) -> Result<(), Error> {
+        let of = (saved.shape(), saved.eps);
+        let learned = Backward { dweight: None, ..Backward::new(step.x, step.dy) };
+        let unlearned = step.d_weight.as_deref().filter(|_| !self.config.learned()[0]);
+        let fits = self.check_backward(&learned, saved).and_then(|(weight, _)| {
+            unlearned.map_or(Ok(()), |to| check_len("d_weight", 0, to.len())).map(|()| weight)
+        });
+        let pass = Pass::DoubleBackward(Asked::default());
+        let weight = fits.map_err(|error| ranks.failed::<T>(pass, of, error))?;
+        ranks.double_backward(&self.backend, DoubleBackward { weight, ..step }, saved, workspace)
     }
 }

@@ -2,12 +2,13 @@
 //!
 //! Each rank has some samples of the batch, as many as it likes, or none; rank 0 has the first ones. It normalizes them with the
 //! statistics of all, and its dx goes through all. What is sent are [sums](super::parts::PartialSums), a few numbers per feature. Where
-//! the ranks' shares begin at [leaves](super::parts::split_every) y, dx, dγ, dβ and the running statistics have the bits of the whole
+//! the ranks' shares begin at [leaves](super::parts::split_every) y, dx, dγ, dβ, the running statistics and the double backward have the bits of the whole
 //! batch on one machine. Elsewhere they stay within the same limits, and have the same bits from run to run.
 //!
 //! ```text
 //! forward    headers · sums of x → gather → statistics, perhaps once more around the means → map
 //! backward   headers · sums of dy and dy·x → gather → map, dγ and dβ
+//! double     headers · sums of dy and of v with x → gather → sums of v with dy, around the mean of dy → gather → maps and d_weight
 //! ```
 //!
 //! ```
@@ -64,7 +65,7 @@ pub enum Check {
     OncePerShape,
 }
 
-/// Which samples dγ and dβ of a backward are of.
+/// Which samples dγ and dβ of a backward are of, and d_weight of a double backward.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Parameters {
     /// Of the whole batch, the same on every rank.

@@ -1,13 +1,13 @@
 //! The steps of a layer over ranks.
 
 use super::communicator::Communicator;
-use super::header::{Header, Pass};
+use super::header::{Asked, Header, Pass};
 use super::{Parameters, Ranks, bring, wrong};
 use crate::driver::{self, Workspace};
 use crate::kernel::Backend;
 use crate::layer::error::Error;
-use crate::layer::functions::{Backward, Forward};
-use crate::layer::parts::{self, Moments, Part, PartialSums, Pooled};
+use crate::layer::functions::{Backward, DoubleBackward, Forward};
+use crate::layer::parts::{self, Moments, Part, PartialSums, Pooled, SecondPart};
 use crate::layer::saved::Saved;
 use crate::num::Element;
 use crate::tensor::Shape;
@@ -130,6 +130,63 @@ impl<C: Communicator> Synchronized<'_, C> {
             parts::parameters(backend, params, &own, saved, workspace)?;
         }
         parts::run(backend, step, &whole, saved, workspace)
+    }
+
+    /// As [`functions::double_backward`](crate::functions::double_backward), of the forward that [`train`](Self::train) saved: all means
+    /// are those of the whole batch, and d_weight is as [`Ranks::parameters`] says. Beside the collective of the headers there are two
+    /// with a cotangent of dx, one with one of dγ alone. The state may also be that of an evaluation: then d_weight alone is
+    /// summed over the ranks. All ranks have the same cotangents, except that of dβ, and each asks for what it likes.
+    ///
+    /// ```
+    /// use batchnorm::functions::{DoubleBackward, Forward};
+    /// use batchnorm::ranks::{Ranks, Threads};
+    /// use batchnorm::{DefaultBackend, Saved, Shape, Workspace};
+    ///
+    /// let shares = [([1.0_f64], [1.0], [0.5]), ([2.0], [0.0], [0.0]), ([6.0], [-1.0], [0.0])]; // x, dy and v of three ranks
+    /// let sum: f64 = std::thread::scope(|scope| {
+    ///     let ranks = Threads::ranks(3).into_iter().zip(&shares).map(|(comm, (x, dy, v))| {
+    ///         scope.spawn(move || {
+    ///             let (backend, mut ranks, shape) = (DefaultBackend::default(), Ranks::new(comm), Shape::nc(1, 1)?);
+    ///             let (mut saved, mut workspace, mut d_x) = (Saved::default(), Workspace::default(), [0.0]);
+    ///             let forward = Forward::new(shape, x, &mut d_x);
+    ///             ranks.layer(0).train(&backend, forward, &mut saved, &mut workspace)?;
+    ///             let d_x_to = Some((&mut d_x).into());
+    ///             let step = DoubleBackward { v_dx: Some(v), d_x: d_x_to, ..DoubleBackward::new(x, dy) };
+    ///             ranks.layer(0).double_backward(&backend, step, &saved, &mut workspace)?;
+    ///             Ok(d_x[0])
+    ///         })
+    ///     });
+    ///     let ranks: Vec<_> = ranks.collect();
+    ///     ranks.into_iter().map(|rank| rank.join().unwrap()).sum::<Result<f64, batchnorm::Error>>()
+    /// })?;
+    /// // Moving all of x changes no gradient.
+    /// assert!(sum.abs() < 1e-15);
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`functions::double_backward`](crate::functions::double_backward), but for the state of a part; [`Error::Ranks`] where the ranks
+    /// do not do the same, or another one has an error. Every rank gets one. Nothing is then written.
+    pub fn double_backward<T: Element, B: Backend>(
+        &mut self,
+        backend: &B,
+        step: DoubleBackward<'_, T>,
+        saved: &Saved<T>,
+        workspace: &mut Workspace<T>,
+    ) -> Result<(), Error> {
+        let DoubleBackward { x, dy, v_dx: v, v_dweight, .. } = step;
+        let asked = Asked { from_batch: saved.from_batch, v: v.is_some(), w: v_dweight.is_some() };
+        let step = saved.check_second().and_then(|()| step.checked(saved));
+        let pass = Pass::DoubleBackward(asked);
+        let shares = self.shares::<T>(pass, saved.shape, saved.eps, step.is_ok());
+        let (step, shares) = (step?, shares?);
+        let (first, lengths) = (shares.first(shares.rank), shares.words::<T>(saved.shape));
+        let local = self.ranks.parameters == Parameters::Local;
+        let part = SecondPart { x, dy, v, w: asked.w, first, local };
+        part.run(backend, step, saved, workspace, &mut |sums| {
+            let lengths: Vec<_> = lengths.iter().map(|own| own.saturating_mul(sums.len())).collect();
+            self.ranks.bring(sums, &lengths)
+        })
     }
 
     /// Tells all ranks that this one cannot go on, for this reason.
