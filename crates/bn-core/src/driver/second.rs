@@ -15,6 +15,7 @@ use super::kept::Kept;
 use super::plan::Plan;
 use super::schedule::Task;
 use super::step::{Doors, Settled, Step, split_columns, split_optional, split_some};
+use super::target::Target;
 use super::workspace::{COEFS, State, Workspace};
 use crate::kernel::{Affine, Backend, GradAffine, KernelSet, Map, Post, SecondAffine, Sum};
 use crate::maths::second::{self, DyCoef, Factors, Sums, XCoef};
@@ -130,7 +131,8 @@ impl<T: Element> DoubleBackward<'_, T> {
             return fill(out.reborrow(), self.shape.inner(), &[]);
         }
         let params = Params { weight: self.w, bias: &[] };
-        run(backend, Backward { dx: Some(out.reborrow()), params, ..self.first() }, workspace);
+        let dx = Some(Target::Fresh(out.reborrow()));
+        run(backend, Backward { dx, params, ..self.first() }, workspace);
     }
 
     /// The backward of these tensors, of which nothing is wanted.
@@ -351,7 +353,7 @@ impl<T: Element> Step<T> for Mapping<'_, T> {
         &'s mut self,
         coefs: [&'s [T::Compute]; COEFS],
         _: Doors<'s, T>,
-    ) -> Option<(Map<'s, T>, StripsMut<'s, T>)> {
+    ) -> Option<(Map<'s, T>, Target<'s, T>)> {
         let Inputs { x, dy, v, constant_w } = &self.inputs;
         let (x, dy, v) = (x.reborrow(), dy.reborrow(), v.as_ref().map(Strips::reborrow));
         let map = match (self.kind, v) {
@@ -373,10 +375,15 @@ impl<T: Element> Step<T> for Mapping<'_, T> {
                 Map::Normalize { x, affine: Affine { k, a: c, b: d }, post: Post::Pass }
             }
         };
-        Some((map, self.out.as_mut()?.reborrow()))
+        Some((map, Target::Fresh(self.out.as_mut()?.reborrow())))
     }
 
-    fn hard(&mut self, hard: Hard<'_, impl KernelSet>, _: &[Totals<T::Compute>]) {
+    fn hard(
+        &mut self,
+        hard: Hard<'_, impl KernelSet>,
+        _: &[Totals<T::Compute>],
+        _: Option<StripsMut<'_, T>>,
+    ) {
         let (params, w) = (self.params, self.w);
         let factors = |f: usize| Factors::of(&params, w, f);
         let inputs = self.inputs.reborrow();
