@@ -15,7 +15,7 @@ pub(crate) fn forward<T: Element>(
 ) -> Result<Vec<T>, Error> {
     let backend = DefaultBackend::default();
     let len = step.shape.len();
-    let step = Forward { y: room(&mut y, len), ..step };
+    let step = Forward { y: room(&mut y, len).into(), ..step };
     match running {
         Some(running) => functions::eval(&backend, step, Some(running), saved, workspace)?,
         None => functions::train(&backend, step, saved, workspace)?,
@@ -32,7 +32,7 @@ pub(crate) fn backward<T: Element>(
     (saved, workspace): (&Saved<T>, &mut Workspace<T>),
 ) -> Result<Option<Vec<T>>, Error> {
     let (mut dx, len) = (dx, step.x.len());
-    let output = dx.as_mut().map(|dx| room(dx, len));
+    let output = dx.as_mut().map(|dx| room(dx, len).into());
     functions::backward(&DefaultBackend::default(), Backward { dx: output, ..step }, saved, workspace)?;
     if let Some(dx) = &mut dx {
         // SAFETY: the backward was Ok, so that every element of dx has been written; there were `len` of them.

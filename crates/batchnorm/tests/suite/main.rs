@@ -4,6 +4,7 @@
 mod activation;
 mod affine;
 mod bad_input;
+mod buffers;
 mod checkpoint;
 mod combined;
 mod common;

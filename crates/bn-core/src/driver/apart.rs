@@ -6,6 +6,7 @@ use super::hard::Hard;
 use super::plan::{Plan, leaf_samples};
 use super::schedule::Task;
 use super::step::{Doors, Settled, Step, split_columns, split_optional, split_some};
+use super::target::Target;
 use super::tree;
 use super::workspace::{COEFS, MaskRoom, State, Workspace};
 use crate::kernel::{Backend, KernelSet, Map, Sum};
@@ -112,11 +113,16 @@ impl<T: Element> Step<T> for Summing<'_, T> {
         &'s mut self,
         _: [&'s [T::Compute]; COEFS],
         _: Doors<'s, T>,
-    ) -> Option<(Map<'s, T>, StripsMut<'s, T>)> {
+    ) -> Option<(Map<'s, T>, Target<'s, T>)> {
         None
     }
 
-    fn hard(&mut self, hard: Hard<'_, impl KernelSet>, totals: &[Totals<T::Compute>]) {
+    fn hard(
+        &mut self,
+        hard: Hard<'_, impl KernelSet>,
+        totals: &[Totals<T::Compute>],
+        _: Option<StripsMut<'_, T>>,
+    ) {
         if let ([Some(x), Some(dy)], Some(stats)) = (&self.of, self.stats) {
             let own = &mut *self.hard;
             let of = [x.reborrow(), dy.reborrow()];

@@ -8,6 +8,7 @@ use super::needs::Needs;
 use super::plan::Plan;
 use super::schedule::Task;
 use super::step::{Doors, Opening, Settled, Step, split_columns, split_optional, split_some};
+use super::target::Target;
 use super::workspace::{COEFS, State};
 use crate::kernel::{GradAffine, KernelSet, Map, Sum};
 use crate::maths::frame::{double, wide as narrowed};
@@ -21,11 +22,12 @@ use crate::tensor::{Place, Shape, Strips, StripsMut};
 pub(crate) struct Backward<'a, T: Element> {
     pub(crate) shape: Shape,
     pub(crate) x: Strips<'a, T>,
+    /// Absent where dx goes over it.
     pub(crate) dy: Strips<'a, T>,
     /// Of an activation, through which dy comes.
     pub(crate) gate: Option<Gate<'a, T>>,
     /// `None` where it is not wanted: then there is no map.
-    pub(crate) dx: Option<StripsMut<'a, T>>,
+    pub(crate) dx: Option<Target<'a, T>>,
     /// Empty where it is not wanted, as is `dbias`.
     pub(crate) dweight: &'a mut [T::Compute],
     pub(crate) dbias: &'a mut [T::Compute],
@@ -51,8 +53,13 @@ impl<T: Element> Backward<'_, T> {
     fn dy(&self) -> Strips<'_, T> {
         match &self.gate {
             Some(gate) if !gate.open => gate.passed.read(),
-            _ => self.dy.reborrow(),
+            _ => self.given_dy(),
         }
+    }
+
+    /// dy as it is handed in, wherever it is.
+    pub(super) fn given_dy(&self) -> Strips<'_, T> {
+        Target::input(&self.dy, self.dx.as_ref())
     }
 
     fn needs(&self) -> Needs {
@@ -114,7 +121,7 @@ impl<T: Element> Step<T> for Backward<'_, T> {
     fn walked(self, plan: &Plan) -> Self {
         let (x, dy) = (plan.walked(self.shape, self.x), plan.walked(self.shape, self.dy));
         let gate = self.gate.map(|gate| gate.walked(plan, self.shape));
-        Self { x, dy, gate, dx: self.dx.map(|dx| plan.walked_mut(self.shape, dx)), ..self }
+        Self { x, dy, gate, dx: self.dx.map(|dx| dx.walked(plan, self.shape)), ..self }
     }
 
     fn split_at(self, feature: usize, col: usize) -> (Self, Self) {
@@ -155,7 +162,7 @@ impl<T: Element> Step<T> for Backward<'_, T> {
     }
 
     fn out(&self) -> Option<Place> {
-        self.dx.as_ref().map(StripsMut::place)
+        self.dx.as_ref().map(Target::place)
     }
 
     fn open(&mut self, kernels: &impl KernelSet, State { gates, hard, .. }: &mut State<T::Compute>) {
@@ -213,7 +220,7 @@ impl<T: Element> Step<T> for Backward<'_, T> {
     }
 
     fn before(&mut self) -> Option<(Map<'_, T>, StripsMut<'_, T>)> {
-        let dy = self.dy.reborrow();
+        let dy = Target::input(&self.dy, self.dx.as_ref());
         self.gate.as_mut().filter(|gate| !gate.open).map(|gate| gate.map(dy))
     }
 
@@ -252,7 +259,7 @@ impl<T: Element> Step<T> for Backward<'_, T> {
             return self.sum(None, gates).filter(|_| around_0);
         };
         // What is put aside is not known before its turn.
-        let (x, dy, through) = (self.x.reborrow(), self.dy.reborrow(), !gates[0].is_empty());
+        let (x, dy, through) = (self.x.reborrow(), self.given_dy(), !gates[0].is_empty());
         let gate = Some(gate.through(gates));
         (around_0 && through).then_some(Sum::Grads { x, dy, pilot: None, gate })
     }
@@ -317,7 +324,7 @@ impl<T: Element> Step<T> for Backward<'_, T> {
         &'s mut self,
         [k, a, c, d, m, ..]: [&'s [T::Compute]; COEFS],
         gates: Doors<'s, T>,
-    ) -> Option<(Map<'s, T>, StripsMut<'s, T>)> {
+    ) -> Option<(Map<'s, T>, Target<'s, T>)> {
         let x = self.x.reborrow();
         let gate = self.gate.as_ref().and_then(|gate| gate.of(gates));
         let dy = match &self.gate {
@@ -332,12 +339,21 @@ impl<T: Element> Step<T> for Backward<'_, T> {
         Some((map, self.dx.as_mut()?.reborrow()))
     }
 
-    fn hard(&mut self, hard: Hard<'_, impl KernelSet>, totals: &[Totals<T::Compute>]) {
+    fn target(&mut self) -> Option<Target<'_, T>> {
+        self.dx.as_mut().map(Target::reborrow)
+    }
+
+    fn hard(
+        &mut self,
+        hard: Hard<'_, impl KernelSet>,
+        totals: &[Totals<T::Compute>],
+        mut beside: Option<StripsMut<'_, T>>,
+    ) {
         let needs = self.needs();
         let (moved, through) = (self.moved, self.from_batch && needs == Needs::Both);
         let Self { x, dy, gate, dx, dweight, dbias, params, stats, eps, count, given, wide, .. } = self;
-        let dx = dx.as_mut().map(StripsMut::reborrow);
-        let dy = gate.as_ref().map_or_else(|| dy.reborrow(), |gate| gate.passed.read());
+        let (dy, dx) = Target::ends(dy, dx.as_mut(), &mut beside);
+        let dy = gate.as_ref().map_or(dy, |gate| gate.passed.read());
         let tensors = Tensors { x: x.reborrow(), dy, dx };
         let put = &mut |f: usize, [own_dbias, along]: [Option<(Dd, i32)>; 2]| {
             let sum = own_dbias.unwrap_or((double(totals[f].0), 0));

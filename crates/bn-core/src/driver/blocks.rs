@@ -3,13 +3,17 @@
 use super::convert::Chosen;
 use super::cut::{Cut, alignment};
 use super::hard::{self, Hard};
+use super::onto;
 use super::pass::{Pass, join};
 use super::plan::Plan;
+use super::rooms;
 use super::schedule::{self, Policy};
 use super::step::{Settled, Step};
+use super::target::Target;
 use super::workspace::{COEFS, Room, Workspace};
 use crate::kernel::{Backend, Executor, KernelSet};
 use crate::num::Element;
+use crate::tensor::{Strips, StripsMut};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Runs `step` over its whole tensor.
@@ -42,7 +46,7 @@ pub(super) fn run_on<T: Element>(
 
 impl<T: Element, K: KernelSet> Pass<'_, T, K> {
     /// Runs `step` block by block: in parallel as far as there is room and there are blocks, then one by one.
-    fn blocks<S: Step<T>>(&self, step: S, mut room: Room<'_, T::Compute>) {
+    fn blocks<S: Step<T>>(&self, step: S, mut room: Room<'_, T>) {
         let blocks = step.features().div_ceil(self.cut.block);
         let share_out = blocks > 1 && (self.cut.shares == 1 || blocks >= room.jobs());
         if room.jobs() > 1 && share_out {
@@ -61,13 +65,13 @@ impl<T: Element, K: KernelSet> Pass<'_, T, K> {
     }
 
     /// Puts what passes a gate aside, where the kernels do not go through it themselves.
-    fn put_aside<S: Step<T>>(&self, step: &mut S, room: &mut Room<'_, T::Compute>) {
+    fn put_aside<S: Step<T>>(&self, step: &mut S, room: &mut Room<'_, T>) {
         if let Some(forward) = step.again() {
             self.block(forward, None, false, room);
         }
         if let Some((map, out)) = step.before() {
             let cut = &Cut { stream: false, ..*self.cut };
-            Pass { cut, ..*self }.map(&map, out, [None; 2], 0, room.scratches.len());
+            Pass { cut, ..*self }.map(&map, Target::Fresh(out), [None; 2], 0, room.scratches.len());
         }
     }
 
@@ -77,13 +81,7 @@ impl<T: Element, K: KernelSet> Pass<'_, T, K> {
 
     /// Does a single block, with as many threads as there is room for. `next` is what comes after it, of which it may take
     /// the sums: it says so, and that one is `summed` then, into its scratch.
-    fn block<S: Step<T>>(
-        &self,
-        mut step: S,
-        next: Option<&S>,
-        summed: bool,
-        room: &mut Room<'_, T::Compute>,
-    ) -> bool {
+    fn block<S: Step<T>>(&self, mut step: S, next: Option<&S>, summed: bool, room: &mut Room<'_, T>) -> bool {
         let (plan, set, features) = (self.plan, self.set, step.features());
 
         // 0. What the sums read and the caller has not.
@@ -124,23 +122,40 @@ impl<T: Element, K: KernelSet> Pass<'_, T, K> {
         state.found.extend((0..features).filter(|&f| state.hard[f]));
         state.coefs.silence(&state.found, features);
         let contiguous = step.reads().iter().flatten().all(|strips| strips.as_slice().is_some());
-        let (shift, lead) = step.out().map_or((0, 0), |out| alignment::<T>(plan, out, contiguous));
-        if off_centre || !state.found.is_empty() {
+        let fresh = step.target().is_none_or(|to| to.is_fresh());
+        let (shift, lead) = match step.out() {
+            Some(out) if fresh => alignment::<T>(plan, out, contiguous),
+            _ => (0, lead),
+        };
+        if off_centre || !state.found.is_empty() || !fresh {
             self.odd.store(true, Ordering::Relaxed);
         }
         let coefs = state.coefs.spread(step.used(), plan, features, lead, shift);
         let gates = state.gates.spread(step.gates(), plan, features, lead, shift);
         let mut ready = false;
         let any = state.found.len() < features;
+        // Their maps read again what the ordinary one would go over.
+        let mut beside = (!fresh && !state.found.is_empty()).then(|| {
+            // Room for any block, so that no later step makes more: what is not touched costs nothing.
+            let strip = |features| plan.shape.outer() * features * plan.shape.inner();
+            let widest = plan.widest::<T::Compute>().min(plan.shape.features());
+            &mut rooms::room(&mut room.beside[0], strip(widest))[..strip(features)]
+        });
         if let Some((map, out)) = step.map(coefs, gates).filter(|_| any) {
             let opening = (&mut state.beside, &mut state.again[..]);
-            let alone = self.cut.stream && is_summed && scratches.len() == 1;
-            match next.filter(|_| alone).and_then(|next| self.sum_beside(next, features, opening)) {
-                Some(sum) => {
+            let alone = self.cut.stream && is_summed && scratches.len() == 1 && fresh;
+            let summing = next.filter(|_| alone).and_then(|next| self.sum_beside(next, features, opening));
+            match (out, beside.as_deref_mut(), summing) {
+                (Target::Fresh(out), _, Some(sum)) => {
                     self.map_and_sum(&map, out, &sum, &mut scratches[0], features);
                     ready = true;
                 }
-                None => {
+                (out, Some(beside), _) => {
+                    let map = onto::filled(&map, &out);
+                    let (cut, to) = (&Cut { stream: false, ..*self.cut }, strips(beside, plan));
+                    Pass { cut, ..*self }.map(&map, Target::Fresh(to), [None; 2], 0, scratches.len());
+                }
+                (out, None, _) => {
                     let ahead = self.cut.ahead(plan, reads_next, is_summed);
                     let cut = &self.cut.beside(plan, state.found.len());
                     Pass { cut, ..*self }.map(&map, out, ahead, shift, scratches.len());
@@ -155,15 +170,28 @@ impl<T: Element, K: KernelSet> Pass<'_, T, K> {
                 let mut spare = state.spare.take().unwrap_or_default();
                 spare.grow(plan, features);
                 let states = std::slice::from_mut(&mut *spare);
-                self.put_aside(&mut step, &mut Room { scratches: &mut *scratches, states });
+                self.put_aside(&mut step, &mut Room { scratches: &mut *scratches, states, beside: &mut [] });
                 state.spare = Some(spare);
             }
             let desk = state.desk.get_or_insert_default();
             let (inner, long) = (plan.shape.inner(), plan.shape.features() == 1 && plan.phases() > 1);
             for features in state.found.chunks(hard::fitting(inner)) {
-                step.hard(Hard { set, features, inner, long, desk: &mut *desk }, &state.totals);
+                let to = beside.as_deref_mut().map(|beside| strips(beside, plan));
+                step.hard(Hard { set, features, inner, long, desk: &mut *desk }, &state.totals, to);
             }
+        }
+        if let (Some(beside), Some(mut to)) = (beside, step.target()) {
+            let values = Strips::from_slice(beside, to.rows(), to.len());
+            to.put_all(&values.unwrap_or_else(|| unreachable!("{LONG_ENOUGH}")));
         }
         ready
     }
 }
+
+/// A block's strips, beside its output.
+fn strips<'s, T: Element>(beside: &'s mut [T], plan: &Plan) -> StripsMut<'s, T> {
+    let (rows, len) = (plan.shape.outer(), beside.len() / plan.shape.outer());
+    StripsMut::from_output(beside.into(), rows, len).unwrap_or_else(|| unreachable!("{LONG_ENOUGH}"))
+}
+
+const LONG_ENOUGH: &str = "room for a block";

@@ -32,18 +32,18 @@ impl<'k, T: Element> Chosen<'k, T> {
 pub(super) struct Pieces<'k, R: Real>(&'k dyn Kernels<R>);
 
 /// Elements of a piece: three buffers of f32 take half of L1. A whole number of lanes.
-const PIECE: usize = 2048;
+pub(super) const PIECE: usize = 2048;
 const _: () = assert!(PIECE.is_multiple_of(f32::LANES) && PIECE.is_multiple_of(f64::LANES));
 
 /// A buffer for each input of an operation.
 type Buffers<R, const N: usize> = [[R; PIECE]; N];
 
 /// A part of a tile that fits a buffer.
-struct Piece {
-    rows: Range<usize>,
-    cols: Range<usize>,
+pub(super) struct Piece {
+    pub(super) rows: Range<usize>,
+    pub(super) cols: Range<usize>,
     features: Range<usize>,
-    tile: Tile,
+    pub(super) tile: Tile,
 }
 
 impl Piece {
@@ -56,8 +56,13 @@ impl Piece {
     }
 
     /// The values of the piece's features, out of one for each feature of the tile.
-    fn of<'v, R>(&self, values: &'v [R]) -> &'v [R] {
+    pub(super) fn of<'v, R>(&self, values: &'v [R]) -> &'v [R] {
         &values[self.features.clone()]
+    }
+
+    /// Its elements of the tile's strips.
+    pub(super) fn cut<'v, T: Copy>(&self, strips: &Strips<'v, T>) -> Strips<'v, T> {
+        strips.rows_range(self.rows.clone()).columns(self.cols.clone())
     }
 
     /// Its elements of `x`, widened.
@@ -81,7 +86,7 @@ impl Piece {
 }
 
 /// Cuts a tile of `rows` strips into pieces, the elements of every lane in order.
-fn for_pieces(tile: Tile, rows: usize, mut work: impl FnMut(Piece)) {
+pub(super) fn for_pieces(tile: Tile, rows: usize, mut work: impl FnMut(Piece)) {
     match tile.walk {
         Walk::Columns => {
             let width = tile.features.clamp(1, PIECE);

@@ -5,6 +5,7 @@ use super::plan::Plan;
 use super::post::split_post;
 use super::schedule::Task;
 use super::step::{Doors, Settled, Step, split_columns, split_some};
+use super::target::Target;
 use super::workspace::{COEFS, State};
 use crate::kernel::{Affine, KernelSet, Map, Post, Sum};
 use crate::maths::renorm::{self, Moved, Taking};
@@ -27,8 +28,9 @@ pub(crate) enum Statistics<'a, T: Element> {
 #[derive(Debug)]
 pub(crate) struct Forward<'a, T: Element> {
     pub(crate) shape: Shape,
+    /// Absent where y goes over it, see [`Forward::x`].
     pub(crate) x: Strips<'a, T>,
-    pub(crate) y: StripsMut<'a, T>,
+    pub(crate) y: Target<'a, T>,
     pub(crate) post: Post<'a, T>,
     pub(crate) params: Params<'a, T::Compute>,
     pub(crate) stats: Statistics<'a, T>,
@@ -104,6 +106,13 @@ impl<T: Element> Statistics<'_, T> {
     }
 }
 
+impl<T: Element> Forward<'_, T> {
+    /// x, wherever it is.
+    pub(super) fn x(&self) -> Strips<'_, T> {
+        Target::input(&self.x, Some(&self.y))
+    }
+}
+
 impl<T: Element> Step<T> for Forward<'_, T> {
     type Before<'s>
         = Forward<'s, T>
@@ -129,7 +138,7 @@ impl<T: Element> Step<T> for Forward<'_, T> {
 
     fn walked(self, plan: &Plan) -> Self {
         let post = self.post.with(|plus| plan.walked(self.shape, plus));
-        Self { x: plan.walked(self.shape, self.x), y: plan.walked_mut(self.shape, self.y), post, ..self }
+        Self { x: plan.walked(self.shape, self.x), y: self.y.walked(plan, self.shape), post, ..self }
     }
 
     fn split_at(self, feature: usize, col: usize) -> (Self, Self) {
@@ -144,7 +153,7 @@ impl<T: Element> Step<T> for Forward<'_, T> {
     }
 
     fn reads(&self) -> [Option<Strips<'_, T>>; 2] {
-        [Some(self.x.reborrow()), self.post.reborrow().plus()]
+        [Some(self.x()), self.post.reborrow().plus()]
     }
 
     fn out(&self) -> Option<Place> {
@@ -153,7 +162,7 @@ impl<T: Element> Step<T> for Forward<'_, T> {
 
     fn sum<'s>(&'s self, pilot: Option<&'s [T::Compute]>, _: Doors<'s, T>) -> Option<Sum<'s, T>> {
         let summed = matches!(self.stats, Statistics::Batch(_));
-        summed.then(|| Sum::Moments { x: self.x.reborrow(), pilot })
+        summed.then(|| Sum::Moments { x: self.x(), pilot })
     }
 
     fn sum_beside<'s>(&'s self, _: usize, gates: Doors<'s, T>) -> Option<Sum<'s, T>> {
@@ -196,14 +205,25 @@ impl<T: Element> Step<T> for Forward<'_, T> {
         &'s mut self,
         [k, a, b, ..]: [&'s [T::Compute]; COEFS],
         _: Doors<'s, T>,
-    ) -> Option<(Map<'s, T>, StripsMut<'s, T>)> {
+    ) -> Option<(Map<'s, T>, Target<'s, T>)> {
         let (x, post) = (self.x.reborrow(), self.post.reborrow());
         let map = Map::Normalize { x, affine: Affine { k, a, b }, post };
         Some((map, self.y.reborrow()))
     }
 
-    fn hard(&mut self, hard: Hard<'_, impl KernelSet>, _: &[Totals<T::Compute>]) {
-        let (x, y, params) = ((self.x.reborrow(), self.post.reborrow()), self.y.reborrow(), self.params);
+    fn target(&mut self) -> Option<Target<'_, T>> {
+        Some(self.y.reborrow())
+    }
+
+    fn hard(
+        &mut self,
+        hard: Hard<'_, impl KernelSet>,
+        _: &[Totals<T::Compute>],
+        mut beside: Option<StripsMut<'_, T>>,
+    ) {
+        let (x, y) = Target::ends(&self.x, Some(&mut self.y), &mut beside);
+        let (x, params) = ((x, self.post.reborrow()), self.params);
+        let y = y.unwrap_or_else(|| unreachable!("a forward has a map"));
         let moved = self.renorm.as_ref().map(Renorm::read);
         match &mut self.stats {
             // Those that the sums of f64 gave may be lost.

@@ -1,8 +1,9 @@
 //! Which positions of a tensor exist: the stretches of a mask.
 
 use super::rooms::room;
+use super::target::Target;
 use crate::num::Element;
-use crate::tensor::{Shape, Strips, StripsMut};
+use crate::tensor::{Shape, Strips};
 use std::ops::Range;
 
 /// Valid positions side by side within a run.
@@ -86,12 +87,12 @@ impl Gaps {
     }
 
     /// Puts them back into `to`, zeros in between.
-    pub(super) fn scatter<T: Element>(&self, values: &[T], features: usize, mut to: StripsMut<'_, T>) {
+    pub(super) fn scatter<T: Element>(&self, values: &[T], features: usize, mut to: Target<'_, T>) {
         let (rows, zeros) = (to.rows(), [T::default(); PIECE]);
-        let zero = |to: &mut StripsMut<'_, T>, row: usize, mut range: Range<usize>| {
+        let zero = |to: &mut Target<'_, T>, row: usize, mut range: Range<usize>| {
             while !range.is_empty() {
                 let len = range.len().min(PIECE);
-                to.strip_mut(row).copy(range.start, &zeros[..len]);
+                to.put(row, range.start, &zeros[..len]);
                 range.start += len;
             }
         };
@@ -108,7 +109,7 @@ impl Gaps {
                     (row, end) = (row + 1, 0);
                 }
                 zero(&mut to, row, first + end..first + start);
-                to.strip_mut(row).copy(first + start, &values[at..at + len]);
+                to.put(row, first + start, &values[at..at + len]);
                 (at, end) = (at + len, start + len);
             }
             while row < rows {
@@ -138,7 +139,7 @@ mod tests {
                 let len = gaps.gather(&shape.strips(&values).unwrap(), features, &mut closed);
                 assert_eq!(len.rows() * len.len(), features * gaps.valid());
                 let to = shape.strips_mut(Output::from(&mut back)).unwrap();
-                gaps.scatter(&closed, features, to);
+                gaps.scatter(&closed, features, Target::Fresh(to));
                 for (i, (&back, &own)) in back.iter().zip(&values).enumerate() {
                     let position = i / (inner * features) * inner + i % inner;
                     assert_eq!(back, if mask[position] { own } else { 0.0 }, "{bits:b} {inner} [{i}]");

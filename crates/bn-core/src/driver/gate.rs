@@ -1,9 +1,10 @@
 //! The gate of an activation in the backward: what of dy passes is put aside, block by block, before anything is summed.
 
 use super::forward::{Forward, Renorm, Statistics};
-use super::plan::{NEEDS_CONTIGUOUS, Plan};
+use super::plan::Plan;
 use super::post::split_post;
 use super::step::{Doors, split_columns};
+use super::target::Target;
 use crate::kernel::{self, Affine, Clamp, Map, Post};
 use crate::maths::renorm::Moved;
 use crate::maths::{Params, StatsMut};
@@ -43,7 +44,7 @@ pub(crate) struct Again<'a, T: Element> {
 
 impl<'a, T: Element> Gate<'a, T> {
     pub(super) fn walked(self, plan: &Plan, shape: Shape) -> Self {
-        let held = |held| walked_held(plan, shape, held);
+        let held = |held| plan.walked_held(shape, held);
         let by = match self.by {
             By::Output(y) => By::Output(plan.walked(shape, y)),
             By::Again(Again { y, post, bias, stats }) => {
@@ -110,15 +111,8 @@ impl<T: Element> Again<'_, T> {
         moved: Option<Moved<'s, T::Compute>>,
     ) -> Forward<'s, T> {
         let Self { y, post, bias, stats: own } = self;
-        let (y, post, params) = (y.write(), post.reborrow(), Params { weight, bias });
+        let (y, post, params) = (Target::Fresh(y.write()), post.reborrow(), Params { weight, bias });
         let stats = stats.unwrap_or(Statistics::Batch(own.reborrow()));
         Forward { shape, x, y, post, params, stats, eps, count, renorm: moved.map(Renorm::By) }
     }
-}
-
-fn walked_held<'a, T: Copy>(plan: &Plan, shape: Shape, held: Held<'a, T>) -> Held<'a, T> {
-    if plan.shape == shape {
-        return held;
-    }
-    held.reshaped(plan.shape).unwrap_or_else(|| unreachable!("{NEEDS_CONTIGUOUS}"))
 }

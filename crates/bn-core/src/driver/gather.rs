@@ -6,6 +6,7 @@ use super::hard::Hard;
 use super::plan::Plan;
 use super::schedule::Task;
 use super::step::{Doors, Settled, Step, split_columns, split_optional};
+use super::target::Target;
 use super::workspace::{COEFS, MaskRoom, State, Workspace};
 use crate::kernel::{Backend, KernelSet, Map, Sum};
 use crate::maths::{Moments, StatsMut, StatsVec, Totals};
@@ -91,11 +92,16 @@ impl<T: Element> Step<T> for Gathering<'_, T> {
         &'s mut self,
         _: [&'s [T::Compute]; COEFS],
         _: Doors<'s, T>,
-    ) -> Option<(Map<'s, T>, StripsMut<'s, T>)> {
+    ) -> Option<(Map<'s, T>, Target<'s, T>)> {
         None
     }
 
-    fn hard(&mut self, hard: Hard<'_, impl KernelSet>, _: &[Totals<T::Compute>]) {
+    fn hard(
+        &mut self,
+        hard: Hard<'_, impl KernelSet>,
+        _: &[Totals<T::Compute>],
+        _: Option<StripsMut<'_, T>>,
+    ) {
         let own = &mut *self.hard;
         hard.moments(self.x.reborrow(), self.shape.count(), &mut |f, moments| own[f] = Some(moments));
     }

@@ -7,6 +7,7 @@ use super::hard::second::{Batch, Inputs};
 use super::plan::Plan;
 use super::schedule::Task;
 use super::step::{Doors, Settled, Step, split_columns, split_optional, split_some};
+use super::target::Target;
 use super::workspace::{COEFS, State};
 use crate::kernel::{Affine, GradAffine, KernelSet, Map, Post, SecondAffine, Sum};
 use crate::maths::second::{DyCoef, Factors, Sums, XCoef};
@@ -178,7 +179,7 @@ impl<T: Element> Step<T> for Mapping<'_, T> {
         &'s mut self,
         coefs: [&'s [T::Compute]; COEFS],
         _: Doors<'s, T>,
-    ) -> Option<(Map<'s, T>, StripsMut<'s, T>)> {
+    ) -> Option<(Map<'s, T>, Target<'s, T>)> {
         let Inputs { x, dy, v, constant_w } = &self.inputs;
         let (x, dy, v) = (x.reborrow(), dy.reborrow(), v.as_ref().map(Strips::reborrow));
         let map = match (self.kind, v) {
@@ -200,10 +201,15 @@ impl<T: Element> Step<T> for Mapping<'_, T> {
                 Map::Normalize { x, affine: Affine { k, a: c, b: d }, post: Post::Pass }
             }
         };
-        Some((map, self.out.as_mut()?.reborrow()))
+        Some((map, Target::Fresh(self.out.as_mut()?.reborrow())))
     }
 
-    fn hard(&mut self, hard: Hard<'_, impl KernelSet>, _: &[Totals<T::Compute>]) {
+    fn hard(
+        &mut self,
+        hard: Hard<'_, impl KernelSet>,
+        _: &[Totals<T::Compute>],
+        _: Option<StripsMut<'_, T>>,
+    ) {
         let (params, w, of) = (self.params, self.w, (self.batch, self.moments, self.given));
         let factors = |f: usize| Factors::of(&params, w, f);
         let inputs = self.inputs.reborrow();

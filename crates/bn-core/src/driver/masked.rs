@@ -11,6 +11,7 @@ use super::gate::{Again, By, Gate};
 use super::pass::join;
 use super::rooms::room;
 use super::step::Step;
+use super::target::Target;
 use super::workspace::{MaskRoom, Workspace};
 use super::{Backward, Forward};
 use crate::kernel::{Backend, Executor, KernelSet, Serial};
@@ -87,7 +88,7 @@ impl<T: Element> Masked<T> for Forward<'_, T> {
         let MaskRoom { workspace, buffers: [x, plus, y, ..] } = own;
         let step = Forward {
             shape,
-            x: gaps.gather(&self.x, features, x),
+            x: gaps.gather(&self.x(), features, x),
             y: fresh(shape.strips_mut(room(y, shape.len()).into())),
             post: self.post.reborrow().with(|from| gaps.gather(&from, features, plus)),
             stats: self.stats.reborrow(),
@@ -105,6 +106,7 @@ impl<T: Element> Masked<T> for Backward<'_, T> {
         let shape = gaps.closed(features);
         let MaskRoom { workspace, buffers: [x, dy, y, plus, passed, dx] } = own;
         let held = |buf| Held::new(shape, room(buf, shape.len())).unwrap_or_else(|| unreachable!("{MADE}"));
+        let dy = gaps.gather(&self.given_dy(), features, dy);
         let gate = self.gate.as_mut().map(|gate| {
             let by = match &mut gate.by {
                 By::Output(from) => By::Output(gaps.gather(from, features, y)),
@@ -120,7 +122,7 @@ impl<T: Element> Masked<T> for Backward<'_, T> {
         let step = Backward {
             shape,
             x: gaps.gather(&self.x, features, x),
-            dy: gaps.gather(&self.dy, features, dy),
+            dy,
             gate,
             dx: self.dx.as_ref().map(|_| fresh(shape.strips_mut(room(dx, shape.len()).into()))),
             ..self
@@ -130,13 +132,13 @@ impl<T: Element> Masked<T> for Backward<'_, T> {
             gaps.scatter(&dx[..shape.len()], features, to);
         }
         if let Some(gate) = self.gate.as_mut().filter(|gate| gate.asked) {
-            gaps.scatter(&passed[..shape.len()], features, gate.passed.write());
+            gaps.scatter(&passed[..shape.len()], features, Target::Fresh(gate.passed.write()));
         }
     }
 }
 
 const MADE: &str = "made for this shape";
 
-fn fresh<T>(strips: Option<StripsMut<'_, T>>) -> StripsMut<'_, T> {
-    strips.unwrap_or_else(|| unreachable!("{MADE}"))
+fn fresh<T>(strips: Option<StripsMut<'_, T>>) -> Target<'_, T> {
+    Target::Fresh(strips.unwrap_or_else(|| unreachable!("{MADE}")))
 }

@@ -7,7 +7,7 @@
 //!     sum             unit by unit into lanes, which are folded and merged in a tree (reduce.rs, tree.rs)
 //!     settle          sums become statistics or gradients (maths), or are taken again around their pilots
 //!     coefficients    of the map
-//!     map             while the kernels sum the next block, or rows shared out (rows.rs)
+//!     map             while the kernels sum the next block, or rows shared out (rows.rs); in place or added (target.rs, onto.rs)
 //!     hard features   mapped anew in f64 (hard)
 //! ```
 //!
@@ -28,6 +28,7 @@ mod kept;
 mod mapping;
 mod masked;
 mod needs;
+mod onto;
 mod pass;
 mod plan;
 mod post;
@@ -37,6 +38,7 @@ mod rows;
 pub mod schedule;
 mod second;
 mod step;
+mod target;
 mod tiles;
 mod tree;
 mod workspace;
@@ -54,5 +56,6 @@ pub(crate) use plan::leaf_samples;
 pub(crate) use post::{Corners, clamp, post};
 pub(crate) use rooms::room;
 pub(crate) use second::{DoubleBackward, double_backward};
+pub(crate) use target::Target;
 pub(crate) use tree::are_siblings;
 pub use workspace::Workspace;

@@ -6,7 +6,7 @@
 use super::tree::Tree;
 use crate::kernel::{Spread, Tile, Walk};
 use crate::num::Real;
-use crate::tensor::{Shape, Strips, StripsMut};
+use crate::tensor::{Held, Shape, Strips, StripsMut};
 use std::ops::Range;
 
 /// Virtual lanes of one kernel call: two planes of as many f64 (four for f64 data) fit L1.
@@ -111,6 +111,9 @@ impl Part {
         let Some(before) = self.before else {
             return strips.rows_range(0..self.rows);
         };
+        if strips.is_absent() {
+            return Strips::absent(self.rows, self.len);
+        }
         let all = strips.as_slice().unwrap_or_else(|| unreachable!("{NEEDS_CONTIGUOUS}"));
         let strips = Strips::from_slice(&all[before..], self.rows, self.len);
         strips.unwrap_or_else(|| unreachable!("a part lies within its block"))
@@ -244,6 +247,9 @@ impl Plan {
         if self.shape == shape {
             return strips;
         }
+        if strips.is_absent() {
+            return Strips::absent(self.shape.outer(), self.shape.features() * self.shape.inner());
+        }
         strips
             .as_slice()
             .and_then(|s| self.shape.strips(s))
@@ -276,6 +282,30 @@ impl Plan {
             rest = behind;
             let strips = StripsMut::from_output(values, part.rows, part.len);
             strips.unwrap_or_else(|| unreachable!("cut to length"))
+        })
+    }
+
+    /// As [`Plan::walked`], of strips that hold values.
+    pub(crate) fn walked_held<'a, T: Copy>(&self, shape: Shape, held: Held<'a, T>) -> Held<'a, T> {
+        if self.shape == shape {
+            return held;
+        }
+        held.reshaped(self.shape).unwrap_or_else(|| unreachable!("{NEEDS_CONTIGUOUS}"))
+    }
+
+    /// As [`Plan::parts_mut`], likewise.
+    pub(crate) fn parts_held<'a, T: Copy>(&self, parts: &[Part; 3], held: Held<'a, T>) -> [Held<'a, T>; 3] {
+        if parts[0].before.is_none() {
+            let (first, behind) = held.split_rows(parts[0].rows);
+            let (second, third) = behind.split_rows(parts[1].rows);
+            return [first, second, third];
+        }
+        let mut rest = held.into_slice().unwrap_or_else(|| unreachable!("{NEEDS_CONTIGUOUS}"));
+        parts.map(|part| {
+            let (values, behind) = std::mem::take(&mut rest).split_at_mut(part.rows * part.len);
+            rest = behind;
+            let held = Held::from_slice(values, part.rows, part.len);
+            held.unwrap_or_else(|| unreachable!("cut to length"))
         })
     }
 }

@@ -3,18 +3,19 @@
 use super::cut::Cut;
 use super::pass::join;
 use super::plan::Plan;
+use super::target::Target;
 use crate::kernel::Executor;
-use crate::tensor::StripsMut;
+use crate::num::Element;
 use std::ops::Range;
 
 /// Hands `out` and the range of its rows to `map`, cut into `jobs` ranges of whole phases to be run at once.
-pub(super) fn map_rows<T: Copy + Send>(
+pub(super) fn map_rows<T: Element>(
     exec: &dyn Executor,
     (plan, cut): (&Plan, &Cut),
     jobs: usize,
     rows: Range<usize>,
-    out: StripsMut<'_, T>,
-    map: &(dyn Fn(Range<usize>, StripsMut<'_, T>) + Sync),
+    out: Target<'_, T>,
+    map: &(dyn Fn(Range<usize>, Target<'_, T>) + Sync),
 ) {
     let groups = rows.len() / plan.phases();
     if jobs < 2 || groups < 2 {
@@ -35,12 +36,12 @@ pub(super) fn map_rows<T: Copy + Send>(
 
 /// Hands `out` and the range of its rows to `map` in pieces of so many bytes, the last rows first: they were read last and are
 /// the likeliest to be still in a cache.
-fn from_end<T: Copy + Send>(
+fn from_end<T: Element>(
     plan: &Plan,
     piece: usize,
     rows: Range<usize>,
-    out: StripsMut<'_, T>,
-    map: &(dyn Fn(Range<usize>, StripsMut<'_, T>) + Sync),
+    out: Target<'_, T>,
+    map: &(dyn Fn(Range<usize>, Target<'_, T>) + Sync),
 ) {
     let row = (out.len() * size_of::<T>()).max(1);
     let piece = (piece / row).max(1).next_multiple_of(plan.phases());

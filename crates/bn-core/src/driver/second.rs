@@ -13,6 +13,7 @@ use super::given::{Given, GivenSecond, Whole};
 use super::hard::second::{Batch, Inputs};
 use super::kept::Kept;
 use super::mapping::{Kind, Mapping};
+use super::target::Target;
 use super::workspace::Workspace;
 use crate::kernel::Backend;
 use crate::maths::{Moments, Params, StatsRef, Totals, second};
@@ -173,7 +174,8 @@ impl<T: Element> DoubleBackward<'_, T> {
             return fill(out.reborrow(), self.shape.inner(), &[]);
         }
         let params = Params { weight: self.w, bias: &[] };
-        run(backend, Backward { dx: Some(out.reborrow()), params, ..self.first() }, workspace);
+        let dx = Some(Target::Fresh(out.reborrow()));
+        run(backend, Backward { dx, params, ..self.first() }, workspace);
     }
 
     /// The backward of these tensors, of which nothing is wanted.

@@ -3,6 +3,7 @@
 use super::hard::Hard;
 use super::plan::Plan;
 use super::schedule::Task;
+use super::target::Target;
 use super::workspace::{COEFS, Coefs, State};
 use crate::kernel::{KernelSet, Map, Sum};
 use crate::maths::Totals;
@@ -94,14 +95,24 @@ pub(super) trait Step<T: Element>: Sized + Send {
     fn coefficients(&mut self, kernels: &impl KernelSet, state: &mut State<T::Compute>);
     /// Which of the [`COEFS`] coefficients its map has.
     fn used(&self) -> &'static [usize];
-    /// Its map with these coefficients, through these gates, and where it goes.
+    /// Its map with these coefficients, through these gates, and where it goes. The input that the output goes over is absent.
     fn map<'s>(
         &'s mut self,
         coefs: [&'s [T::Compute]; COEFS],
         gates: Doors<'s, T>,
-    ) -> Option<(Map<'s, T>, StripsMut<'s, T>)>;
-    /// Maps hard features anew, not more than go together; `totals` are the block's.
-    fn hard(&mut self, hard: Hard<'_, impl KernelSet>, totals: &[Totals<T::Compute>]);
+    ) -> Option<(Map<'s, T>, Target<'s, T>)>;
+    /// Where its map goes.
+    fn target(&mut self) -> Option<Target<'_, T>> {
+        None
+    }
+    /// Maps hard features anew, not more than go together; `totals` are the block's. `beside` is where they go unless the
+    /// [`target`](Step::target) is memory of its own.
+    fn hard(
+        &mut self,
+        hard: Hard<'_, impl KernelSet>,
+        totals: &[Totals<T::Compute>],
+        beside: Option<StripsMut<'_, T>>,
+    );
 }
 
 /// The columns of `strips` before `col`, and those from it on.

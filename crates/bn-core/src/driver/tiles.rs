@@ -1,9 +1,11 @@
 //! A block's map as calls of the kernels: cut into the rows of a job, and into the parts whose tiles the kernels know.
 
+use super::onto;
 use super::pass::Pass;
 use super::reduce::Merging;
 use super::rows::map_rows;
 use super::step::{Opening, Step};
+use super::target::Target;
 use super::workspace::{Scratch, set_of};
 use crate::kernel::{Acc, KernelSet, Map, Out, Sum, Tile, Units, Walk};
 use crate::num::{Element, Real};
@@ -60,7 +62,7 @@ impl<T: Element, K: KernelSet> Pass<'_, T, K> {
     pub(super) fn map(
         &self,
         map: &Map<'_, T>,
-        out: StripsMut<'_, T>,
+        out: Target<'_, T>,
         ahead: [Option<Strips<'_, T>>; 2],
         shift: usize,
         jobs: usize,
@@ -69,7 +71,7 @@ impl<T: Element, K: KernelSet> Pass<'_, T, K> {
         map_rows(self.exec, (plan, self.cut), jobs, rows, out, &|rows, out| {
             let ahead = ahead.map(|ahead| ahead.map(|strips| strips.rows_range(rows.clone())));
             let parts = plan.parts(out.rows(), out.len(), shift);
-            for (part, out) in parts.iter().zip(plan.parts_mut(&parts, out)) {
+            for (part, out) in parts.iter().zip(out.parts(plan, &parts)) {
                 if part.rows == 0 {
                     continue;
                 }
@@ -78,8 +80,12 @@ impl<T: Element, K: KernelSet> Pass<'_, T, K> {
                     |strips| part.of(strips.rows_range(rows.clone())),
                     |coefs| &coefs[start..][..features],
                 );
-                let hints = self.cut.hints(part, ahead);
-                self.kernels.map(part.tile, &map, Out::Fresh(out), hints);
+                match out {
+                    Target::Fresh(out) => {
+                        self.kernels.map(part.tile, &map, Out::Fresh(out), self.cut.hints(part, ahead));
+                    }
+                    held => onto::map((self.set, self.kernels), part.tile, &map, held),
+                }
             }
         });
     }

@@ -26,6 +26,8 @@ pub struct Workspace<T: Element> {
     passed: Vec<T>,
     gaps: Gaps,
     masked: Vec<MaskRoom<T>>,
+    /// Of blocks that are mapped beside their output.
+    beside: Vec<Vec<T>>,
     /// Of the double backward.
     pub(super) second: Kept<T::Compute>,
     sums: SumsRoom<T::Compute>,
@@ -53,6 +55,7 @@ impl<T: Element> Default for Workspace<T> {
             passed: Vec::new(),
             gaps: Gaps::default(),
             masked: Vec::new(),
+            beside: Vec::new(),
             second: Kept::default(),
             sums: SumsRoom::default(),
         }
@@ -110,18 +113,20 @@ impl<T: Element> Workspace<T> {
     }
 
     /// Room for a step that is cut like `cut`, and for those that are cut otherwise or have fewer samples.
-    pub(super) fn prepare(&mut self, plan: &Plan, cut: &Cut, exec: &dyn Executor) -> Room<'_, T::Compute> {
+    pub(super) fn prepare(&mut self, plan: &Plan, cut: &Cut, exec: &dyn Executor) -> Room<'_, T> {
         let features = plan.shape.features();
         let n = jobs(exec, plan, cut, features.div_ceil(cut.block));
         let most = jobs(exec, plan, cut, features);
         if self.scratches.len() < most {
             self.scratches.resize_with(most, Scratch::default);
             self.states.resize_with(most, State::default);
+            self.beside.resize_with(most, Vec::new);
         }
         let widest = plan.widest::<T::Compute>().min(features);
         self.scratches[..most].iter_mut().for_each(|scratch| scratch.grow::<T::Compute>(plan, widest));
         self.states[..most].iter_mut().for_each(|state| state.grow(plan, widest));
-        Room { scratches: &mut self.scratches[..n], states: &mut self.states[..n] }
+        let (scratches, states) = (&mut self.scratches[..n], &mut self.states[..n]);
+        Room { scratches, states, beside: &mut self.beside[..n] }
     }
 }
 
@@ -136,14 +141,16 @@ fn jobs(exec: &dyn Executor, plan: &Plan, cut: &Cut, blocks: usize) -> usize {
 }
 
 /// The memory of as many jobs as may run at once.
-pub(super) struct Room<'w, R: Real> {
+pub(super) struct Room<'w, T: Element> {
     /// What a job sums with.
     pub(super) scratches: &'w mut [Scratch],
     /// What a block has; a job that sums for another's block needs none.
-    pub(super) states: &'w mut [State<R>],
+    pub(super) states: &'w mut [State<T::Compute>],
+    /// Where a block with hard features is mapped that goes over or onto other values.
+    pub(super) beside: &'w mut [Vec<T>],
 }
 
-impl<R: Real> Room<'_, R> {
+impl<T: Element> Room<'_, T> {
     /// For how many jobs.
     pub(super) fn jobs(&self) -> usize {
         self.scratches.len()
@@ -153,7 +160,9 @@ impl<R: Real> Room<'_, R> {
     pub(super) fn halves(self) -> (Self, Self) {
         let (left, right) = self.scratches.split_at_mut(self.scratches.len() / 2);
         let (state, other) = self.states.split_at_mut(left.len());
-        (Room { scratches: left, states: state }, Room { scratches: right, states: other })
+        let (beside, beside1) = self.beside.split_at_mut(left.len());
+        let head = Room { scratches: left, states: state, beside };
+        (head, Room { scratches: right, states: other, beside: beside1 })
     }
 }
 

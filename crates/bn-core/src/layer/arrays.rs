@@ -5,7 +5,7 @@
 use super::checked::{Strided, StridedBack};
 use super::memory::{Fresh, InMemory};
 use super::{BatchNorm, Config, Error, Kept, Mode, Options, Saved, Sizes};
-use crate::driver::Workspace;
+use crate::driver::{Target, Workspace};
 use crate::kernel::Backend;
 use crate::maths::Params;
 use crate::num::Element;
@@ -200,7 +200,7 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
         let mut result = input.result();
         self.with_running(mode, |running, renorm_by| {
             let options = options.by_ref().with(|residual| Ok(residual.strips()), |mask| Ok(&mask[..]))?;
-            let (shape, x, y) = (input.shape(), input.strips(), result.strips_mut());
+            let (shape, x, y) = (input.shape(), input.strips(), Target::Fresh(result.strips_mut()));
             let step =
                 Strided { shape, sizes, mode, x, y, params, running, eps, one_value, options, renorm_by };
             step.run(&self.backend, &mut saved, &mut Workspace::default())
@@ -246,7 +246,7 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
             weight,
             bias,
             kept,
-            dx: Some(dx.strips_mut()),
+            dx: Some(Target::Fresh(dx.strips_mut())),
             dresidual: dresidual.as_mut().map(Fresh::values),
             // Both arrays are fresh, hence contiguous.
             dweight: dweight.as_slice_mut().unwrap_or_default(),

@@ -8,11 +8,11 @@ use super::renorm::Against;
 use super::running::Running;
 use super::saved::Saved;
 use super::sizes::Sizes;
-use crate::driver::{self, Again, By, Gaps, Gate, Given, Statistics, Workspace};
+use crate::driver::{self, Again, By, Gaps, Gate, Given, Statistics, Target, Workspace};
 use crate::kernel::Backend;
 use crate::maths::{Params, Stats, Totals};
 use crate::num::Element;
-use crate::tensor::{Held, Shape, Strips, StripsMut};
+use crate::tensor::{Held, Shape, Strips};
 
 /// A forward.
 pub(super) struct Strided<'a, T: Element> {
@@ -21,8 +21,9 @@ pub(super) struct Strided<'a, T: Element> {
     /// Of the tensor as the caller has it.
     pub(super) sizes: Sizes,
     pub(super) mode: Mode,
+    /// Absent where y goes over it.
     pub(super) x: Strips<'a, T>,
-    pub(super) y: StripsMut<'a, T>,
+    pub(super) y: Target<'a, T>,
     pub(super) params: Params<'a, T::Compute>,
     pub(super) running: Option<Running<'a, T::Compute>>,
     pub(super) eps: f64,
@@ -35,11 +36,12 @@ pub(super) struct Strided<'a, T: Element> {
 /// A backward. Gradients of length 0 are not wanted, nor are γ and β there of length 0.
 pub(super) struct StridedBack<'a, T: Element> {
     pub(super) x: Strips<'a, T>,
+    /// Absent where dx goes over it.
     pub(super) dy: Strips<'a, T>,
     pub(super) weight: &'a [T::Compute],
     pub(super) bias: &'a [T::Compute],
     pub(super) kept: Kept<Strips<'a, T>, &'a [bool]>,
-    pub(super) dx: Option<StripsMut<'a, T>>,
+    pub(super) dx: Option<Target<'a, T>>,
     pub(super) dresidual: Option<&'a mut [T]>,
     pub(super) dweight: &'a mut [T::Compute],
     pub(super) dbias: &'a mut [T::Compute],
@@ -194,10 +196,11 @@ impl<T: Element> StridedBack<'_, T> {
             return;
         };
         let (inner, features) = (shape.inner().max(1), shape.features());
+        let dy = Target::input(&self.dy, self.dx.as_ref());
         let runs = dresidual.chunks_exact_mut(inner).enumerate();
         for (i, to) in runs {
             let (row, f) = (i / features, i % features);
-            to.copy_from_slice(&self.dy.strip(row)[f * inner..][..inner]);
+            to.copy_from_slice(&dy.strip(row)[f * inner..][..inner]);
             if let Some(mask) = self.kept.mask {
                 let invalid = to.iter_mut().zip(&mask[row * inner..]).filter(|(_, valid)| !**valid);
                 invalid.for_each(|(to, _)| *to = T::default());
@@ -206,32 +209,47 @@ impl<T: Element> StridedBack<'_, T> {
     }
 }
 
+fn kept<'k, T: Copy>(of: &'k Kept<Strips<'_, T>, &'k [bool]>) -> Kept<Strips<'k, T>, &'k [bool]> {
+    let [y, residual] = [&of.y, &of.residual].map(|of| of.as_ref().map(Strips::reborrow));
+    Kept { y, residual, mask: of.mask }
+}
+
 impl<'a, T: Element> StridedBack<'a, T> {
     /// The same for a shorter time, of which nothing is wanted.
-    pub(super) fn read(&mut self) -> StridedBack<'_, T> {
-        StridedBack { dx: None, dresidual: None, dweight: &mut [], dbias: &mut [], ..self.reborrow() }
+    pub(super) fn read(&self) -> StridedBack<'_, T> {
+        let &Self { ref x, weight, bias, whole, given, .. } = self;
+        StridedBack {
+            x: x.reborrow(),
+            dy: Target::input(&self.dy, self.dx.as_ref()),
+            weight,
+            bias,
+            kept: kept(&self.kept),
+            dx: None,
+            dresidual: None,
+            dweight: &mut [],
+            dbias: &mut [],
+            wide: &mut [],
+            whole,
+            given,
+        }
     }
 
     /// The same for a shorter time.
     pub(super) fn reborrow(&mut self) -> StridedBack<'_, T> {
-        let kept = Kept {
-            y: self.kept.y.as_ref().map(Strips::reborrow),
-            residual: self.kept.residual.as_ref().map(Strips::reborrow),
-            mask: self.kept.mask,
-        };
+        let &mut Self { ref x, ref dy, weight, bias, whole, given, .. } = self;
         StridedBack {
-            x: self.x.reborrow(),
-            dy: self.dy.reborrow(),
-            weight: self.weight,
-            bias: self.bias,
-            kept,
-            dx: self.dx.as_mut().map(StripsMut::reborrow),
+            x: x.reborrow(),
+            dy: dy.reborrow(),
+            weight,
+            bias,
+            kept: kept(&self.kept),
+            dx: self.dx.as_mut().map(Target::reborrow),
             dresidual: self.dresidual.as_deref_mut(),
             dweight: self.dweight,
             dbias: self.dbias,
             wide: self.wide,
-            whole: self.whole,
-            given: self.given,
+            whole,
+            given,
         }
     }
 

@@ -33,6 +33,7 @@
 pub use super::commit::{Commit, commit};
 pub use super::double::{DoubleBackward, double_backward};
 pub use super::running::Running;
+pub use super::to::To;
 
 use super::checked::{Strided, StridedBack, check_mask};
 use super::config::{Config, check_eps};
@@ -42,6 +43,7 @@ use super::one_value::OneValue;
 use super::options::{Kept, Options};
 use super::saved::Saved;
 use super::sizes::Sizes;
+use super::to;
 use crate::driver::Workspace;
 use crate::kernel::Backend;
 use crate::maths::Params;
@@ -65,10 +67,10 @@ use crate::tensor::Shape;
 pub struct Forward<'a, T: Element> {
     /// The tensor's shape.
     pub shape: Shape,
-    /// The input: `shape.len()` elements, row-major.
+    /// The input: `shape.len()` elements, row-major; empty where y goes over it.
     pub x: &'a [T],
-    /// The output, likewise. Where a forward is Ok, every element of it has been written.
-    pub y: Output<'a, T>,
+    /// Where the output goes, likewise. Where a forward is Ok, every element of it has been written.
+    pub y: To<'a, T>,
     /// γ, of length C; `None` for 1.
     pub weight: Option<&'a [T::Compute]>,
     /// β, of length C; `None` for 0.
@@ -97,7 +99,7 @@ pub struct Forward<'a, T: Element> {
 pub struct Backward<'a, T: Element> {
     /// The forward's input.
     pub x: &'a [T],
-    /// ∂L/∂y, of the same length.
+    /// ∂L/∂y, of the same length; empty where dx goes over it.
     pub dy: &'a [T],
     /// γ as the forward had it; `None` for 1.
     pub weight: Option<&'a [T::Compute]>,
@@ -105,10 +107,10 @@ pub struct Backward<'a, T: Element> {
     pub bias: Option<&'a [T::Compute]>,
     /// What the caller has kept of a forward with options.
     pub kept: Kept<&'a [T], &'a [bool]>,
-    /// ∂L/∂x, of the tensor's length, overwritten. Where a backward is Ok, every element of it has been written.
-    pub dx: Option<Output<'a, T>>,
+    /// Where ∂L/∂x goes, of the tensor's length. Where a backward is Ok, every element of it has been written.
+    pub dx: Option<To<'a, T>>,
     /// What of dy passes the activation, of the tensor's length, overwritten: ∂L/∂residual, where the forward added one. It is read
-    /// again, and so must hold values.
+    /// again, and so must hold values. Without an activation it is dy, of which a copy is made before dx goes over it.
     pub dresidual: Option<&'a mut [T]>,
     /// ∂L/∂γ, of length C, overwritten.
     pub dweight: Option<&'a mut [T::Compute]>,
@@ -188,9 +190,32 @@ impl<'a, T: Element> Forward<'a, T> {
     /// `y` is `&mut [T]`, or `&mut [MaybeUninit<T>]`.
     #[must_use]
     pub fn new(shape: Shape, x: &'a [T], y: impl Into<Output<'a, T>>) -> Self {
-        let (y, Config { eps, one_value, .. }) = (y.into(), Config::default());
+        let (y, Config { eps, one_value, .. }) = (To::Fresh(y.into()), Config::default());
         let (options, renorm_by) = (Options::default(), None);
         Self { shape, x, y, weight: None, bias: None, eps, one_value, options, renorm_by }
+    }
+
+    /// As [`new`](Self::new), of a y that goes over x: in evaluation, or in training where the running statistics are frozen. Where
+    /// the statistics are the batch's, training refuses it with [`Error::Options`]: its backward reads x.
+    ///
+    /// y has the bits that it has elsewhere. A backward of such a forward needs x from somewhere else for ∂L/∂γ, and for the gate
+    /// of an activation unless [`Kept::y`] tells it.
+    ///
+    /// ```
+    /// use batchnorm::functions::Forward;
+    /// use batchnorm::{Activation, BatchNorm, Options, Saved, Shape, Workspace};
+    ///
+    /// let bn = BatchNorm::<f32>::new(1)?; // running mean 0 and variance 1
+    /// let (mut saved, mut workspace, mut x) = (Saved::default(), Workspace::default(), [-3.0, 3.0]);
+    /// let options = Options::default().activation(Activation::Relu);
+    /// let step = Forward { options, ..Forward::over(Shape::nc(2, 1)?, &mut x) };
+    /// bn.forward_eval_step(step, &mut saved, &mut workspace)?;
+    /// assert!(x[0] == 0.0 && (x[1] - 3.0).abs() < 1e-4);
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    #[must_use]
+    pub fn over(shape: Shape, x: &'a mut [T]) -> Self {
+        Self { y: To::Over(x), ..Self::new(shape, &[], Output::default()) }
     }
 
     /// The step with its buffers as strips, which have the lengths they must have.
@@ -209,10 +234,11 @@ impl<'a, T: Element> Forward<'a, T> {
             check_len("running_mean", features, mean.len())?;
             check_len("running_var", features, var.len())?;
         }
+        check_target(&y, mode, running.is_some())?;
+        let (x, y) = to::strips(shape, ["x", "y"], x, Some(y))?;
+        let y = y.unwrap_or_else(|| unreachable!("there is a y"));
         let length = |what, got| Error::Length { what, expected: shape.len(), got };
         let strips = |what, values: &'a [T]| shape.strips(values).ok_or_else(|| length(what, values.len()));
-        let (x, y_len) = (strips("x", x)?, y.len());
-        let y = shape.strips_mut(y).ok_or_else(|| length("y", y_len))?;
         let options =
             options.with(|residual| strips("the residual", residual), |mask| check_mask(shape, mask))?;
         let params = Params { weight: weight.unwrap_or_default(), bias: bias.unwrap_or_default() };
@@ -240,6 +266,25 @@ impl<'a, T: Element> Backward<'a, T> {
         Self { x, dy, weight: None, bias: None, kept, dx: None, dresidual: None, dweight: None, dbias: None }
     }
 
+    /// As [`new`](Self::new), of a dx that goes over dy. It has the bits that it has elsewhere, as have the other gradients.
+    ///
+    /// ```
+    /// use batchnorm::functions::{self, Backward, Forward};
+    /// use batchnorm::{DefaultBackend, Saved, Shape, Workspace};
+    ///
+    /// let (backend, shape) = (DefaultBackend::default(), Shape::nc(2, 1)?);
+    /// let (mut saved, mut workspace) = (Saved::default(), Workspace::default());
+    /// let (x, mut y, mut grad) = ([1.0_f32, 3.0], [0.0; 2], [1.0, 1.0]);
+    /// functions::train(&backend, Forward::new(shape, &x, &mut y), &mut saved, &mut workspace)?;
+    /// functions::backward(&backend, Backward::over(&x, &mut grad), &saved, &mut workspace)?;
+    /// assert_eq!(grad, [0.0, 0.0]); // a constant dy moves β alone
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    #[must_use]
+    pub fn over(x: &'a [T], dy: &'a mut [T]) -> Self {
+        Self { dx: Some(To::Over(dy)), ..Self::new(x, &[]) }
+    }
+
     /// The step, its buffers as strips, which have the lengths they must have.
     pub(super) fn checked(self, saved: &Saved<T>) -> Result<StridedBack<'a, T>, Error> {
         let Self { x, dy, weight, bias, kept, dx, dresidual, dweight, dbias } = self;
@@ -254,17 +299,26 @@ impl<'a, T: Element> Backward<'a, T> {
         }
         let length = |what, got| Error::Length { what, expected: shape.len(), got };
         let strips = |what, values: &'a [T]| shape.strips(values).ok_or_else(|| length(what, values.len()));
-        let (x, dy) = (strips("x", x)?, strips("dy", dy)?);
-        let dx_len = dx.as_ref().map_or(0, Output::len);
-        let dx = match dx {
-            Some(dx) => Some(shape.strips_mut(dx).ok_or_else(|| length("dx", dx_len))?),
-            None => None,
-        };
+        let x = strips("x", x)?;
+        let (dy, dx) = to::strips(shape, ["dy", "dx"], dy, dx)?;
         dresidual.as_ref().map_or(Ok(()), |own| check_len("dresidual", shape.len(), own.len()))?;
         let kept = kept.with(strips, |mask| check_mask(shape, mask))?;
         let [weight, bias] = [weight, bias].map(Option::unwrap_or_default);
         let (dweight, dbias) = (dweight.unwrap_or_default(), dbias.unwrap_or_default());
         let (wide, whole, given) = (&mut [][..], false, None);
         Ok(StridedBack { x, dy, weight, bias, kept, dx, dresidual, dweight, dbias, wide, whole, given })
+    }
+}
+
+/// Whether a forward's output may go there; `constant`: its statistics are the running ones.
+fn check_target<T>(y: &To<'_, T>, mode: Mode, constant: bool) -> Result<(), Error> {
+    let wrong =
+        |expected: &str, got: &str| Err(Error::Options { expected: expected.into(), got: got.into() });
+    match y {
+        To::Over(_) if mode == Mode::Train && !constant => {
+            wrong("a y beside x in training, whose backward reads x", "a y over x")
+        }
+        To::Added(_) => wrong("a y in memory of its own, or over x", "one that is added to what is there"),
+        To::Fresh(_) | To::Over(_) => Ok(()),
     }
 }

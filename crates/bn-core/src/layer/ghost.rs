@@ -13,11 +13,11 @@ use super::one_value::Single;
 use super::options::{Kept, Options};
 use super::saved::Saved;
 use super::sizes::Sizes;
-use crate::driver::{self, Workspace};
+use crate::driver::{self, Target, Workspace};
 use crate::kernel::Backend;
 use crate::maths::{Moments, Stats, features};
 use crate::num::{Element, Real, Wide};
-use crate::tensor::{Shape, Strips, StripsMut};
+use crate::tensor::{Shape, Strips};
 
 /// `rows` samples of such a tensor.
 fn part(shape: Shape, rows: usize) -> Result<Shape, Error> {
@@ -150,7 +150,7 @@ impl<T: Element> StridedBack<'_, T> {
                 weight,
                 bias,
                 kept,
-                dx: own_dx.as_mut().map(StripsMut::reborrow),
+                dx: own_dx.as_mut().map(Target::reborrow),
                 dresidual: own,
                 dweight: &mut *dweight,
                 dbias: &mut *dbias,

@@ -39,6 +39,7 @@ mod state;
 mod state_dict;
 #[cfg(feature = "serde")]
 mod stored;
+mod to;
 #[cfg(any(feature = "serde", feature = "safetensors"))]
 mod values;
 mod with;

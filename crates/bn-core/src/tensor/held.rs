@@ -1,7 +1,7 @@
 //! Strips that are written first and read then: what a step keeps between two of its operations.
 
 use super::shape::Shape;
-use super::strips::{Strips, StripsMut};
+use super::strips::{Place, Strips, StripsMut};
 use ndarray::{ArrayViewMut2, Axis};
 
 /// Strips of elements that hold values, to write and to read.
@@ -18,6 +18,48 @@ impl<'a, T: Copy> Held<'a, T> {
     /// The same elements as strips of another shape; `None` where they are not side by side, or of another number.
     pub(crate) fn reshaped(self, shape: Shape) -> Option<Self> {
         Self::new(shape, self.0.into_slice()?)
+    }
+
+    /// As [`new`](Self::new), of `rows` strips of `len` elements.
+    pub(crate) fn from_slice(buf: &'a mut [T], rows: usize, len: usize) -> Option<Self> {
+        ArrayViewMut2::from_shape((rows, len), buf).ok().map(Self)
+    }
+
+    /// The elements in order; `None` where the strips have gaps between them.
+    pub(crate) fn into_slice(self) -> Option<&'a mut [T]> {
+        self.0.into_slice()
+    }
+
+    /// How many strips.
+    pub(crate) fn rows(&self) -> usize {
+        self.0.nrows()
+    }
+
+    /// The length of a strip.
+    pub(crate) fn len(&self) -> usize {
+        self.0.ncols()
+    }
+
+    /// How they lie.
+    pub(crate) fn place(&self) -> Place {
+        Place::new(self.0.as_ptr(), self.len(), self.0.is_standard_layout())
+    }
+
+    /// The same strips for a shorter time.
+    pub(crate) fn reborrow(&mut self) -> Held<'_, T> {
+        Held(self.0.view_mut())
+    }
+
+    /// Strip `i`.
+    pub(crate) fn strip_mut(&mut self, i: usize) -> &mut [T] {
+        let row = self.0.index_axis_mut(Axis(0), i);
+        row.into_slice().unwrap_or_else(|| unreachable!("columns of contiguous strips"))
+    }
+
+    /// The strips before `row` and those from it on.
+    pub(crate) fn split_rows(self, row: usize) -> (Self, Self) {
+        let (head, tail) = self.0.split_at(Axis(0), row);
+        (Self(head), Self(tail))
     }
 
     /// The columns before `col` and those from it on.

@@ -39,6 +39,13 @@ pub(crate) struct Place {
     pub(crate) address: usize,
 }
 
+impl Place {
+    /// Of strips of `len` elements from `start` on.
+    pub(super) fn new<T>(start: *const T, len: usize, contiguous: bool) -> Self {
+        Self { len, lead: start.align_offset(LINE), contiguous, address: start.addr() }
+    }
+}
+
 impl<'a, T> Strips<'a, T> {
     /// A view of `rows` strips whose elements lie side by side; `None` where they do not.
     #[must_use]
@@ -55,6 +62,16 @@ impl<'a, T> Strips<'a, T> {
     pub fn from_slice(buf: &'a [T], rows: usize, len: usize) -> Option<Self> {
         let buf = buf.get(..rows.checked_mul(len)?)?;
         Some(Self(Kind::Slice { buf, rows, len, stride: len }))
+    }
+
+    /// `rows` strips of `len` elements that are not there: they can be cut, and no element can be read.
+    pub(crate) fn absent(rows: usize, len: usize) -> Self {
+        Self(Kind::Slice { buf: &[], rows, len, stride: len })
+    }
+
+    /// Whether they are [`absent`](Self::absent).
+    pub(crate) fn is_absent(&self) -> bool {
+        matches!(&self.0, Kind::Slice { buf: [], .. }) && !self.is_empty()
     }
 
     /// How many strips.
@@ -91,7 +108,10 @@ impl<'a, T> Strips<'a, T> {
     /// The same strips for a shorter time, as those of another tensor live; ndarray's views do not shorten by themselves.
     #[inline(always)]
     #[must_use]
-    pub fn reborrow(&self) -> Strips<'_, T> {
+    pub fn reborrow<'b>(&self) -> Strips<'b, T>
+    where
+        'a: 'b,
+    {
         match &self.0 {
             &Kind::Slice { buf, rows, len, stride } => Strips(Kind::Slice { buf, rows, len, stride }),
             Kind::View(view) => Strips(Kind::View(view.reborrow())),
@@ -260,8 +280,7 @@ impl<'a, T: Copy> StripsMut<'a, T> {
     /// How they lie.
     pub(crate) fn place(&self) -> Place {
         let (len, contiguous) = (self.len(), self.0.is_standard_layout());
-        let start = self.0.as_ptr();
-        Place { len, lead: start.align_offset(LINE), contiguous, address: start.addr() }
+        Place::new(self.0.as_ptr().cast::<T>(), len, contiguous)
     }
 
     /// The same strips for a shorter time.

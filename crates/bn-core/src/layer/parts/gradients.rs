@@ -6,7 +6,7 @@ use crate::driver::{self, Given, Workspace};
 use crate::kernel::Backend;
 use crate::layer::checked::StridedBack;
 use crate::layer::error::Error;
-use crate::layer::functions::Backward;
+use crate::layer::functions::{Backward, To};
 use crate::layer::saved::Saved;
 use crate::maths::frame::Frame;
 use crate::maths::{HardGrads, Moments, Params, StatsRef, Totals, features};
@@ -29,20 +29,24 @@ pub fn sum_gradients<T: Element, B: Backend>(
 ) -> Result<PartialSums<T::Compute>, Error> {
     saved.check_gradients()?;
     let (weight, bias, kept) = (step.weight, step.bias, step.kept);
-    let read = Backward { weight, bias, kept, ..Backward::new(step.x, step.dy) };
-    sums(backend, (step.x, step.dy, kept.mask), read.checked(saved)?, first, saved, workspace)
+    let dy = match &step.dx {
+        Some(To::Over(dy)) => dy,
+        _ => step.dy,
+    };
+    let read = Backward { weight, bias, kept, ..Backward::new(step.x, dy) };
+    sums(backend, read.checked(saved)?, first, saved, workspace)
 }
 
-/// As [`sum_gradients`]: of x and dy with a mask, which are those of `read`, a step of which nothing is wanted.
+/// As [`sum_gradients`], of a step of which nothing is wanted.
 pub(in crate::layer) fn sums<T: Element, B: Backend>(
     backend: &B,
-    (x, dy, mask): (&[T], &[T], Option<&[bool]>),
     mut read: StridedBack<'_, T>,
     first: usize,
     saved: &Saved<T>,
     workspace: &mut Workspace<T>,
 ) -> Result<PartialSums<T::Compute>, Error> {
-    let shape = saved.shape;
+    let (shape, mask) = (saved.shape, read.kept.mask);
+    let [x, dy] = [&read.x, &read.dy].map(|of| of.as_slice().unwrap_or_default());
     saved.done.check(&read.kept)?;
     check_samples(shape, first)?;
     let pilots = pilots(saved);

@@ -116,13 +116,12 @@ impl<C: Communicator> Synchronized<'_, C> {
         saved: &Saved<T>,
         workspace: &mut Workspace<T>,
     ) -> Result<(), Error> {
-        let of = (step.x, step.dy, step.kept.mask);
         let step = saved.check_gradients().and_then(|()| step.checked(saved));
         let step = step.and_then(|step| saved.done.check(&step.kept).map(|()| step));
         let shares = self.shares::<T>(Pass::Backward, saved.shape, saved.eps, step.is_ok());
         let (mut step, shares) = (step?, shares?);
         let (first, lengths) = (shares.first(shares.rank), shares.words::<T>(saved.shape));
-        let own = parts::sums(backend, of, step.read(), first, saved, workspace)?;
+        let own = parts::sums(backend, step.read(), first, saved, workspace)?;
         let mut whole = own.clone();
         self.ranks.bring(&mut [&mut whole], &lengths)?;
         if self.ranks.parameters == Parameters::Local {
