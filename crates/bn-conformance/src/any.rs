@@ -1,12 +1,13 @@
 //! Cases and backends as values: whatever the element type, whatever the type of the backend.
 
+use crate::buffers::other_bits;
 use crate::case::{Case, Cotangents, Results, Tensor};
 use crate::digest::digest;
 use crate::identities;
 use crate::measure::{Row, Scales, check_by, limit_of};
 use crate::parts::{run_in_parts, run_in_ranks};
 use crate::run::{Answer, run};
-use bn_core::{Backend, Element, Mode, Real};
+use bn_core::{Backend, Element, Error, Mode, Real};
 use half::{bf16, f16};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -180,12 +181,23 @@ impl AnyCase {
         on!(self, case => run_in_ranks(case, backend, n))
     }
 
+    /// As [`other_bits`].
+    ///
+    /// # Errors
+    /// What the layer says to the case's input.
+    pub fn other_bits<B: Backend + Clone>(&self, backend: &B) -> Result<Vec<&'static str>, Error> {
+        on!(self, case => other_bits(case, backend))
+    }
+
     /// Whether the step is training's.
     #[must_use]
     pub fn trains(&self) -> bool {
         on!(self, case => case.mode == Mode::Train)
     }
 }
+
+/// What of a case has other bits where it goes over an input or onto a gradient.
+pub type OtherBits = dyn Fn(&AnyCase) -> Result<Vec<&'static str>, Error> + Send + Sync;
 
 /// Runs a case in so many ranks.
 pub type InRanks = dyn Fn(&AnyCase, usize) -> Answer + Send + Sync;
@@ -199,16 +211,19 @@ pub struct Candidate {
     pub run: Arc<dyn Fn(&AnyCase) -> Answer + Send + Sync>,
     /// Runs a case in so many ranks.
     pub in_ranks: Arc<InRanks>,
+    /// Runs a case in buffers that hold something before.
+    pub other_bits: Arc<OtherBits>,
     /// Checks the identities; a line per failure.
     pub identities: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
 }
 
 impl<B: Backend + Clone + Send + 'static> From<B> for Candidate {
     fn from(backend: B) -> Self {
-        let (name, own, ranks) = (backend.name(), backend.clone(), backend.clone());
+        let (name, own, ranks, buffers) = (backend.name(), backend.clone(), backend.clone(), backend.clone());
         let run = Arc::new(move |case: &AnyCase| case.run(&own));
         let in_ranks = Arc::new(move |case: &AnyCase, n| case.run_in_ranks(&ranks, n));
-        Self { name, run, in_ranks, identities: Arc::new(move || identities::all(&backend)) }
+        let other_bits = Arc::new(move |case: &AnyCase| case.other_bits(&buffers));
+        Self { name, run, in_ranks, other_bits, identities: Arc::new(move || identities::all(&backend)) }
     }
 }
 

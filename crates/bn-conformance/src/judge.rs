@@ -1,6 +1,7 @@
 //! What a backend makes of a case, held to what is expected of it.
 
 use crate::any::{AnyCase, Candidate};
+use crate::buffers;
 use crate::digest::same_bits;
 use crate::hard::Hard;
 use crate::measure::{Row, Scales, Worst};
@@ -56,6 +57,7 @@ pub(crate) fn judge_all(case: &AnyCase, origin: Origin, candidates: &[Candidate]
             let in_ranks = (candidate.in_ranks)(case, RANKS);
             outcome.failures.extend(fails_in_ranks(case, &scales, &in_ranks));
         }
+        outcome.failures.extend(buffers::failures(case, (candidate.other_bits)(case)));
         first.get_or_insert(got);
         outcome
     });
