@@ -144,6 +144,7 @@ pub use safetensors;
 /// | evaluate | [`forward_eval`](BatchNorm::forward_eval) | [`forward_eval_into`](BatchNorm::forward_eval_into) |
 /// | take the gradient of an evaluation | [`forward_eval_saved`](BatchNorm::forward_eval_saved), [`backward_eval`](BatchNorm::backward_eval) | [`forward_eval_into`](BatchNorm::forward_eval_into), [`backward_eval_into`](BatchNorm::backward_eval_into) |
 /// | do any of these with [`Options`]: an activation, a residual, a mask, renormalization, ghost batches | [`forward_with`](BatchNorm::forward_with), [`forward_uncommitted_with`](BatchNorm::forward_uncommitted_with), [`forward_eval_with`](BatchNorm::forward_eval_with), [`backward_with`](BatchNorm::backward_with) | [`forward_step`](BatchNorm::forward_step), [`forward_uncommitted_step`](BatchNorm::forward_uncommitted_step), [`forward_eval_step`](BatchNorm::forward_eval_step), [`backward_step`](BatchNorm::backward_step) |
+/// | write y over x, dx over dy, or add dx to a gradient that is there | [`forward_eval_over`](BatchNorm::forward_eval_over) | [`functions::To`] |
 /// | take gradients of gradients | [`double_backward`](BatchNorm::double_backward) | [`functions::double_backward`] |
 ///
 /// | wish | method |

@@ -2,7 +2,7 @@
 //! so that no other test's allocations are counted.
 
 use batchnorm::backend::{Backend, Scalar};
-use batchnorm::functions::{self, Backward, DoubleBackward, Forward};
+use batchnorm::functions::{self, Backward, DoubleBackward, Forward, To};
 use batchnorm::{
     Activation, BatchNorm, Element, Grads, Kept, Options, Real, Renorm, Saved, Shape, Workspace,
 };
@@ -87,14 +87,14 @@ fn steps_with_options<T: Element, B: Backend + Default>(
             let outputs = (x.clone(), x.clone(), x.clone(), parameters.clone(), parameters);
             let mut bn = BatchNorm::<T, B>::new(s.features()).unwrap();
             // Some features are out of the kernels' range.
-            bn.weight.iter_mut().step_by(3).for_each(|w| *w = T::Compute::from_f64(1e-33));
-            (*s, bn, Saved::default(), (x, mask), outputs)
+            bn.weight.iter_mut().step_by(3).for_each(|w| *w = T::Compute::from_f64(100.0 * T::Compute::LOW));
+            (*s, bn, [(); 2].map(|()| Saved::default()), (x, mask), outputs)
         })
         .collect();
     let mut workspace = Workspace::default();
     let mut step = || {
         let before = ALLOCATIONS.load(Relaxed);
-        for (shape, bn, saved, (x, mask), (y, dx, dresidual, dweight, dbias)) in &mut layers {
+        for (shape, bn, [saved, evaluated], (x, mask), (y, dx, dresidual, dweight, dbias)) in &mut layers {
             let activations =
                 [Activation::Identity, Activation::Relu, Activation::Relu6, Activation::LeakyRelu(0.1)];
             for (i, activation) in activations.into_iter().cycle().take(16).enumerate() {
@@ -116,6 +116,14 @@ fn steps_with_options<T: Element, B: Backend + Default>(
                     ..Backward::new(x, x)
                 };
                 bn.backward_step(backward, saved, &mut workspace).unwrap();
+                // Over dy, and added to it; y over x, where the statistics are constants.
+                dx.copy_from_slice(x);
+                let over = Backward { kept, ..Backward::over(x, dx) };
+                bn.backward_step(over, saved, &mut workspace).unwrap();
+                let added = Backward { kept, dx: Some(To::Added(dx)), ..Backward::new(x, x) };
+                bn.backward_step(added, saved, &mut workspace).unwrap();
+                let over = Forward { options, ..Forward::over(*shape, dx) };
+                bn.forward_eval_step(over, evaluated, &mut workspace).unwrap();
             }
         }
         ALLOCATIONS.load(Relaxed) - before

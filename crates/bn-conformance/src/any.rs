@@ -1,5 +1,6 @@
 //! Cases and backends as values: whatever the element type, whatever the type of the backend.
 
+use crate::buffers::other_bits;
 use crate::case::{Case, Cotangents, Results, Tensor};
 use crate::digest::digest;
 use crate::identities;
@@ -8,7 +9,7 @@ use crate::parts::run_in_parts;
 use crate::ranks::{run_by_moments, run_in_ranks, run_rank};
 use crate::run::{Answer, run};
 use bn_core::ranks::Communicator;
-use bn_core::{Backend, Element, Mode, Real};
+use bn_core::{Backend, Element, Error, Mode, Real};
 use half::{bf16, f16};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -198,12 +199,23 @@ impl AnyCase {
         on!(self, case => run_by_moments(case, backend, n))
     }
 
+    /// As [`other_bits`].
+    ///
+    /// # Errors
+    /// What the layer says to the case's input.
+    pub fn other_bits<B: Backend + Clone>(&self, backend: &B) -> Result<Vec<&'static str>, Error> {
+        on!(self, case => other_bits(case, backend))
+    }
+
     /// Whether the step is training's.
     #[must_use]
     pub fn trains(&self) -> bool {
         on!(self, case => case.mode == Mode::Train)
     }
 }
+
+/// What of a case has other bits where it goes over an input or onto a gradient.
+pub type OtherBits = dyn Fn(&AnyCase) -> Result<Vec<&'static str>, Error> + Send + Sync;
 
 /// Runs a case in so many ranks.
 pub type InRanks = dyn Fn(&AnyCase, usize) -> Answer + Send + Sync;
@@ -219,6 +231,8 @@ pub struct Candidate {
     pub in_ranks: Arc<InRanks>,
     /// The same, by merged moments.
     pub by_moments: Arc<InRanks>,
+    /// Runs a case in buffers that hold something before.
+    pub other_bits: Arc<OtherBits>,
     /// Checks the identities; a line per failure.
     pub identities: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
 }
@@ -226,11 +240,13 @@ pub struct Candidate {
 impl<B: Backend + Clone + Send + 'static> From<B> for Candidate {
     fn from(backend: B) -> Self {
         let name = backend.name();
-        let [own, ranks, moments] = [(); 3].map(|()| backend.clone());
+        let [own, ranks, moments, buffers] = [(); 4].map(|()| backend.clone());
         let run = Arc::new(move |case: &AnyCase| case.run(&own));
         let in_ranks = Arc::new(move |case: &AnyCase, n| case.run_in_ranks(&ranks, n));
         let by_moments = Arc::new(move |case: &AnyCase, n| case.run_by_moments(&moments, n));
-        Self { name, run, in_ranks, by_moments, identities: Arc::new(move || identities::all(&backend)) }
+        let other_bits = Arc::new(move |case: &AnyCase| case.other_bits(&buffers));
+        let identities = Arc::new(move || identities::all(&backend));
+        Self { name, run, in_ranks, by_moments, other_bits, identities }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a backend makes of a case, held to what is expected of it.
 
 use crate::any::{AnyCase, Candidate};
+use crate::buffers;
 use crate::digest::same_bits;
 use crate::hard::Hard;
 use crate::measure::{Row, Scales, Worst};
@@ -59,6 +60,7 @@ pub(crate) fn judge_all(case: &AnyCase, origin: Origin, candidates: &[Candidate]
                 outcome.failures.extend(told);
             }
         }
+        outcome.failures.extend(buffers::failures(case, (candidate.other_bits)(case)));
         first.get_or_insert(got);
         outcome
     });

@@ -16,6 +16,7 @@
 
 pub mod any;
 pub mod bits;
+mod buffers;
 pub mod case;
 pub mod data;
 pub mod digest;

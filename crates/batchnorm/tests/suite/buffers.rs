@@ -7,7 +7,7 @@ use batchnorm::{
     Saved, Shape, Workspace,
 };
 use half::{bf16, f16};
-use ndarray::{Array3, ArrayView3};
+use ndarray::{Array3, ArrayView3, array, s};
 
 const MODES: [Mode; 2] = [Mode::Train, Mode::Eval];
 const LAYOUTS: [Layout; 2] = [Layout::ChannelsFirst, Layout::ChannelsLast];
@@ -245,6 +245,41 @@ fn large_tensors_have_the_bits_on_many_threads() {
             }
         }
     }
+}
+
+/// Arrays in either layout and in any order of memory.
+#[test]
+fn arrays_are_evaluated_in_place() {
+    for (layout, activation) in LAYOUTS.into_iter().flat_map(|layout| ACTIVATIONS.map(|of| (layout, of))) {
+        for with in [[false, false], [true, false], [false, true], [true, true]] {
+            let mut inputs = Inputs::<f32>::hard([5, 12, 30], Config::default().layout(layout));
+            let (want, _) = inputs.forward(Mode::Eval, inputs.options(activation, with));
+            let mut x = inputs.x.clone();
+            inputs.bn.forward_eval_over(&mut x, inputs.options(activation, with)).unwrap();
+            assert!(bits_of(&x) == bits_of(&want), "{layout} {activation:?} {with:?}");
+
+            // With gaps, and in another order than the residual's.
+            let mut all = Array3::<f32>::zeros([10, inputs.x.dim().1, inputs.x.dim().2]);
+            let mut part = all.slice_mut(s![..;2, .., ..]);
+            part.assign(&inputs.x);
+            inputs.bn.forward_eval_over(&mut part, inputs.options(activation, with)).unwrap();
+            assert!(bits_of(&part) == bits_of(&want), "{layout} {activation:?} {with:?}, with gaps");
+            assert!(all.slice(s![1..;2, .., ..]).iter().all(|&v| v == 0.0));
+            let turned = inputs.residual.view().permuted_axes([0, 2, 1]).as_standard_layout().into_owned();
+            inputs.residual = turned.permuted_axes([0, 2, 1]);
+            let mut x = inputs.x.clone();
+            inputs.bn.forward_eval_over(&mut x, inputs.options(activation, with)).unwrap();
+            assert!(bits_of(&x) == bits_of(&want), "{layout} {activation:?} {with:?}, in another order");
+        }
+    }
+    let bn = BatchNorm::<f32>::new(2).unwrap();
+    let mut x = array![[1.0, 2.0, 3.0]];
+    assert!(bn.forward_eval_over(&mut x, Options::default()).is_err());
+    let mut x = array![[1.0, 2.0]];
+    let other = array![[1.0], [2.0]];
+    let error = bn.forward_eval_over(&mut x, Options::default().residual(other.view())).unwrap_err();
+    assert!(matches!(error, Error::Dims { what: "the residual", .. }), "{error}");
+    assert_eq!(x, array![[1.0, 2.0]]);
 }
 
 /// A sum is the type's own: −0 and +0 make +0, and what does not exist adds 0.

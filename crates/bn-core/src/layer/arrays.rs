@@ -3,6 +3,7 @@
 //! How an array lies in memory, and what has to be copied, is the business of `memory`.
 
 use super::checked::{Strided, StridedBack};
+use super::functions::Forward;
 use super::memory::{Fresh, InMemory};
 use super::{BatchNorm, Config, Error, Kept, Mode, Options, Saved, Sizes};
 use crate::driver::{Target, Workspace};
@@ -10,7 +11,7 @@ use crate::kernel::Backend;
 use crate::maths::Params;
 use crate::num::Element;
 use crate::tensor::Shape;
-use ndarray::{Array, Array1, ArrayRef, ArrayView, Dimension};
+use ndarray::{Array, Array1, ArrayRef, ArrayView, CowArray, Dimension};
 
 /// The gradients of a backward, in fresh arrays.
 #[derive(Clone, Debug, PartialEq)]
@@ -172,6 +173,53 @@ impl<T: Element, B: Backend> BatchNorm<T, B> {
         dy: &ArrayRef<T, D>,
     ) -> Result<Gradients<T, D>, Error> {
         self.backward_array(Mode::Eval, saved, [x, dy], Kept::default())
+    }
+
+    /// The evaluation forward whose y goes over x, with [`Options`]: y = f(γ·x̂ + β + residual).
+    ///
+    /// Where x lies in standard order, nothing of its size is allocated. Any other view is worked on beside, and assigned. y has the
+    /// bits of [`forward_eval_with`](Self::forward_eval_with). There is no state for a backward, which would read x.
+    ///
+    /// # Errors
+    /// As [`forward_eval_with`](Self::forward_eval_with). x is then as it was.
+    ///
+    /// ```
+    /// use batchnorm::{Activation, BatchNorm, Options};
+    /// use ndarray::array;
+    ///
+    /// let bn = BatchNorm::<f32>::new(1)?; // running mean 0 and variance 1
+    /// let mut x = array![[-1.0], [9.0]];
+    /// bn.forward_eval_over(&mut x, Options::default().activation(Activation::Relu6))?;
+    /// assert_eq!(x, array![[0.0], [6.0]]);
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    pub fn forward_eval_over<D: Dimension>(
+        &self,
+        x: &mut ArrayRef<T, D>,
+        options: Options<ArrayView<'_, T, D>, ArrayView<'_, bool, D::Smaller>>,
+    ) -> Result<(), Error> {
+        if !x.is_standard_layout() {
+            let (y, _) = self.forward_array(Mode::Eval, x, options)?;
+            x.assign(&y);
+            return Ok(());
+        }
+        self.sizes(x)?;
+        let shape = Shape::from_dims(x.shape(), self.config.layout)?;
+        let options = options.with(
+            |residual| {
+                check_dims("the residual", x, &residual)?;
+                Ok(match residual.is_standard_layout() {
+                    true => residual.into(),
+                    false => CowArray::from(residual.as_standard_layout().into_owned()),
+                })
+            },
+            |mask| self.mask(x, mask),
+        )?;
+        let options = options
+            .by_ref()
+            .with(|residual| Ok(residual.as_slice().unwrap_or_default()), |mask| Ok(&mask[..]))?;
+        let step = Forward { options, ..Forward::over(shape, x.as_slice_mut().unwrap_or_default()) };
+        self.forward_eval_step(step, &mut Saved::default(), &mut Workspace::default())
     }
 
     pub(super) fn forward_array<D: Dimension>(
