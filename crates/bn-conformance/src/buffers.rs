@@ -1,7 +1,6 @@
 //! Outputs over inputs, and gradients that are added to others, on every backend: the bits of a case are those that it has in memory
 //! of its own.
 
-use crate::any::AnyCase;
 use crate::case::Case;
 use crate::digest::same_bits;
 use crate::run::{layer, widened};
@@ -57,11 +56,11 @@ pub(crate) fn other_bits<T: Element, B: Backend + Clone>(
     Ok(other)
 }
 
-/// What of a case is wrong, a line for each output.
-pub(crate) fn failures(case: &AnyCase, got: Result<Vec<&'static str>, Error>) -> Vec<String> {
+/// What of a case is wrong, a line for each output; `single` where it has one value per feature.
+pub(crate) fn failures(single: bool, got: Result<Vec<&'static str>, Error>) -> Vec<String> {
     match got {
         Ok(other) => other.into_iter().map(|what| format!("other bits of {what}")).collect(),
-        Err(Error::OneValue { .. }) if case.single() => Vec::new(),
+        Err(Error::OneValue { .. }) if single => Vec::new(),
         Err(error) => vec![format!("buffers: {error}")],
     }
 }

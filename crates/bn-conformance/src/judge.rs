@@ -60,7 +60,7 @@ pub(crate) fn judge_all(case: &AnyCase, origin: Origin, candidates: &[Candidate]
                 outcome.failures.extend(told);
             }
         }
-        outcome.failures.extend(buffers::failures(case, (candidate.other_bits)(case)));
+        outcome.failures.extend(buffers::failures(case.single(), (candidate.other_bits)(case)));
         first.get_or_insert(got);
         outcome
     });

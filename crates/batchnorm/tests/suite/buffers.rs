@@ -3,8 +3,8 @@
 use crate::common::{Inputs, bits_of, number, values};
 use batchnorm::functions::{Backward, Forward, To};
 use batchnorm::{
-    Activation, BatchNorm, Config, Element, Error, Frozen, Kept, Layout, Mode, OneValue, Options, Renorm,
-    Saved, Shape, Workspace,
+    Activation, BatchNorm, Config, DefaultBackend, Element, Error, Frozen, Kept, Layout, Mode, OneValue,
+    Options, Renorm, Saved, Shape, Workspace, parts,
 };
 use half::{bf16, f16};
 use ndarray::{Array3, ArrayView3, array, s};
@@ -219,6 +219,36 @@ fn virtual_batches_and_renormalized_ones_have_the_bits() {
     of::<f32>();
     of::<f64>();
     of::<f16>();
+}
+
+/// The backward of a part, from the sums of all of them: dy is read before they are merged.
+#[test]
+fn parts_have_the_bits() {
+    for dims in [[64, 13, 1], [6, 12, 30], [9, 24, 300]] {
+        for inputs in [Inputs::<f64>::plain(dims, Config::default()), Inputs::hard(dims, Config::default())] {
+            let (shape, mut workspace) =
+                (shape_of(inputs.x.view(), Layout::ChannelsFirst), Workspace::default());
+            let (bn, x, dy) = (&inputs.bn, slice(&inputs.x), slice(&inputs.dy));
+            let (backend, mut y) = (DefaultBackend::default(), vec![0.0; x.len()]);
+            let saved = forward(bn, Mode::Train, Forward::new(shape, x, &mut y), &mut workspace).unwrap();
+            let sums = parts::sum_gradients(&backend, [x, dy], 0, &saved, &mut workspace).unwrap();
+            let mut backward = |step: Backward<'_, f64>| {
+                let mut dweight = vec![7.0; shape.features()];
+                let step = Backward { weight: bn.weight.as_slice(), dweight: Some(&mut dweight), ..step };
+                parts::backward(&backend, step, &sums, &saved, &mut workspace).unwrap();
+                bits_of(&dweight)
+            };
+            let (mut dx, mut over, mut added) = (y, dy.to_vec(), vec![0.75; x.len()]);
+            let want = backward(Backward { dx: Some((&mut dx).into()), ..Backward::new(x, dy) });
+            assert_eq!(backward(Backward::over(x, &mut over)), want);
+            assert_eq!(backward(Backward { dx: Some(To::Added(&mut added)), ..Backward::new(x, dy) }), want);
+            assert!(bits_of(&over) == bits_of(&dx), "{dims:?}");
+            assert!(
+                bits_of(&added) == bits_of(&dx.iter().map(|dx| 0.75 + dx).collect::<Vec<_>>()),
+                "{dims:?}"
+            );
+        }
+    }
 }
 
 /// Tensors that are shared out: by features, by nodes of the sums and by rows; blocks that are summed while others are mapped.
