@@ -231,7 +231,8 @@ fn parts_have_the_bits() {
             let (bn, x, dy) = (&inputs.bn, slice(&inputs.x), slice(&inputs.dy));
             let (backend, mut y) = (DefaultBackend::default(), vec![0.0; x.len()]);
             let saved = forward(bn, Mode::Train, Forward::new(shape, x, &mut y), &mut workspace).unwrap();
-            let sums = parts::sum_gradients(&backend, [x, dy], 0, &saved, &mut workspace).unwrap();
+            let sums = parts::sum_gradients(&backend, &Backward::new(x, dy), 0, &saved, &mut workspace);
+            let sums = sums.unwrap();
             let mut backward = |step: Backward<'_, f64>| {
                 let mut dweight = vec![7.0; shape.features()];
                 let step = Backward { weight: bn.weight.as_slice(), dweight: Some(&mut dweight), ..step };

@@ -63,7 +63,7 @@ fn run(what: What) -> Result<()> {
         What::Collectives => under(measured::collectives),
         What::Overhead => under(measured::overhead),
         What::Model { latency, bandwidth, layers, network, svg } => {
-            let here = Network { name: "given", latency_us: latency, gigabytes: bandwidth };
+            let here = Network { name: "one machine", latency_us: latency, gigabytes: bandwidth };
             model::table(here, layers, network);
             model::figure(here, layers, network).save(&svg)?;
             println!("\nThe curves are in {}.", svg.display());
