@@ -199,7 +199,7 @@ impl AnyCase {
         on!(self, case => run_by_moments(case, backend, n))
     }
 
-    /// As [`other_bits`].
+    /// The outputs of the case whose bits are others where they go over an input, or onto what is there.
     ///
     /// # Errors
     /// What the layer says to the case's input.
