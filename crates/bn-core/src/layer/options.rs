@@ -146,7 +146,7 @@ impl<X, M> Options<X, M> {
 
 /// What a caller has kept of a forward with [`Options`], for its backward. `X` and `M` are as there.
 ///
-/// An activation's gate is told by `y`, which is the quickest, or computed again from x, γ, β and, if one was added, the
+/// An activation's gate is told by `y`, or computed again from x, γ, β and, if one was added, the
 /// `residual`.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
