@@ -42,6 +42,7 @@ pub mod replay;
 pub mod run;
 pub mod search;
 pub mod second;
+mod shares;
 pub mod show;
 pub mod suite;
 pub mod table;

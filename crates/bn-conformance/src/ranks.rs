@@ -3,7 +3,7 @@
 use crate::case::{Case, Cotangents, Results, Tensor};
 use crate::parts::Split;
 use crate::run::{Answer, gradients, layer, run, same_by_y, statistics, widened};
-use crate::together::bits_of_the_whole;
+use crate::shares::bits_of_the_whole;
 use bn_core::functions::{Backward, DoubleBackward, Forward};
 use bn_core::parts::{Moments, Pooled};
 use bn_core::ranks::{Communicator, Ranks, Threads};

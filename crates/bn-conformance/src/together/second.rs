@@ -1,9 +1,9 @@
 //! The double backward of ranks that work together.
 
-use super::cuts;
 use crate::data::{normal, rng};
 use crate::digest::same_bits;
 use crate::run::widened;
+use crate::shares::cuts;
 use bn_core::functions::{self, DoubleBackward, Forward, Running};
 use bn_core::ranks::{Check, Communicator, Parameters, Ranks};
 use bn_core::{Activation, Backend, Element, Error, Options, Real, Saved, Shape, Workspace};
